@@ -1,0 +1,94 @@
+"""A model that was launched: its state, and what was asked, predicted, applied and measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from launchdeck.domain.errors import Failure
+from launchdeck.domain.plan import LaunchPlan
+
+
+class State(StrEnum):
+    QUEUED = "queued"
+    STARTING = "starting"
+    LOADING = "loading"
+    RUNNING = "running"
+    UNRESPONSIVE = "unresponsive"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process may exist: everything but stopped and failed."""
+        return self not in {State.STOPPED, State.FAILED}
+
+    @property
+    def status(self) -> str:
+        """The three words of the HTTP contract."""
+        if self in {State.QUEUED, State.STARTING, State.LOADING}:
+            return "loading"
+        return "running" if self.is_live else str(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """One line of the engine's own accounting: `kind` is weights, kv or compute (llama.cpp: model, KV, compute)."""
+
+    device: str
+    kind: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What the engine says it did, read from its log. None and empty: it has not said so (yet).
+
+    `layers_offloaded` is the engine's claim; a build without any GPU claims it too, so what counts are the buffers.
+    """
+
+    layers_offloaded: int | None = None
+    layers_total: int | None = None
+    n_ctx: int | None = None
+    n_slots: int | None = None
+    flash_attention: bool | None = None
+    devices: tuple[str, ...] = ()
+    buffers: tuple[Buffer, ...] = ()
+
+    def device_bytes(self, device: str, kind: str) -> int:
+        """The sum of this kind's buffers on this device."""
+        return sum(b.size_bytes for b in self.buffers if b.device == device and b.kind == kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How the engine ended: exactly one of `code` and `signal` is set."""
+
+    code: int | None
+    signal: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One launched model at one moment. `id` is ours (short, unique); `plan.model_id` is the name people gave it.
+
+    `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
+    `pids` is the engine's process tree, the engine itself first.
+    """
+
+    id: str
+    plan: LaunchPlan
+    state: State
+    created_at_s: float
+    ready_at_s: float | None = None
+    ended_at_s: float | None = None
+    progress: float | None = None
+    stage: str | None = None
+    applied: Applied = Applied()
+    pids: tuple[int, ...] = ()
+    rss_bytes: int | None = None
+    vram_bytes: int | None = None
+    exit: Exit | None = None
+    failure: Failure | None = None
+    adopted: bool = False

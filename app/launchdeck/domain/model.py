@@ -1,0 +1,47 @@
+"""A model on disk, as far as its headers tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from launchdeck.domain.text import Message
+
+
+class ModelFormat(StrEnum):
+    GGUF = "gguf"
+    SAFETENSORS = "safetensors"
+
+
+class ServerType(StrEnum):
+    """What a model is served as."""
+
+    LLM = "llm"
+    EMBEDDING = "embedding"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model. `path` is its (first) file; `files` are all of them, in order.
+
+    `block_count` counts the repeated layers; a launch can place `layer_count` layers, one more: the output layer.
+    `problem` says why the model cannot be used; then the header's values may be None.
+    """
+
+    path: Path
+    name: str
+    format: ModelFormat
+    architecture: str | None
+    size_bytes: int
+    block_count: int | None
+    context_length: int | None
+    quantisation: str | None
+    server_types: tuple[ServerType, ...]
+    files: tuple[Path, ...] = ()
+    problem: Message | None = None
+
+    @property
+    def layer_count(self) -> int:
+        """The largest number of layers that can be placed on GPUs: all blocks and the output layer."""
+        return (self.block_count or 0) + 1

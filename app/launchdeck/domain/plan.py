@@ -1,0 +1,134 @@
+"""The result of planning: the exact command, where it runs, what it will take, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from launchdeck.domain.errors import Failure
+from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+
+MASK = "***"
+
+
+class Backend(StrEnum):
+    """The two families of engines, as the HTTP contract names them."""
+
+    LLAMA = "llama"
+    VLLM = "vllm"
+
+
+class EngineKind(StrEnum):
+    EMBEDDED = "embedded"
+    LLAMA_SERVER = "llama-server"
+    VLLM = "vllm"
+
+    @property
+    def backend(self) -> Backend:
+        return Backend.VLLM if self is EngineKind.VLLM else Backend.LLAMA
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """An engine on this machine. `command` starts it; `flags` are the options it knows (empty: not asked).
+
+    `gpu_types` are the vendors it has a backend for. `build` is the engine's own build number, None if unknown.
+    """
+
+    kind: EngineKind
+    command: tuple[str, ...]
+    path: Path | None
+    version: str | None
+    gpu_types: frozenset[GpuType]
+    devices: tuple[str, ...] = ()
+    flags: frozenset[str] = frozenset()
+    supports_rpc: bool = False
+    build: int | None = None
+
+    @property
+    def id(self) -> str:
+        return str(self.kind) if self.path is None else f"{self.kind}:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEstimate:
+    """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
+    `overhead` is what the driver's context takes besides. `free_bytes` is None where nobody can tell.
+    """
+
+    device: str
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+    overhead_bytes: int
+    free_bytes: int | None
+
+    @property
+    def total_bytes(self) -> int:
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes + self.overhead_bytes
+
+    @property
+    def fits(self) -> bool | None:
+        """None where the free memory is not known."""
+        return None if self.free_bytes is None else self.total_bytes <= self.free_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """`devices` are the chosen GPUs (and RPC workers) in their order, and never the CPU: that is `host`."""
+
+    devices: tuple[DeviceEstimate, ...]
+    host: DeviceEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """`asked` as in the request; `resolved` is the number in argv; `total` all there are;
+    `largest_that_fits` None where it cannot be told.
+    """
+
+    asked: int | None
+    resolved: int
+    total: int
+    largest_that_fits: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchPlan:
+    """All that is needed to start a model, and to show it before.
+
+    `env` is what is added to the inherited environment (with `env_unset` taken away). The values of `secret_env`
+    names are MASK here: the keys themselves are put in when the process starts and stand in no plan, record or log.
+    `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
+    """
+
+    request: ModelLoadRequest
+    model: ModelInfo
+    model_id: str
+    engine: EngineInfo
+    reasons: tuple[Message, ...]
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    env_unset: tuple[str, ...]
+    secret_env: tuple[str, ...]
+    host: str
+    port: int
+    n_ctx: int
+    device_names: tuple[str, ...]
+    layers: LayerPlan
+    estimate: Estimate
+    warnings: tuple[Message, ...] = ()
+    blocker: Failure | None = None
+
+    @property
+    def backend(self) -> Backend:
+        return self.engine.kind.backend
+
+    @property
+    def url(self) -> str:
+        """The base address of the engine's OpenAI-compatible interface."""
+        return f"http://{self.host}:{self.port}/v1"

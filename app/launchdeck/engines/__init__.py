@@ -1,0 +1,1 @@
+"""One file per engine, the choice between them, and the plan."""

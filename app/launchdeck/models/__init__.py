@@ -1,0 +1,1 @@
+"""Models on disk: their headers, and where they are found."""

@@ -1,0 +1,1 @@
+"""Sampling on a worker thread, and the history the charts draw."""

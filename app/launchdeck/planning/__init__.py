@@ -1,0 +1,1 @@
+"""The arithmetic before a launch: memory, ports, placement. Pure functions."""

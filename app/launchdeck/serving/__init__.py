@@ -1,0 +1,1 @@
+"""One shim process per model, and the manager that watches over them all."""
