@@ -1,0 +1,42 @@
+"""What every engine's file answers: what its output means, and why it ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from launchdeck.domain.deployment import Applied
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launchdeck.domain.deployment import Exit
+    from launchdeck.domain.errors import Failure
+    from launchdeck.domain.plan import EngineKind
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What an engine's output has told so far.
+
+    `progress` is 0 to 1 and None where the engine does not tell; `failure` is the first fatal thing it said.
+    """
+
+    progress: float | None = None
+    stage: str | None = None
+    applied: Applied = Applied()
+    failure: Failure | None = None
+
+
+class EngineAdapter(Protocol):
+    """Pure: lines in, findings out. One adapter serves any number of deployments."""
+
+    kind: EngineKind
+
+    def read_line(self, findings: Findings, line: str) -> Findings:
+        """What is known after this line; the same object if the line says nothing."""
+        ...
+
+    def explain_exit(self, findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
+        """Why the engine ended though nobody asked it to: the recognised cause, or the exit in words and the tail."""
+        ...
