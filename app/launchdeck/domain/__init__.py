@@ -1,1 +1,1 @@
-"""The vocabulary everybody shares: frozen values, no behaviour that touches the outside, no imports but the standard library."""
+"""The vocabulary everybody shares: frozen values that touch nothing outside and import only the standard library."""

