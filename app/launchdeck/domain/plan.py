@@ -36,7 +36,8 @@ class EngineKind(StrEnum):
 class EngineInfo:
     """An engine on this machine. `command` starts it; `flags` are the options it knows (empty: not asked).
 
-    `gpu_types` are the vendors it has a backend for. `build` is the engine's own build number, None if unknown.
+    `gpu_types` are the vendors it has a backend for, `devices` its own names of this machine's devices ("CUDA0").
+    `build` is the engine's own build number, None if unknown.
     """
 
     kind: EngineKind
@@ -101,8 +102,12 @@ class LayerPlan:
 class LaunchPlan:
     """All that is needed to start a model, and to show it before.
 
-    `env` is what is added to the inherited environment (with `env_unset` taken away). The values of `secret_env`
-    names are MASK here: the keys themselves are put in when the process starts and stand in no plan, record or log.
+    `request` is the one asked for, with the GPUs that were chosen for it in `gpu_indices`. `device_names` are the
+    engine's own names of the devices of `estimate`, in the same order, as its log has them ("CUDA0",
+    "RPC0[host:port]").
+    `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands
+    for all that begin so): `planning.placement.child_environment` does both. The values of `secret_env` names are
+    MASK here: the keys themselves are put in when the process starts and stand in no plan, record or log.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
 

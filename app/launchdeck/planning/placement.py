@@ -1,0 +1,77 @@
+"""GPUs to environment: each vendor has exactly one variable that says which of its GPUs a process may see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CUDA_MASK = "CUDA_VISIBLE_DEVICES"
+CUDA_ORDER = "CUDA_DEVICE_ORDER"
+HIP_MASK = "HIP_VISIBLE_DEVICES"
+# Every variable that masks or reorders GPUs. Masks stack, and HIP obeys CUDA's as well: all but ours are taken away.
+MASKS = (
+    CUDA_MASK,
+    CUDA_ORDER,
+    HIP_MASK,
+    "ROCR_VISIBLE_DEVICES",
+    "GPU_DEVICE_ORDINAL",
+    "GGML_VK_VISIBLE_DEVICES",
+    "ONEAPI_DEVICE_SELECTOR",
+)
+# -1 is no device for CUDA and HIP alike. An empty text hides nothing from HIP, which takes it for "not set".
+NOTHING = "-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """`env` is added to the inherited environment, `unset` are the names taken away from it."""
+
+    env: tuple[tuple[str, str], ...]
+    unset: tuple[str, ...]
+
+
+def place(gpus: Sequence[Gpu]) -> Placement:
+    """The environment in which a process sees exactly these GPUs, in this order; none: no GPU at all.
+
+    Raises:
+        LaunchdeckError: GPUs of two vendors; only an engine that needs no mask (Vulkan) can take those.
+    """
+    vendors = {gpu.gpu_type for gpu in gpus}
+    if len(vendors) > 1:
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("One launch cannot use GPUs of two vendors ({names}).", names=", ".join(gpu.name for gpu in gpus)),
+            Message("Choose GPUs of one vendor, or an engine built for Vulkan."),
+        )
+    if not vendors:
+        return _placement({CUDA_MASK: NOTHING, HIP_MASK: NOTHING})
+    if vendors == {GpuType.NVIDIA}:
+        # CUDA's own order is the fastest first; the UUID alone would do, the order makes the engine's names agree.
+        return _placement({CUDA_MASK: ",".join(gpu.uuid for gpu in gpus), CUDA_ORDER: "PCI_BUS_ID"})
+    return _placement({HIP_MASK: ",".join(gpu.uuid for gpu in gpus)})
+
+
+def unmasked() -> Placement:
+    """The environment in which a process sees all GPUs and chooses by itself: for engines with masks of their own."""
+    return _placement({})
+
+
+def child_environment(
+    inherited: Mapping[str, str], env: Sequence[tuple[str, str]], unset: Sequence[str]
+) -> dict[str, str]:
+    """The environment of a process: what it inherits without `unset` (`NAME` or `PREFIX*`), and then `env`."""
+    names = {name for name in unset if not name.endswith("*")}
+    prefixes = tuple(name.removesuffix("*") for name in unset if name.endswith("*"))
+    kept = {name: value for name, value in inherited.items() if name not in names and not name.startswith(prefixes)}
+    return kept | dict(env)
+
+
+def _placement(env: dict[str, str]) -> Placement:
+    return Placement(tuple(env.items()), tuple(name for name in MASKS if name not in env))
