@@ -1,0 +1,50 @@
+"""Two sizes and two weights of one font, with digits of equal width; and a fixed-width font for commands and logs."""
+
+from __future__ import annotations
+
+import logging
+
+from PySide6.QtGui import QFont, QFontDatabase
+
+from launchdeck.resources import resource
+
+_log = logging.getLogger(__name__)
+
+TEXT_PX = 13
+SMALL_PX = 12
+FAMILY = "Launchdeck Sans"
+
+
+def load() -> None:
+    """Make the application's own fonts known to Qt. Without them the system's font serves."""
+    if FAMILY in QFontDatabase.families():
+        return
+    for path in sorted(resource("fonts").glob("*.otf")):
+        if QFontDatabase.addApplicationFont(str(path)) < 0:
+            _log.warning("The font %s cannot be used", path)
+
+
+def text_font(*, bold: bool = False) -> QFont:
+    """The font of most text."""
+    return _font(TEXT_PX, bold=bold)
+
+
+def small_font(*, bold: bool = False) -> QFont:
+    """The font of what stands beside: units, legends, notes."""
+    return _font(SMALL_PX, bold=bold)
+
+
+def mono_font() -> QFont:
+    """The font of commands and logs."""
+    font = QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont)
+    font.setPixelSize(SMALL_PX)
+    return font
+
+
+def _font(size_px: int, *, bold: bool) -> QFont:
+    font = QFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont))
+    font.setFamilies([FAMILY, *font.families()])
+    font.setPixelSize(size_px)
+    font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
+    font.setFeature(QFont.Tag("tnum"), 1)  # tabular figures: nothing jumps when a value changes
+    return font

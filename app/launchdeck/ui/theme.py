@@ -1,0 +1,149 @@
+"""Colours as tokens, and the one place where they become Qt's palette and style sheet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from string import Template
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QPalette
+from PySide6.QtWidgets import QApplication
+
+from launchdeck.resources import resource
+from launchdeck.ui import fonts
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The colours of one theme, as "#rrggbb".
+
+    `curves` belong to GPUs, by index, and `models` to deployments (see `model_colors`). Within each the eight stay
+    apart for red-, green- and blue-blind eyes, and stand out from `panel`.
+    """
+
+    name: str
+    background: str
+    panel: str
+    line: str
+    text: str
+    muted: str
+    faint: str
+    track: str
+    accent: str
+    accent_hover: str
+    on_accent: str
+    ok: str
+    warn: str
+    bad: str
+    curves: tuple[str, ...]
+    models: tuple[str, ...]
+
+    def curve(self, index: int) -> str:
+        """The colour of the GPU at `index`."""
+        return self.curves[index % len(self.curves)]
+
+
+DARK = Tokens(
+    name="dark",
+    background="#16181d",
+    panel="#1d2026",
+    line="#323743",
+    text="#e8eaee",
+    muted="#9aa1ae",
+    faint="#626976",
+    track="#2c313b",
+    accent="#6ea8fe",
+    accent_hover="#8bbaff",
+    on_accent="#0d1420",
+    ok="#5cc28a",
+    warn="#e6b455",
+    bad="#ef7b7b",
+    curves=("#5b9bff", "#f2a33c", "#35c2a5", "#e57ac0", "#e9e06a", "#9fd8ff", "#d9653b", "#8d7bf2"),
+    models=("#5b9bff", "#8f7bf0", "#3fb8b0", "#f2a33c", "#e57ac0", "#e9e06a", "#d9653b", "#9fd8ff"),
+)
+
+LIGHT = Tokens(
+    name="light",
+    background="#f4f5f7",
+    panel="#ffffff",
+    line="#dfe2e8",
+    text="#1b1e24",
+    muted="#646c7a",
+    faint="#a3a9b4",
+    track="#e8eaef",
+    accent="#2f6fde",
+    accent_hover="#2560c8",
+    on_accent="#ffffff",
+    ok="#1f8a52",
+    warn="#a86c00",
+    bad="#c83d3d",
+    curves=("#2f6fde", "#c9720a", "#12876f", "#b8408f", "#8a8000", "#3aa0d8", "#a33214", "#5a48b8"),
+    models=("#2f6fde", "#6b54d8", "#1c8f88", "#c9720a", "#b8408f", "#8a8000", "#a33214", "#3aa0d8"),
+)
+
+_tokens = DARK
+_choice = ""
+
+
+def tokens() -> Tokens:
+    """The tokens of the running application. Ask when painting: they change with the theme."""
+    return _tokens
+
+
+def apply(app: QApplication, choice: str) -> None:
+    """Dress the application in "dark", "light", or "auto": as the system is, now and whenever it changes."""
+    global _choice  # noqa: PLW0603 (a process has one application)
+    hints = app.styleHints()
+    if not _choice:
+        fonts.load()
+        app.setStyle("Fusion")
+        app.setFont(fonts.text_font())
+        hints.colorSchemeChanged.connect(lambda scheme: _follow(app, scheme))
+    _choice = choice
+    if choice == "auto":
+        hints.unsetColorScheme()
+        _dress(app, DARK if hints.colorScheme() == Qt.ColorScheme.Dark else LIGHT)
+    else:
+        hints.setColorScheme(Qt.ColorScheme.Dark if choice == "dark" else Qt.ColorScheme.Light)
+        _dress(app, DARK if choice == "dark" else LIGHT)
+
+
+def style_sheet(theme: Tokens) -> str:
+    """resources/style/app.qss with the colours of `theme` in it."""
+    values = {field.name: getattr(theme, field.name) for field in fields(theme)}
+    sizes = {"text_px": fonts.TEXT_PX, "small_px": fonts.SMALL_PX, "icons": resource("icons").as_posix()}
+    return Template(resource("style/app.qss").read_text(encoding="utf-8")).substitute(values, **sizes)
+
+
+def _follow(app: QApplication, scheme: Qt.ColorScheme) -> None:
+    if _choice == "auto":
+        _dress(app, DARK if scheme == Qt.ColorScheme.Dark else LIGHT)
+
+
+def _dress(app: QApplication, theme: Tokens) -> None:
+    """Palette first: the style sheet's change is what makes every widget look again."""
+    global _tokens  # noqa: PLW0603
+    if app.styleSheet() and theme is _tokens:
+        return
+    _tokens = theme
+    app.setPalette(_palette(theme))
+    app.setStyleSheet(style_sheet(theme))
+
+
+def _palette(theme: Tokens) -> QPalette:
+    role = QPalette.ColorRole
+    palette = QPalette()
+    for colour, roles in (
+        (theme.background, (role.Window, role.Base)),
+        (theme.panel, (role.Button, role.AlternateBase, role.ToolTipBase)),
+        (theme.text, (role.WindowText, role.Text, role.ButtonText, role.ToolTipText, role.BrightText)),
+        (theme.muted, (role.PlaceholderText,)),
+        (theme.line, (role.Mid, role.Midlight, role.Dark)),
+        (theme.accent, (role.Highlight, role.Accent, role.Link, role.LinkVisited)),
+        (theme.on_accent, (role.HighlightedText,)),
+    ):
+        for each in roles:
+            palette.setColor(each, QColor(colour))
+    for each in (role.WindowText, role.Text, role.ButtonText):
+        palette.setColor(QPalette.ColorGroup.Disabled, each, QColor(theme.faint))
+    return palette
