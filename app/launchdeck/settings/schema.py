@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from launchdeck.domain.text import Message
+
 LANGUAGES: Final = ("auto", "en", "ko")
 THEMES: Final = ("auto", "dark", "light")
 MIB: Final = 1024 * 1024
 
 
 def _setting(
-    default: Any, meaning: str, *, low: float | None = None, high: float | None = None, choices: tuple[str, ...] = ()
+    default: Any,
+    meaning: Message,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
 ) -> Any:
     """A field whose limits the store checks and whose meaning the written file explains."""
     return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": choices})
@@ -21,30 +28,38 @@ def _setting(
 class Settings:
     """What the user can set. Immutable: a change is a new Settings."""
 
-    language: str = _setting("auto", "Language of the window", choices=LANGUAGES)
-    theme: str = _setting("auto", "Colours of the window", choices=THEMES)
-    sampling_interval_s: float = _setting(5.0, "Seconds between two readings of the GPUs", low=1, high=60)
+    language: str = _setting("auto", Message("Language of the window"), choices=LANGUAGES)
+    theme: str = _setting("auto", Message("Colours of the window"), choices=THEMES)
+    sampling_interval_s: float = _setting(5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60)
     detection: str = _setting(
-        "merged", "All vendors in one list, or the first that answers", choices=("merged", "first")
+        "merged", Message("All vendors in one list, or the first that answers"), choices=("merged", "first")
     )
-    model_folders: tuple[str, ...] = _setting((), "Folders in which models are looked for, with their subfolders")
-    llama_server_path: str = _setting("", "The llama-server to use; empty: the first on PATH")
-    rpc_workers: tuple[str, ...] = _setting((), "llama.cpp RPC workers (host:port) offered as devices")
-    first_port: int = _setting(8001, "First port given to a model", low=1024, high=65535)
-    last_port: int = _setting(8020, "Last port given to a model", low=1024, high=65535)
-    model_api_keys: bool = _setting(True, "Give every model an API key of its own")
-    memory_margin_mib: int = _setting(256, "MiB of GPU memory that 'auto' leaves free", low=0, high=65536)
-    stop_grace_s: float = _setting(5.0, "Seconds an engine has to end by itself before it is killed", low=0, high=300)
+    model_folders: tuple[str, ...] = _setting(
+        (), Message("Folders in which models are looked for, with their subfolders")
+    )
+    llama_server_path: str = _setting("", Message("The llama-server to use; empty: the first on PATH"))
+    rpc_workers: tuple[str, ...] = _setting((), Message("RPC workers of llama.cpp (host:port), offered as devices"))
+    first_port: int = _setting(8001, Message("First port given to a model"), low=1024, high=65535)
+    last_port: int = _setting(8020, Message("Last port given to a model"), low=1024, high=65535)
+    model_api_keys: bool = _setting(True, Message("Give every model an API key of its own"))
+    memory_margin_mib: int = _setting(256, Message("MiB of GPU memory that 'auto' leaves free"), low=0, high=65536)
+    stop_grace_s: float = _setting(
+        5.0, Message("Seconds an engine has to end by itself before it is killed"), low=0, high=300
+    )
     stall_timeout_s: float = _setting(
-        300.0, "Seconds without any output after which loading has failed", low=1, high=7200
+        300.0, Message("Seconds without any output after which loading has failed"), low=1, high=7200
     )
-    load_timeout_s: float = _setting(7200.0, "Seconds after which loading has failed in any case", low=1, high=86400)
-    probe_interval_s: float = _setting(2.0, "Seconds between two health checks of a running model", low=0.2, high=60)
+    load_timeout_s: float = _setting(
+        7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400
+    )
+    probe_interval_s: float = _setting(
+        2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
+    )
     when_app_dies: str = _setting(
-        "keep", "What running models do when Launchdeck ends without being asked", choices=("keep", "stop")
+        "keep", Message("What running models do when Launchdeck ends without being asked"), choices=("keep", "stop")
     )
-    on_quit: str = _setting("ask", "What Quit does with running models", choices=("ask", "keep", "stop"))
-    log_limit_mib: int = _setting(32, "MiB of log kept on disk for a model", low=1, high=4096)
+    on_quit: str = _setting("ask", Message("What Quit does with running models"), choices=("ask", "keep", "stop"))
+    log_limit_mib: int = _setting(32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
 
     @property
     def ports(self) -> range:

@@ -121,7 +121,7 @@ def _to_toml(settings: Settings) -> str:
     document = tomlkit.document()
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
-        document.add(tomlkit.comment(field.metadata["meaning"]))
+        document.add(tomlkit.comment(str(field.metadata["meaning"])))
         document.add(field.name, tomlkit.item(list(value) if isinstance(value, tuple) else value))
     return tomlkit.dumps(document)
 

@@ -1,0 +1,97 @@
+"""The command line: what can be asked, and which room answers. Only the chosen command's room is imported."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from launchdeck import __version__
+from launchdeck.domain.errors import LaunchdeckError
+
+COMMANDS: Final = {
+    "selftest": "deploy the demo model, ask it one question, stop it; tell how that went",
+    "gpus": "list the GPUs of this machine",
+    "models": "list the models that are found",
+    "plan": "show what a launch would do: the command, the memory it takes, whether it fits",
+    "status": "list what runs",
+    "stop": "stop what runs",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit status: 0 success, 1 failure; argparse itself exits with 2 for wrong usage."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.DEBUG if options.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        return _command(options)(options)
+    except LaunchdeckError as error:
+        print(f"launchdeck: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `launchdeck gpus | head`: nobody reads any more, which is no failure of ours
+        sys.stderr.close()
+        return 0
+
+
+def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]:
+    if options.command is None:
+        return importlib.import_module("launchdeck.compose").run_window  # type: ignore[no-any-return]
+    return importlib.import_module(f"launchdeck.commands.{options.command}").run  # type: ignore[no-any-return]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="launchdeck",
+        description="Deploy language and embedding models on your own GPUs. Without a command the window opens.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"launchdeck {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="log what happens in detail, on standard error")
+    _add_inventory(parser)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    added = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
+    for command in added.values():
+        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    added["selftest"].add_argument("--screenshot", type=Path, metavar="FILE", help="save the window while it runs")
+    added["models"].add_argument(
+        "folders", nargs="*", type=Path, metavar="DIR", help="instead of the settings' folders"
+    )
+    _add_inventory(added["gpus"])
+    _add_plan_options(added["plan"])
+    what = added["stop"].add_mutually_exclusive_group(required=True)
+    what.add_argument("id", nargs="?", help="a deployment's id or model name")
+    what.add_argument("--all", action="store_true", help="everything that runs")
+    return parser
+
+
+def _add_inventory(parser: argparse.ArgumentParser) -> None:
+    # SUPPRESS: a command's own default must not undo what stands before the command
+    parser.add_argument(
+        "--inventory",
+        type=Path,
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="use the GPUs recorded in FILE (made by 'launchdeck gpus --json') instead of this machine's",
+    )
+
+
+def _add_plan_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a GGUF file")
+    parser.add_argument("--gpu", metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu")
+    parser.add_argument("--layers", default="auto", metavar="N|all|auto", help="layers on the GPUs (default: auto)")
+    parser.add_argument("--ctx", type=int, metavar="N", help="context in tokens, shared by the slots")
+    parser.add_argument("--parallel", type=int, metavar="N", help="slots: requests answered at the same time")
+    parser.add_argument("--cache-type-k", default="f16", metavar="T", help="type of the K cache (default: f16)")
+    parser.add_argument("--cache-type-v", default="f16", metavar="T", help="type of the V cache (default: f16)")
+    parser.add_argument("--serve", choices=("llm", "embedding"), help="serve as (default: what the model is made for)")
+    parser.add_argument("--backend", choices=("auto", "vllm", "llama"), default="auto", help="default: auto")
+    _add_inventory(parser)

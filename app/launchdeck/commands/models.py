@@ -1,0 +1,73 @@
+"""`launchdeck models`: the models that are found, and what is wrong with those that cannot be used."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from launchdeck.commands.output import print_json, print_line, print_table
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.text import Message
+from launchdeck.models.library import find_models, scan
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.store import SettingsStore
+
+GIB = 1024**3
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the models in the folders given, or else in those of the settings and the demo model."""
+    for folder in options.folders:
+        if not folder.is_dir():
+            raise LaunchdeckError.of(
+                Cause.NOT_FOUND,
+                Message("There is no folder {folder}.", folder=folder),
+                Message("Name a folder that holds GGUF files."),
+            )
+    if options.folders:
+        models = tuple(scan(options.folders))
+    else:
+        paths = Paths.resolve()
+        models = find_models(paths, SettingsStore(paths.settings_file).settings)
+    if options.json:
+        print_json({"models": [to_document(model) for model in models]})
+    else:
+        _print_table(models)
+    return 0
+
+
+def to_document(model: ModelInfo) -> dict[str, Any]:
+    """One entry of `models --json`."""
+    return {
+        "path": str(model.path),
+        "name": model.name,
+        "format": str(model.format),
+        "architecture": model.architecture,
+        "size_bytes": model.size_bytes,
+        "block_count": model.block_count,
+        "context_length": model.context_length,
+        "quantisation": model.quantisation,
+        "server_types": [str(server_type) for server_type in model.server_types],
+        "problem": None if model.problem is None else str(model.problem),
+    }
+
+
+def _print_table(models: tuple[ModelInfo, ...]) -> None:
+    if not models:
+        print_line("No models found. Put GGUF files into a folder and name it: launchdeck models DIR")
+        return
+    rows = [
+        (
+            model.name,
+            model.architecture or "-",
+            model.quantisation or "-",
+            f"{model.size_bytes / GIB:.2f}",
+            str(model.layer_count) if model.block_count else "-",
+            f"{model.context_length:,}" if model.context_length else "-",
+            str(model.problem or model.path),
+        )
+        for model in models
+    ]
+    header = ("Model", "Architecture", "Type", "GiB", "Layers", "Context", "File")
+    print_table(header, rows, right=frozenset({3, 4, 5}))

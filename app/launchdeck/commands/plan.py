@@ -1,0 +1,126 @@
+"""`launchdeck plan MODEL`: what a launch would do, without doing it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from launchdeck.commands.output import print_json, print_line, print_table
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
+from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, DEFAULT_SLOT_COUNT, BackendChoice, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.document import command_line, plan_document
+from launchdeck.engines.find import find_engines
+from launchdeck.engines.planner import Planner
+from launchdeck.hardware.source import open_source
+from launchdeck.models.describe import inspect
+from launchdeck.planning.ports import PortTable
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.store import SettingsStore
+
+GIB = 1024**3
+RPC_PREFIX = "rpc:"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan; a request that cannot be carried out ends with its reason and exit status 1."""
+    paths = Paths.resolve()
+    settings = SettingsStore(paths.settings_file).settings
+    request = request_from(options)
+    planner = Planner(lambda: settings)
+    source = open_source(settings.detection, getattr(options, "inventory", None))
+    try:
+        planner.inventory = source.read()
+    finally:
+        source.close()
+    planner.engines = find_engines(settings, paths).engines
+    plan = planner.plan(request, PortTable(settings.ports, paths.runtime).suggest())
+    if options.json:
+        print_json(plan_document(plan))
+    else:
+        _print(plan)
+    return 0
+
+
+def request_from(options: argparse.Namespace) -> ModelLoadRequest:
+    """The request that the options of `plan` (and `deploy`) make.
+
+    Raises:
+        LaunchdeckError: an option's value cannot be read.
+    """
+    gpus, rpc_workers = _devices(options.gpu)
+    path = options.model.absolute()
+    return ModelLoadRequest(
+        model_path=path,
+        server_type=ServerType(options.serve) if options.serve else _natural_server_type(options),
+        gpu_indices=gpus,
+        rpc_workers=rpc_workers,
+        n_gpu_layers=_layers(options.layers),
+        n_ctx=options.ctx,
+        n_parallel=DEFAULT_SLOT_COUNT if options.parallel is None else options.parallel,
+        cache_type_k=options.cache_type_k,
+        cache_type_v=options.cache_type_v,
+        backend=BackendChoice(options.backend),
+    )
+
+
+def _natural_server_type(options: argparse.Namespace) -> ServerType:
+    known = inspect(options.model.absolute()).server_types
+    return known[0] if known else ServerType.LLM
+
+
+def _layers(text: str) -> int | None:
+    if text == "auto":
+        return None
+    return ALL_LAYERS if text == "all" else _number(text, "--layers", "a number, all or auto")
+
+
+def _devices(text: str | None) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
+    """GPU indices and RPC workers out of "0,1", "cpu", "rpc:host:port"; None for the indices: we choose."""
+    if text is None:
+        return None, ()
+    if text == "cpu":
+        return CPU_ONLY, ()
+    words = text.split(",")
+    workers = tuple(word.removeprefix(RPC_PREFIX) for word in words if word.startswith(RPC_PREFIX))
+    indices = (word for word in words if not word.startswith(RPC_PREFIX))
+    return tuple(_number(word, "--gpu", "numbers joined by commas, or cpu") for word in indices), workers
+
+
+def _number(text: str, option: str, wanted: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("{option} is {text}, but has to be {wanted}.", option=option, text=repr(text), wanted=wanted),
+        ) from None
+
+
+def _print(plan: LaunchPlan) -> None:
+    print_line(f"{plan.model.name} on {', '.join(plan.device_names)}, {plan.engine.kind}")
+    for reason in plan.reasons:
+        print_line(f"  because {reason}")
+    fitting = plan.layers.largest_that_fits
+    print_line(
+        f"layers {plan.layers.resolved} of {plan.layers.total}"
+        + ("" if fitting is None else f", at most {fitting} fit")
+        + f"; context {plan.n_ctx:,}; port {plan.port}"
+    )
+    gib: Callable[[int], str] = lambda size: f"{size / GIB:.2f}"  # noqa: E731
+
+    def row(device: DeviceEstimate) -> tuple[str, ...]:
+        parts = (device.weights_bytes, device.kv_bytes, device.compute_bytes, device.overhead_bytes, device.total_bytes)
+        free = "-" if device.free_bytes is None else gib(device.free_bytes)
+        verdict = {True: "fits", False: "does not fit", None: "not known"}[device.fits]
+        return (device.device, *map(gib, parts), free, verdict)
+
+    header = ("GiB", "weights", "KV", "compute", "overhead", "total", "free", "")
+    print_table(
+        header, [row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
+    )
+    for warning in plan.warnings:
+        print_line(f"note: {warning}")
+    print_line(command_line(plan))

@@ -1,0 +1,75 @@
+"""Requests to plans, for every door: what is known of the machine, kept at one place and put into `plan_launch`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import Inventory
+from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.plan import EngineInfo, LaunchPlan
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.models.describe import inspect
+from launchdeck.models.gguf import HeaderCache
+from launchdeck.planning.estimate import MemoryModel
+from launchdeck.settings.schema import Settings
+
+
+class Planner:
+    """Knows the latest inventory, the engines found and the headers read. Set the first two when they are known.
+
+    `plan` may be called from any thread; `preview` never touches the disk.
+    """
+
+    def __init__(self, settings: Callable[[], Settings]) -> None:
+        self._settings = settings
+        self._headers = HeaderCache()
+        self._known: dict[Path, tuple[ModelInfo, MemoryModel | None]] = {}
+        self.inventory: Inventory | None = None
+        self.engines: tuple[EngineInfo, ...] | None = None
+
+    def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
+        """The plan for this request, from the model's file as it is now.
+
+        Raises:
+            LaunchdeckError: the request cannot be carried out; the failure says why and what to do.
+        """
+        self.prepare(request.model_path)
+        plan = self.preview(request, port)
+        if plan is None:
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("This machine's GPUs and engines are still being looked for."),
+                Message("Try again in a moment."),
+            )
+        return plan
+
+    def preview(self, request: ModelLoadRequest, port: int) -> LaunchPlan | None:
+        """The same from what is known already; None while something is still being found out.
+
+        Raises:
+            LaunchdeckError: as for `plan`.
+        """
+        known = self._known.get(request.model_path)
+        if known is None or self.inventory is None or self.engines is None:
+            return None
+        model, memory = known
+        context = PlanningContext(
+            inventory=self.inventory, engines=self.engines, settings=self._settings(), model=model, memory=memory
+        )
+        return plan_launch(request, context, port)
+
+    def is_prepared(self, path: Path) -> bool:
+        """Whether `preview` knows this model."""
+        return path in self._known
+
+    def prepare(self, path: Path) -> None:
+        """Read the model's header (again, if the file has changed). Touches the disk; any thread."""
+        model = inspect(path)
+        memory = None
+        if model.problem is None:
+            memory = MemoryModel.of(self._headers.read(path))
+        self._known[path] = (model, memory)

@@ -1,0 +1,143 @@
+"""The settings, as a form made from their declaration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QDoubleSpinBox,
+    QFormLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QScrollArea,
+    QSpinBox,
+    QVBoxLayout,
+    QWidget,
+)
+
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.settings.schema import Settings
+from launchdeck.settings.store import from_mapping
+from launchdeck.ui.i18n import tr
+
+LIST_HEIGHT_PX = 64
+
+
+class SettingsDialog(QDialog):
+    """`saved` carries the new Settings; what cannot be saved is said in the dialog, and nothing typed is lost."""
+
+    saved = Signal(object)
+
+    def __init__(self, settings: Settings, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Settings"))
+        self._readers: dict[str, Callable[[], Any]] = {}
+        self._form = QFormLayout()
+        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
+        for field in dataclasses.fields(settings):
+            self._add_row(field, getattr(settings, field.name))
+        content = QWidget()
+        content.setLayout(self._form)
+        scroll = QScrollArea()
+        scroll.setWidget(content)
+        scroll.setWidgetResizable(True)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._problem = QLabel()
+        self._problem.setWordWrap(True)
+        self._problem.setProperty("tone", "bad")
+        self._problem.hide()
+        layout = QVBoxLayout(self)
+        layout.addWidget(scroll)
+        layout.addWidget(self._problem)
+        layout.addWidget(self._buttons())
+        self.resize(520, 560)
+
+    def show_problem(self, text: str) -> None:
+        """Say why the settings could not be saved; the dialog stays open."""
+        self._problem.setText(text)
+        self._problem.show()
+
+    def _buttons(self) -> QDialogButtonBox:
+        buttons = QDialogButtonBox()
+        save = buttons.addButton(tr("Save"), QDialogButtonBox.ButtonRole.AcceptRole)
+        save.setProperty("role", "primary")
+        buttons.addButton(tr("Cancel"), QDialogButtonBox.ButtonRole.RejectRole)
+        buttons.accepted.connect(self._save)
+        buttons.rejected.connect(self.reject)
+        return buttons
+
+    def _save(self) -> None:
+        try:
+            settings = from_mapping({name: read() for name, read in self._readers.items()})
+        except LaunchdeckError as error:
+            self.show_problem(tr(error.failure.message))
+            return
+        self.saved.emit(settings)
+
+    def _add_row(self, field: dataclasses.Field[Any], value: Any) -> None:
+        editor, self._readers[field.name] = _editor(field, value)
+        meaning = tr(field.metadata["meaning"])
+        editor.setAccessibleName(meaning)
+        editor.setObjectName(field.name)
+        if isinstance(editor, QCheckBox):
+            editor.setText(meaning)
+            self._form.addRow(editor)
+        else:
+            label = QLabel(meaning)
+            label.setBuddy(editor)
+            self._form.addRow(label, editor)
+
+
+def _editor(field: dataclasses.Field[Any], value: Any) -> tuple[QWidget, Callable[[], Any]]:
+    """The widget for a setting of this type, and how to read it."""
+    limits = field.metadata
+    if limits["choices"]:
+        return _choice_editor(limits["choices"], value)
+    if isinstance(value, bool):
+        box = QCheckBox()
+        box.setChecked(value)
+        return box, box.isChecked
+    if isinstance(value, tuple):
+        lines = QPlainTextEdit("\n".join(value))
+        lines.setFixedHeight(LIST_HEIGHT_PX)
+        lines.setTabChangesFocus(True)
+        lines.setPlaceholderText(tr("One a line"))
+        return lines, lambda: [line.strip() for line in lines.toPlainText().splitlines() if line.strip()]
+    if isinstance(value, str):
+        line = QLineEdit(value)
+        return line, lambda: line.text().strip()
+    spin = QSpinBox() if isinstance(value, int) else QDoubleSpinBox(decimals=1)
+    spin.setRange(limits["low"], limits["high"])
+    spin.setValue(value)
+    return spin, spin.value
+
+
+def _choice_editor(choices: tuple[str, ...], value: str) -> tuple[QWidget, Callable[[], Any]]:
+    combo = QComboBox()
+    for choice in choices:
+        combo.addItem(tr(_CHOICE_WORDS[choice]), choice)
+    combo.setCurrentIndex(combo.findData(value))
+    return combo, combo.currentData
+
+
+_CHOICE_WORDS = {
+    "auto": Message("As the system has it"),
+    "en": Message("English"),
+    "ko": Message("한국어"),
+    "dark": Message("Dark"),
+    "light": Message("Light"),
+    "merged": Message("All vendors together"),
+    "first": Message("The first that answers"),
+    "keep": Message("Keep serving"),
+    "stop": Message("Stop"),
+    "ask": Message("Ask"),
+}
