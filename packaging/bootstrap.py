@@ -7,6 +7,7 @@ What this script says goes to stderr: stdout belongs to the program that it star
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ BENCHMARKS = ROOT / "tests" / "bench"
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "launchdeck-installed"
+PYTHON_VERSION = "{}.{}".format(*sys.version_info[:2])  # without the patch: an update of the system changes nothing
 
 RUN_LOCK = PACKAGING / "requirements.lock"
 DEV_LOCK = PACKAGING / "requirements-dev.lock"
@@ -47,7 +49,7 @@ def say(words: str, end: str = "\n") -> None:
     print(words, end=end, file=sys.stderr, flush=True)
 
 
-def fingerprint(inputs: tuple[Path, ...], python_version: str = sys.version, root: Path = ROOT) -> str:
+def fingerprint(inputs: tuple[Path, ...], python_version: str = PYTHON_VERSION, root: Path = ROOT) -> str:
     """Return a hash of all that decides what is installed in .venv."""
     digest = hashlib.sha256(f"{python_version}\n{root}\n".encode())
     for path in inputs:
@@ -70,15 +72,15 @@ def program_arguments(given: list[str], *, display: bool) -> list[str]:
     return given if given or display else ["selftest"]
 
 
-def check_system(*, window: bool, install: bool) -> None:
-    """Ask for every system library that is needed.
+def check_system(environment: Mapping[str, str], *, install: bool) -> None:
+    """Ask for every system library that the display named in `environment` needs.
 
     Raises:
         SetupError: naming all missing packages in one line, unless `install` is set and installing them worked.
     """
     if not sys.platform.startswith("linux"):
         return
-    libraries = system_libraries.missing(system_libraries.needed(os.environ, window=window))
+    libraries = system_libraries.missing(system_libraries.needed(environment))
     manager = system_libraries.this_package_manager()
     extra = [] if VENV_PYTHON.exists() else system_libraries.venv_packages(manager)
     if not libraries and not extra:
@@ -94,7 +96,11 @@ def check_system(*, window: bool, install: bool) -> None:
 
 
 def install_system(names: list[str], manager: str) -> None:
-    """Install system packages, as root on a Debian or Ubuntu."""
+    """Install system packages.
+
+    Raises:
+        SetupError: where this is not root on Debian or Ubuntu, or apt-get failed.
+    """
     if manager != "apt" or os.geteuid() != 0:
         command = system_libraries.install_command(names, manager)
         raise SetupError(f"--install-system works as root with apt-get only. Install them yourself:\n\n    {command}\n")
@@ -153,17 +159,16 @@ def prepare(*, dev: bool) -> None:
 
 def make_venv() -> None:
     """Make .venv, anew where it belongs to another version of Python."""
-    version = "version = {}.{}.{}".format(*sys.version_info[:3])
     config = VENV / "pyvenv.cfg"
-    if VENV_PYTHON.exists() and config.is_file() and version in config.read_text(encoding="utf-8").splitlines():
-        return
-    step("Making a virtual environment in .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+    made_by = config.read_text(encoding="utf-8") if config.is_file() else ""
+    if not VENV_PYTHON.exists() or f"version = {PYTHON_VERSION}." not in made_by:
+        step("Making a virtual environment in .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
 
 
 def run(arguments: list[str], *, install: bool) -> int:
     """Start the program in place of this script; where there is no display, its self-test."""
     display = has_display(os.environ)
-    check_system(window=display, install=install)
+    check_system(os.environ, install=install)
     prepare(dev=False)
     environment = dict(os.environ)
     if not display:
@@ -178,7 +183,8 @@ def run(arguments: list[str], *, install: bool) -> int:
 
 def test(arguments: list[str], *, install: bool) -> int:
     """Run pytest with `arguments`; without any, the linters and the type checker first."""
-    check_system(window=False, install=install)
+    # Where Xvfb is there, some tests open the real window on it.
+    check_system({"DISPLAY": "Xvfb"} if shutil.which("Xvfb") else {}, install=install)
     prepare(dev=True)
     checks = [] if arguments else CHECKS
     failed = [" ".join(check) for check in checks if run_module(check) != 0]
@@ -200,7 +206,7 @@ def bench(names: list[str], *, install: bool) -> int:
     unknown = [name for name in names if name not in scripts]
     if unknown:
         raise SetupError(f"No benchmark is called {', '.join(unknown)}. There are: {', '.join(scripts)}")
-    check_system(window=False, install=install)
+    check_system({}, install=install)
     prepare(dev=True)
     failed = [name for name in names or scripts if subprocess.call([str(VENV_PYTHON), str(scripts[name])], cwd=ROOT)]
     if failed:

@@ -104,11 +104,11 @@ for soname in sys.argv[1:]:
 """
 
 
-def needed(environment: Mapping[str, str], *, window: bool) -> tuple[Library, ...]:
-    """Return what has to be there, with a window for the display server that `environment` names."""
-    if window and environment.get("DISPLAY"):
+def needed(environment: Mapping[str, str]) -> tuple[Library, ...]:
+    """Return what has to be there for the display server that `environment` names, or for none."""
+    if environment.get("DISPLAY"):
         return COMMON + X11
-    if window and environment.get("WAYLAND_DISPLAY"):
+    if environment.get("WAYLAND_DISPLAY"):
         return COMMON + WAYLAND
     return COMMON
 
