@@ -107,13 +107,12 @@ class LayerSlider(QSlider):
         accent = QColor(theme_tokens.accent if self.isEnabled() else theme_tokens.faint)
         middle = _TRACK_HEIGHT_PX / 2
         left, width = _RING_RADIUS_PX, self.width() - 2 * _RING_RADIUS_PX
-        done = width * self.value() / max(self.maximum(), 1)
+        handle = QPointF(left + width * self.value() / max(self.maximum(), 1), middle)
         painter.setPen(Qt.PenStyle.NoPen)
-        for length, colour in ((width, QColor(theme_tokens.track)), (done, accent)):
+        for length, colour in ((self.width(), QColor(theme_tokens.track)), (handle.x(), accent)):
             painter.setBrush(colour)
-            groove = QRectF(left, middle - _GROOVE_PX / 2, length, _GROOVE_PX)
+            groove = QRectF(0, middle - _GROOVE_PX / 2, length, _GROOVE_PX)
             painter.drawRoundedRect(groove, _GROOVE_PX / 2, _GROOVE_PX / 2)
-        handle = QPointF(left + done, middle)
         painter.setBrush(QColor(theme_tokens.panel))
         painter.setPen(QPen(accent, 2.5 if self.hasFocus() else 1.0))
         painter.drawEllipse(handle, _RING_RADIUS_PX - 1.5, _RING_RADIUS_PX - 1.5)

@@ -24,6 +24,7 @@ class Tokens:
     name: str
     background: str
     panel: str
+    field: str
     line: str
     text: str
     muted: str
@@ -47,6 +48,7 @@ DARK = Tokens(
     name="dark",
     background="#16181d",
     panel="#1d2026",
+    field="#16181d",
     line="#323743",
     text="#e8eaee",
     muted="#9aa1ae",
@@ -58,14 +60,15 @@ DARK = Tokens(
     ok="#5cc28a",
     warn="#e6b455",
     bad="#ef7b7b",
-    curves=("#5b9bff", "#f2a33c", "#35c2a5", "#e57ac0", "#e9e06a", "#9fd8ff", "#d9653b", "#8d7bf2"),
-    models=("#5b9bff", "#8f7bf0", "#3fb8b0", "#f2a33c", "#e57ac0", "#e9e06a", "#d9653b", "#9fd8ff"),
+    curves=("#5b9bff", "#f2a33c", "#35c2a5", "#df75c0", "#eee570", "#bfe4ff", "#d9553b", "#6f60d3"),
+    models=("#5b9bff", "#6f60d3", "#35c2a5", "#f2a33c", "#df75c0", "#eee570", "#d9553b", "#bfe4ff"),
 )
 
 LIGHT = Tokens(
     name="light",
     background="#f4f5f7",
     panel="#ffffff",
+    field="#ffffff",
     line="#dfe2e8",
     text="#1b1e24",
     muted="#646c7a",
@@ -77,8 +80,8 @@ LIGHT = Tokens(
     ok="#1f8a52",
     warn="#a86c00",
     bad="#c83d3d",
-    curves=("#2f6fde", "#c9720a", "#12876f", "#b8408f", "#8a8000", "#3aa0d8", "#a33214", "#5a48b8"),
-    models=("#2f6fde", "#6b54d8", "#1c8f88", "#c9720a", "#b8408f", "#8a8000", "#a33214", "#3aa0d8"),
+    curves=("#2f6fde", "#c9720a", "#318772", "#b84191", "#837f37", "#3d9dce", "#962a10", "#4736b7"),
+    models=("#2f6fde", "#4736b7", "#318772", "#c9720a", "#b84191", "#837f37", "#962a10", "#3d9dce"),
 )
 
 _tokens = DARK
@@ -134,7 +137,8 @@ def _palette(theme: Tokens) -> QPalette:
     role = QPalette.ColorRole
     palette = QPalette()
     for colour, roles in (
-        (theme.background, (role.Window, role.Base)),
+        (theme.background, (role.Window,)),
+        (theme.field, (role.Base,)),
         (theme.panel, (role.Button, role.AlternateBase, role.ToolTipBase)),
         (theme.text, (role.WindowText, role.Text, role.ButtonText, role.ToolTipText, role.BrightText)),
         (theme.muted, (role.PlaceholderText,)),
