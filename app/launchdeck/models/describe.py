@@ -1,0 +1,123 @@
+"""What people want to know about a model, from its header."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
+from launchdeck.domain.text import Message
+from launchdeck.models.ggml import FILE_TYPES
+from launchdeck.models.gguf import GgufHeader, read_header, split_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Architectures that only encode: no token follows another. Source: the arch names and graphs of llama.cpp.
+ENCODERS = frozenset({
+    "bert", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "eurobert",
+    "gemma-embedding", "llama-embed", "t5encoder",
+})  # fmt: skip
+
+_COMPANION_TYPES = frozenset({"adapter", "mmproj", "imatrix"})
+_FILE_TYPE_GUESSED = 1024
+
+
+def inspect(path: Path) -> ModelInfo:
+    """Describe the model at this path. A file that cannot be used is described too: its `problem` says why."""
+    try:
+        return describe(read_header(path))
+    except LaunchdeckError as error:
+        return describe_broken(path, error)
+
+
+def describe(header: GgufHeader) -> ModelInfo:
+    """The header in people's terms. `problem` is set for a file that is no model of its own or that no engine loads."""
+    architecture = header.architecture
+    return ModelInfo(
+        path=header.path,
+        name=model_name(header.path),
+        format=ModelFormat.GGUF,
+        architecture=architecture,
+        size_bytes=header.size_bytes,
+        block_count=header.integer(f"{architecture}.block_count"),
+        context_length=header.integer(f"{architecture}.context_length"),
+        quantisation=_quantisation(header),
+        server_types=_server_types(header),
+        files=header.files,
+        problem=_problem(header),
+    )
+
+
+def describe_broken(path: Path, error: LaunchdeckError) -> ModelInfo:
+    """What is left to say about a file whose header could not be read."""
+    return ModelInfo(
+        path=path,
+        name=model_name(path),
+        format=ModelFormat.GGUF,
+        architecture=None,
+        size_bytes=_size_bytes(path),
+        block_count=None,
+        context_length=None,
+        quantisation=None,
+        server_types=(),
+        files=(path,),
+        problem=error.failure.message,
+    )
+
+
+def is_companion(header: GgufHeader) -> bool:
+    """Whether the file belongs to a model and is none: a projector for images, a LoRA adapter, a bare vocabulary."""
+    return (
+        header.metadata.get("general.type") in _COMPANION_TYPES
+        or header.architecture in {"clip", "imatrix"}
+        or not header.tensors
+    )
+
+
+def model_name(path: Path) -> str:
+    """The file's name without its ending and its number among shards.
+
+    `general.name` is what somebody once called the training run ("Smollm2 135M 8k Lc100K Mix1 Ep2").
+    """
+    shard = split_name(path.name)
+    return shard[0] if shard else path.stem
+
+
+def _problem(header: GgufHeader) -> Message | None:
+    if is_companion(header):
+        return Message("{path} belongs to a model, but is none by itself.", path=str(header.path))
+    if header.architecture is None or header.integer(f"{header.architecture}.block_count") is None:
+        return Message("{path} does not say what kind of model it is.", path=str(header.path))
+    if header.byte_order != sys.byteorder:
+        return Message("{path} is meant for machines with another byte order.", path=str(header.path))
+    return None
+
+
+def _server_types(header: GgufHeader) -> tuple[ServerType, ...]:
+    """The first is what it was made for. llama.cpp can pool the states of any decoder into an embedding."""
+    if is_companion(header):
+        return ()
+    # Pooling is written into models that were trained to embed or rank (0 is none).
+    if header.architecture in ENCODERS or header.integer(f"{header.architecture}.pooling_type"):
+        return (ServerType.EMBEDDING,)
+    return (ServerType.LLM, ServerType.EMBEDDING)
+
+
+def _quantisation(header: GgufHeader) -> str | None:
+    file_type = header.integer("general.file_type")
+    if file_type is not None and not file_type & _FILE_TYPE_GUESSED and file_type in FILE_TYPES:
+        return FILE_TYPES[file_type]
+    bytes_by_type: Counter[str] = Counter()
+    for tensor in header.tensors:
+        bytes_by_type[tensor.type.name] += tensor.n_bytes
+    return bytes_by_type.most_common(1)[0][0] if bytes_by_type else None
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
