@@ -1,0 +1,129 @@
+"""The inventory as a JSON document: what `launchdeck gpus --json` prints, the API sends and `--inventory` reads."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from launchdeck.domain.gpu import Gpu, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.domain.text import Message
+from launchdeck.hardware.json_object import JsonObject, unusable
+
+MIB: Final = 1024 * 1024
+
+
+def to_document(inventory: Inventory) -> dict[str, Any]:
+    """`gpus` holds GPUs only, and with none the CPU; `cpu` is always the CPU. Memory is in MiB, rounded down."""
+    readings = inventory.gpus or (inventory.cpu,)
+    return {
+        "gpus": [_entry(reading) for reading in readings],
+        "total": len(readings),
+        "detector": inventory.detector,
+        "cpu": _entry(inventory.cpu),
+        "sampled_at_s": round(inventory.sampled_at_s, 3),
+    }
+
+
+def from_document(document: Any) -> Inventory:
+    """The inventory that a document describes, marked as replayed. What it leaves out was not measured.
+
+    Raises:
+        LaunchdeckError: it is no inventory; the sentence says where.
+    """
+    top = JsonObject(document)
+    sampled_at_s = top.number("sampled_at_s") or time.time()
+    readings = tuple(_reading(entry, place, sampled_at_s) for place, entry in enumerate(top.children("gpus")))
+    gpus = tuple(reading for reading in readings if reading.gpu.gpu_type is not GpuType.CPU)
+    if gpus and len(gpus) < len(readings):
+        raise unusable("gpus", Message("a list of GPUs, or the CPU alone"))
+    cpu_entry = top.child("cpu")
+    cpu = _reading(cpu_entry, 0, sampled_at_s) if cpu_entry else _cpu_of(readings, sampled_at_s)
+    return Inventory(gpus, cpu, top.text("detector") or "CPUDetector", sampled_at_s, replayed=True)
+
+
+def _entry(reading: GpuReading) -> dict[str, Any]:
+    gpu, sample = reading.gpu, reading.sample
+    return {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "pci_address": gpu.pci_address,
+        "name": gpu.name,
+        "gpu_type": str(gpu.gpu_type),
+        "total_memory_mb": _mib(gpu.total_memory_bytes),
+        "used_memory_mb": _mib(sample.used_memory_bytes),
+        "free_memory_mb": _mib(sample.free_memory_bytes),
+        "utilization_percent": sample.utilization_percent,
+        "temperature_c": sample.temperature_c,
+        "power_watts": sample.power_watts,
+        "power_limit_watts": sample.power_limit_watts,
+        "state": str(sample.state),
+        "integrated": gpu.integrated,
+        "driver_version": gpu.driver_version,
+        "compute_capability": gpu.compute_capability and "{}.{}".format(*gpu.compute_capability),
+        "processes": [
+            {"pid": process.pid, "name": process.name, "used_memory_mb": _mib(process.used_memory_bytes)}
+            for process in sample.processes
+        ],
+    }
+
+
+def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
+    if entry.number("index") not in {None, place}:
+        raise unusable(entry.path("index"), Message("{place}, its place in the list", place=place))
+    gpu_type = entry.choice("gpu_type", GpuType)
+    gpu = Gpu(
+        index=place,
+        uuid=entry.text("uuid") or f"{gpu_type}-{place}",
+        pci_address=entry.text("pci_address"),
+        name=entry.text("name") or str(gpu_type).upper(),
+        gpu_type=gpu_type,
+        total_memory_bytes=_bytes(entry, "total_memory_mb"),
+        driver_version=entry.text("driver_version"),
+        compute_capability=_version(entry, "compute_capability"),
+        integrated=entry.truth("integrated"),
+    )
+    return GpuReading(gpu, _sample(entry, sampled_at_s))
+
+
+def _sample(entry: JsonObject, sampled_at_s: float) -> GpuSample:
+    return GpuSample(
+        sampled_at_s=sampled_at_s,
+        used_memory_bytes=_bytes(entry, "used_memory_mb"),
+        free_memory_bytes=_bytes(entry, "free_memory_mb"),
+        utilization_percent=entry.integer("utilization_percent"),
+        temperature_c=entry.integer("temperature_c"),
+        power_watts=entry.number("power_watts"),
+        power_limit_watts=entry.number("power_limit_watts"),
+        state=entry.choice("state", GpuState, GpuState.ACTIVE),
+        processes=tuple(
+            GpuProcess(process.integer("pid") or 0, process.text("name") or "", _bytes(process, "used_memory_mb"))
+            for process in entry.children("processes")
+        ),
+    )
+
+
+def _cpu_of(readings: tuple[GpuReading, ...], sampled_at_s: float) -> GpuReading:
+    """The CPU of a document without a `cpu` of its own."""
+    if readings and readings[0].gpu.gpu_type is GpuType.CPU:
+        return readings[0]
+    return GpuReading(Gpu(0, "cpu", None, "CPU", GpuType.CPU, total_memory_bytes=None), GpuSample(sampled_at_s))
+
+
+def _mib(size_bytes: int | None) -> int | None:
+    return None if size_bytes is None else size_bytes // MIB
+
+
+def _bytes(entry: JsonObject, key: str) -> int | None:
+    size_mib = entry.number(key)
+    return None if size_mib is None else round(size_mib * MIB)
+
+
+def _version(entry: JsonObject, key: str) -> tuple[int, int] | None:
+    """`8.9` as (8, 9)."""
+    text = entry.text(key)
+    if text is None:
+        return None
+    major, _, minor = text.partition(".")
+    if not (major.isdecimal() and minor.isdecimal()):
+        raise unusable(entry.path(key), Message("a text like 8.9"))
+    return int(major), int(minor)

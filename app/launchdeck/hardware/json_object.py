@@ -1,0 +1,79 @@
+"""Reading a JSON document that somebody may have edited: every value is checked, every complaint names its place."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+class JsonObject:
+    """An object of the document. `path` says where it is; a value that is null or left out is None.
+
+    All methods raise LaunchdeckError where the document holds something else than is read.
+    """
+
+    def __init__(self, value: Any, path: str = "") -> None:
+        self._path = path
+        if not isinstance(value, dict):
+            raise unusable(path or "document", Message("an object"))
+        self._values: dict[str, Any] = value
+
+    def path(self, key: str) -> str:
+        return f"{self._path}.{key}" if self._path else key
+
+    def text(self, key: str) -> str | None:
+        value = self._values.get(key)
+        if value is None or isinstance(value, str):
+            return value
+        raise unusable(self.path(key), Message("a text"))
+
+    def number(self, key: str) -> float | None:
+        value = self._values.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            raise unusable(self.path(key), Message("a number from 0 up, or null"))
+        return value
+
+    def integer(self, key: str) -> int | None:
+        value = self.number(key)
+        return None if value is None else round(value)
+
+    def truth(self, key: str) -> bool:
+        """Left out: False."""
+        value = self._values.get(key, False)
+        if isinstance(value, bool):
+            return value
+        raise unusable(self.path(key), Message("true or false"))
+
+    def choice(self, key: str, kind: type[_Choice], default: _Choice | None = None) -> _Choice:
+        value = self._values.get(key, default)
+        if value in tuple(kind):
+            return kind(value)
+        raise unusable(self.path(key), Message("one of {choices}", choices=", ".join(kind)))
+
+    def child(self, key: str) -> JsonObject | None:
+        value = self._values.get(key)
+        return None if value is None else JsonObject(value, self.path(key))
+
+    def children(self, key: str) -> list[JsonObject]:
+        """The objects of a list; left out: none."""
+        values = self._values.get(key, [])
+        if not isinstance(values, list):
+            raise unusable(self.path(key), Message("a list"))
+        return [JsonObject(value, f"{self.path(key)}[{index}]") for index, value in enumerate(values)]
+
+
+def unusable(path: str, expected: Message) -> LaunchdeckError:
+    """The error for a document that has something else than `expected` at `path`."""
+    return LaunchdeckError.of(
+        Cause.BAD_REQUEST,
+        Message("The recorded inventory cannot be used: {path} should be {expected}.", path=path, expected=expected),
+        Message("Record it again with 'launchdeck gpus --json'."),
+    )

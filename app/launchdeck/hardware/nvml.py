@@ -1,0 +1,135 @@
+"""NVIDIA's management library: opening it, and the one place where its errors turn into missing readings."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import psutil
+
+from launchdeck.domain.gpu import GpuProcess
+from launchdeck.domain.text import Message
+from launchdeck.hardware.detector import Complaints, Outcome
+
+_MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte
+_NOT_SUPPORTED = 3
+_NO_PERMISSION = 4
+_DRIVER_NOT_LOADED = 9
+_LIBRARY_NOT_FOUND = 12
+_VERSION_MISMATCH = 18
+_LOST = frozenset({15, 16, 28})  # GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND
+
+_REASONS = {
+    _NO_PERMISSION: Message(
+        "The NVIDIA driver refuses access. Give this user access to /dev/nvidia0 and /dev/nvidiactl."
+    ),
+    _DRIVER_NOT_LOADED: Message("The NVIDIA driver is installed but not loaded. Restart the computer."),
+    _LIBRARY_NOT_FOUND: Message("No NVIDIA driver is installed."),
+    _VERSION_MISMATCH: Message(
+        "The NVIDIA driver was updated, but the old one is still running. Restart the computer."
+    ),
+}
+
+
+class GpuLostError(Exception):
+    """The GPU does not answer any more: it fell off the bus or needs a reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    total_bytes: int
+    used_bytes: int
+    free_bytes: int
+
+
+class Nvml:
+    """The opened library. `device` is only a name for the log; handles are NVML's own."""
+
+    def __init__(self) -> None:
+        self._pynvml: ModuleType | None = None
+        self._complaints = Complaints()
+        self._unsupported: set[tuple[str, str]] = set()
+
+    @property
+    def is_open(self) -> bool:
+        return self._pynvml is not None
+
+    def open(self) -> tuple[Outcome, Message] | None:
+        """None: it is open. Else what is wrong, in words."""
+        try:
+            import pynvml  # noqa: PLC0415 (8,000 lines, needed in the sampling thread only)
+
+            pynvml.nvmlInit()
+        except Exception as error:  # noqa: BLE001 (NVMLError, but also ImportError and NVMLLibraryMismatchError)
+            code = getattr(error, "value", None)
+            outcome = Outcome.NOT_INSTALLED if code == _LIBRARY_NOT_FOUND else Outcome.FAILED
+            unknown = Message("The NVIDIA driver does not answer: {error}.", error=str(error))
+            return outcome, _REASONS.get(code, unknown) if isinstance(code, int) else unknown
+        self._pynvml = pynvml
+        return None
+
+    def close(self) -> None:
+        """Let go of all GPUs, so that they can sleep."""
+        if self._pynvml is not None:
+            self.ask("", "nvmlShutdown")
+            self._pynvml = None
+
+    def ask(self, device: str, call: str, *arguments: Any, **options: Any) -> Any:
+        """The result of pynvml's function `call`; None where the driver has none, which is logged once.
+
+        Raises:
+            GpuLostError: the GPU does not answer any more.
+        """
+        try:
+            return getattr(self._pynvml, call)(*arguments, **options)
+        except Exception as error:  # a driver can fail in any way, say with a name that is no UTF-8
+            code = getattr(error, "value", None)
+            if code in _LOST:
+                raise GpuLostError(device) from error
+            if code == _NOT_SUPPORTED:
+                self._unsupported.add((device, call))
+            level = logging.DEBUG if code == _NOT_SUPPORTED else logging.WARNING
+            self._complaints.log(level, (device, call, repr(code)), f"{device or 'NVML'}: no {call}: {error}")
+            return None
+
+    def memory(self, device: str, handle: Any) -> Memory | None:
+        """The GPU's own memory. Version 1 counts what the driver reserves for itself as used, version 2 does not."""
+        info = self.ask(device, "nvmlDeviceGetMemoryInfo", handle, version=_MEMORY_V2)
+        if info is None:
+            info = self.ask(device, "nvmlDeviceGetMemoryInfo", handle)
+        return None if info is None else Memory(info.total, info.used, info.free)
+
+    def shares_ram(self, device: str, memory: Memory | None) -> bool:
+        """Whether the GPU has no memory of its own (GB10, Jetson): NVML then gives NotSupported, or a total of 0."""
+        if memory is None:
+            return (device, "nvmlDeviceGetMemoryInfo") in self._unsupported
+        return memory.total_bytes == 0
+
+    def processes(self, device: str, handle: Any) -> tuple[GpuProcess, ...]:
+        """Compute and graphics processes as one list; a process that does both is in both of NVML's."""
+        used: dict[int, int | None] = {}
+        for call in ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3"):
+            for pid, size in _sums(self.ask(device, call, handle) or ()).items():
+                used[pid] = max((value for value in (used.get(pid), size) if value is not None), default=None)
+        return tuple(GpuProcess(pid, process_name(pid), size) for pid, size in sorted(used.items()))
+
+
+def _sums(entries: Any) -> dict[int, int | None]:
+    """Bytes by process: with MIG a process has an entry for every GPU instance it uses."""
+    sums: defaultdict[int, int | None] = defaultdict(lambda: None)
+    for entry in entries:
+        sums[entry.pid] = sums[entry.pid]
+        if entry.usedGpuMemory is not None:
+            sums[entry.pid] = (sums[entry.pid] or 0) + entry.usedGpuMemory
+    return dict(sums)
+
+
+def process_name(pid: int) -> str:
+    """The process's name; empty where it cannot be told (it ended, or it belongs to another container)."""
+    try:
+        return str(psutil.Process(pid).name())
+    except psutil.Error:
+        return ""

@@ -1,0 +1,54 @@
+"""A recorded inventory in place of this machine's: for support cases and demonstrations."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import GpuReading, Inventory
+from launchdeck.domain.text import Message
+from launchdeck.hardware.document import from_document
+
+
+class ReplaySource:
+    """Gives the same readings again and again, each time as if taken now."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self._inventory = inventory
+
+    @classmethod
+    def open(cls, path: Path) -> ReplaySource:
+        """The inventory that `launchdeck gpus --json` wrote into a file.
+
+        Raises:
+            LaunchdeckError: the file cannot be read, is no JSON, or is no inventory.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST, Message("{path} cannot be read: {reason}.", path=path, reason=reason)
+            ) from error
+        except (ValueError, RecursionError) as error:
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("{path} is no recorded inventory: {reason}.", path=path, reason=error),
+                Message("Record it again with 'launchdeck gpus --json'."),
+            ) from error
+        return cls(from_document(document))
+
+    def read(self) -> Inventory:
+        now_s = time.time()
+
+        def at_now(reading: GpuReading) -> GpuReading:
+            return replace(reading, sample=replace(reading.sample, sampled_at_s=now_s))
+
+        gpus = tuple(at_now(reading) for reading in self._inventory.gpus)
+        return replace(self._inventory, gpus=gpus, cpu=at_now(self._inventory.cpu), sampled_at_s=now_s)
+
+    def close(self) -> None:
+        """Nothing is held open."""
