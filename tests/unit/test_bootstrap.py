@@ -112,18 +112,19 @@ def test_all_missing_packages_stand_in_one_line_each_once() -> None:
 
 
 def test_a_stamp_holds_until_python_a_lock_or_the_place_changes(tmp_path: Path) -> None:
-    lock, stamp = tmp_path / "requirements.lock", tmp_path / "stamp"
+    lock, stamp, python = tmp_path / "requirements.lock", tmp_path / "stamp", Path(sys.executable)
     lock.write_text("numpy==1")
     before = bootstrap.fingerprint((lock,), "3.11", tmp_path)
-    assert not bootstrap.is_installed(before, stamp)
+    assert not bootstrap.is_installed(before, stamp, python)
 
-    stamp.write_text(f"{before}\nanother")
+    stamp.write_text(f"3.11\n{before}\nanother")
 
-    assert bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path), stamp)
-    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.12", tmp_path), stamp)
-    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path / "moved"), stamp)
+    assert bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path), stamp, python)
+    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.12", tmp_path), stamp, python)
+    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path / "moved"), stamp, python)
+    assert not bootstrap.is_installed(before, stamp, tmp_path / "gone" / "python")
     lock.write_text("numpy==2")
-    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path), stamp)
+    assert not bootstrap.is_installed(bootstrap.fingerprint((lock,), "3.11", tmp_path), stamp, python)
 
 
 @pytest.mark.parametrize(
