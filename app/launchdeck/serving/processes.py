@@ -1,0 +1,116 @@
+"""Processes, known by what identifies them: pid and start time; a pid alone is given out again.
+
+Used by the shim as well, which imports nothing but the standard library, and of that as little as it can: pathlib
+would add half to its start time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+Process = tuple[int, int]
+"""pid, and start time in clock ticks since boot."""
+
+SWEEP_POLL_S = 0.02
+
+
+def boot_id() -> str:
+    """Start times count from boot: a record of another boot speaks of processes that are gone."""
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+        return file.read().strip()
+
+
+class Stat:
+    """The part of /proc/PID/stat that matters here."""
+
+    __slots__ = ("is_zombie", "parent", "process", "session")
+
+    def __init__(self, pid: int, line: bytes) -> None:
+        fields = line[line.rindex(b")") + 2 :].split()  # the name before may hold spaces and brackets
+        self.is_zombie = fields[0] in {b"Z", b"X"}
+        self.parent = int(fields[1])
+        self.session = int(fields[3])
+        self.process: Process = (pid, int(fields[19]))
+
+
+def read_stat(pid: int) -> Stat | None:
+    """None: there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return Stat(pid, file.read())
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def identify(pid: int) -> Process | None:
+    """The process that has this pid now; None where there is none, or only what is left of one."""
+    stat = read_stat(pid)
+    return None if stat is None or stat.is_zombie else stat.process
+
+
+def is_alive(process: Process) -> bool:
+    return identify(process[0]) == process
+
+
+def all_stats() -> list[Stat]:
+    """One look at every process of this machine."""
+    stats = (read_stat(int(name)) for name in os.listdir("/proc") if name.isdigit())
+    return [stat for stat in stats if stat is not None]
+
+
+def descendants(pids: set[int]) -> list[Process]:
+    """The living processes below `pids`, without themselves, parents before their children."""
+    children: dict[int, list[Stat]] = {}
+    for stat in all_stats():
+        children.setdefault(stat.parent, []).append(stat)
+    found: list[Process] = []
+    queue = list(pids)
+    for pid in queue:  # grows while it is walked
+        for child in children.get(pid, ()):
+            queue.append(child.process[0])
+            if not child.is_zombie:
+                found.append(child.process)
+    return found
+
+
+def send_signal(process: Process, signum: int) -> bool:
+    """Signal exactly this process, never another that was given its pid meanwhile. False: it is gone."""
+    try:
+        handle = os.pidfd_open(process[0])
+    except OSError:
+        return False
+    try:
+        if not is_alive(process):
+            return False
+        signal.pidfd_send_signal(handle, signum)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def sweep(processes: list[Process], timeout_s: float) -> list[Process]:
+    """Kill these, all they started, and what is left of their sessions. Gives back what would not die in time.
+
+    For the case that nobody supervises them any more. A child that left the tree by losing its parent is found by
+    its session; the number of a session is not given out again while it has members.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    wanted = {process for process in processes if _is_ours(process)}
+    while True:
+        wanted |= set(descendants({pid for pid, start in wanted if is_alive((pid, start))}))
+        sessions = {pid for pid, _ in wanted}
+        wanted |= {stat.process for stat in all_stats() if stat.session in sessions and not stat.is_zombie}
+        left = [process for process in wanted if send_signal(process, signal.SIGKILL)]
+        if not left or time.monotonic() > deadline_s:
+            return left
+        time.sleep(SWEEP_POLL_S)
+
+
+def _is_ours(process: Process) -> bool:
+    """Not so if its pid now belongs to another: then its session would be the other's as well."""
+    stat = read_stat(process[0])
+    return stat is None or stat.process == process

@@ -1,0 +1,71 @@
+"""The launcher of a model's supervisor, and then, forked off, the supervisor: the shim.
+
+Run by its path, `python -I -S shim.py ID`, with the specification as JSON on standard input, so that secrets stand
+in no argument. The launcher binds the socket, forks, prints {"socket": path} and exits 0, or prints {"error": why}
+and exits 1. The shim is then nobody's child but init's, in a session of its own, and imports nothing later on: the
+application may end, crash or be replaced by a newer one meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+
+from launchdeck.serving.shim_engine import become_subreaper
+from launchdeck.serving.shim_server import Shim, listen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+
+def main() -> int:
+    try:
+        spec = json.load(sys.stdin)
+        os.makedirs(spec["folder"], mode=0o700, exist_ok=True)
+        listener = listen(spec["socket"])
+    except (OSError, ValueError) as error:
+        sys.stdout.write(json.dumps({"error": str(error)}))
+        return 1
+    report, answer = os.pipe()
+    if os.fork() == 0:
+        os.close(report)
+        return run_shim(spec, listener, answer)
+    os.close(answer)
+    listener.close()
+    with os.fdopen(report) as file:
+        reason = file.read()
+    sys.stdout.write(json.dumps({"error": reason} if reason else {"socket": spec["socket"]}))
+    return 1 if reason else 0
+
+
+def run_shim(spec: dict[str, Any], listener: socket.socket, answer: int) -> int:
+    """Returns when the model has ended. Why it could not begin is written to `answer`, which is closed otherwise."""
+    try:
+        os.setsid()
+        leave_terminal(spec["folder"])
+        become_subreaper()
+        shim = Shim(spec, listener)
+    except OSError as error:
+        os.unlink(spec["socket"])
+        os.write(answer, str(error).encode())
+        return 1
+    os.close(answer)
+    shim.run()
+    return 0
+
+
+def leave_terminal(folder: str) -> None:
+    """Standard input and output to nowhere; standard error, where only a traceback of the shim goes, to a file."""
+    null = os.open(os.devnull, os.O_RDWR)
+    errors = os.open(os.path.join(folder, "shim.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in ((0, null), (1, null), (2, errors)):
+        os.dup2(source, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

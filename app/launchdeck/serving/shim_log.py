@@ -1,0 +1,123 @@
+"""The log of one engine on disk: its head for ever, then a rotating tail; never more than its limit.
+
+Bytes have an offset in the engine's output. A segment file is named for the offset of its first byte, so a gap
+(rotated away, or not written because the disk was full) is seen by the names alone. Imported by the shim.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+PREFIX = "log-"
+HEAD_BYTES = 1024 * 1024
+RECENT_BYTES = 128 * 1024
+TAIL_SEGMENTS = 4
+RETRY_S = 1.0
+
+
+def head_bytes(limit_bytes: int) -> int:
+    """How much of the beginning is kept for ever."""
+    return min(HEAD_BYTES, limit_bytes // 2)
+
+
+def segments(folder: str) -> list[tuple[int, int]]:
+    """(offset, size) of every segment in the folder, in order."""
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(PREFIX)]
+    except FileNotFoundError:
+        return []
+    return sorted((int(name[len(PREFIX) :]), os.path.getsize(os.path.join(folder, name))) for name in names)
+
+
+def read_log(folder: str, offset: int, size: int) -> tuple[int, bytes]:
+    """Up to `size` bytes from the first offset >= `offset` that is on disk; (offset, b"") at the end."""
+    for start, length in segments(folder):
+        if offset < start + length:
+            first = max(offset, start)
+            with open(_path(folder, start), "rb") as file:
+                file.seek(first - start)
+                return first, file.read(size)
+    return offset, b""
+
+
+def _path(folder: str, offset: int) -> str:
+    return os.path.join(folder, f"{PREFIX}{offset:015}")
+
+
+class LogWriter:
+    """Takes every byte of the engine, whatever the disk does: `error` says why the last write failed, or is None."""
+
+    def __init__(self, folder: str, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._head_bytes = head_bytes(limit_bytes)
+        self._tail_segment_bytes = (limit_bytes - self._head_bytes) // TAIL_SEGMENTS
+        self._file: int | None = None
+        self._room_bytes = 0
+        self._retry_at_s = 0.0
+        self._recent = bytearray()
+        self.end = 0
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> None:
+        """Append; what cannot be written is left out of the files, and tried again with the next bytes."""
+        self._recent += data
+        if len(self._recent) > 2 * RECENT_BYTES:
+            del self._recent[:-RECENT_BYTES]
+        offset, self.end = self.end, self.end + len(data)
+        if self.error is not None and time.monotonic() < self._retry_at_s:
+            return
+        try:
+            self._write(offset, memoryview(data))
+            self.error = None
+        except OSError as error:
+            self.error = error
+            self._retry_at_s = time.monotonic() + RETRY_S
+            self._close_segment()  # the next one is named for what comes behind the gap
+
+    def _write(self, offset: int, data: memoryview) -> None:
+        while data:
+            file = self._file if self._file is not None and self._room_bytes else self._open_segment(offset)
+            written = os.write(file, data[: self._room_bytes])
+            data = data[written:]
+            offset += written
+            self._room_bytes -= written
+
+    def _open_segment(self, offset: int) -> int:
+        self._close_segment()
+        self._prune()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._file = os.open(_path(self._folder, offset), flags, 0o600)
+        self._room_bytes = self._head_bytes - offset if offset < self._head_bytes else self._tail_segment_bytes
+        return self._file
+
+    def _close_segment(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _prune(self) -> None:
+        """Make room for one more segment of the tail, oldest first; the head stays."""
+        found = segments(self._folder)
+        total_bytes = sum(size for _, size in found)
+        for offset, size in found:
+            is_tail = offset >= self._head_bytes
+            if size == 0 or (is_tail and total_bytes + self._tail_segment_bytes > self._limit_bytes):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(_path(self._folder, offset))
+                total_bytes -= size
+
+    def read(self, offset: int, size: int) -> tuple[int, bytes]:
+        """As `read_log`; the newest bytes come from memory, written or not."""
+        recent_start = self.end - len(self._recent)
+        if offset < recent_start:
+            start, data = read_log(self._folder, offset, size)
+            if data and start < recent_start:
+                return start, data[: recent_start - start]
+            offset = recent_start
+        return offset, bytes(self._recent[offset - recent_start : offset - recent_start + size])
+
+    def close(self) -> None:
+        self._close_segment()

@@ -1,0 +1,79 @@
+"""What a shim writes down about its engine, so that it is known whatever dies. Imported by the shim."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from launchdeck.serving.processes import boot_id, read_stat
+
+RECORD_VERSION = 1
+RECORD_NAME = "record.json"
+
+TYPE_CHECKING = False  # `typing` is not worth its import time here
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Record:
+    """`facts` is the JSON document. It is replaced as a whole, and only by the shim while that lives.
+
+    facts: version, id, boot_id, created_at_s, socket, plan (the application's, kept as it is), note (what the
+    application wants to find again), shim and engine (processes), tree (processes), started_at_s, ended_at_s
+    (Unix seconds), stop_asked, exit_code (negative: a signal), start_error, log_size.
+    """
+
+    def __init__(self, folder: str, spec: dict[str, Any]) -> None:
+        self._path = os.path.join(folder, RECORD_NAME)
+        self._unsaved = True
+        own = read_stat(os.getpid())
+        self.facts: dict[str, Any] = {
+            "version": RECORD_VERSION,
+            "id": spec["id"],
+            "boot_id": boot_id(),
+            "created_at_s": spec["created_at_s"],
+            "socket": spec["socket"],
+            "shim": None if own is None else own.process,
+            "engine": None,
+            "tree": [],
+            "started_at_s": None,
+            "ended_at_s": None,
+            "stop_asked": False,
+            "exit_code": None,
+            "start_error": None,
+            "log_size": 0,
+            "note": spec.get("note", {}),
+            "plan": spec["plan"],
+        }
+
+    def update(self, **facts: Any) -> None:
+        """Change and save. A full disk leaves the old record in place, and `retry` writes the new one later."""
+        self.facts.update(facts)
+        self._unsaved = True
+        self.retry()
+
+    def retry(self) -> bool:
+        """Whether everything is on disk now."""
+        if self._unsaved:
+            try:
+                self.save()
+            except OSError:
+                return False
+        return True
+
+    def save(self) -> None:
+        """Raises OSError."""
+        temporary = self._path + ".new"
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            content = json.dumps(self.facts).encode()
+            while content:
+                content = content[os.write(file, content) :]
+        finally:
+            os.close(file)
+        os.replace(temporary, self._path)
+        self._unsaved = False
+
+    def status(self) -> dict[str, Any]:
+        """What a client is told: all but the plan, which it has or finds on disk."""
+        return {name: value for name, value in self.facts.items() if name != "plan"}

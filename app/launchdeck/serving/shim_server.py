@@ -1,0 +1,255 @@
+"""The shim's loop: one engine, its log, its record, and whoever connects. One thread. Imported by the shim."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import time
+
+from launchdeck.serving.redaction import Redactor
+from launchdeck.serving.shim_connection import PROTOCOL, Connection
+from launchdeck.serving.shim_engine import Engine
+from launchdeck.serving.shim_log import LogWriter, head_bytes
+from launchdeck.serving.shim_record import Record
+
+TICK_S = 2.0
+TREE_INTERVAL_MAX_S = 10.0
+FIRST_CONTACT_S = 30.0
+BACKLOG = 16
+
+TYPE_CHECKING = False  # `typing` is not worth its import time here
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def listen(path: str) -> socket.socket:
+    """A socket that only this user may connect to. Raises OSError."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.setblocking(False)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(mask)
+    listener.listen(BACKLOG)
+    return listener
+
+
+class Shim:
+    def __init__(self, spec: dict[str, Any], listener: socket.socket) -> None:
+        self._spec = spec
+        self._listener = listener
+        self._record = Record(spec["folder"], spec)
+        self._record.save()  # before the engine starts: nothing may run that nobody knows of
+        self._log = LogWriter(spec["folder"], spec["log_limit_bytes"])
+        self._redactor = Redactor(spec["redact"])
+        self._engine = Engine()
+        self._connections: list[Connection] = []
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = socket.socketpair()
+        self._when_app_dies: str = spec["when_app_dies"]
+        self._alone_since_s = time.monotonic()
+        self._was_contacted = False
+        self._log_failed = False
+        self._next_tick_s = 0.0
+        self._next_tree_s = 0.0
+        self._tree_interval_s = 1.0
+        self._is_ended = False
+        self._is_stop_wanted = False
+
+    def run(self) -> None:
+        """Returns when the engine is gone, that is on record, and nobody is connected any more."""
+        self._wake_on_signals()
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._start_engine()
+        while not self._may_go():
+            for key, _ in self._selector.select(self._timeout_s()):
+                key.data()
+            if self._is_stop_wanted and not self._engine.is_stopping:
+                self._stop(self._spec["stop_grace_s"])
+            self._engine.advance()
+            self._tick()
+            self._end_if_gone()
+            self._serve_connections()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._spec["socket"])
+        self._log.close()
+
+    def _wake_on_signals(self) -> None:
+        """SIGCHLD only has to wake the loop, and a logout is survived; SIGTERM and SIGINT ask for a stop."""
+        for end in self._wakeup:
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._wakeup[0], selectors.EVENT_READ, self._drain_wakeups)
+        for signum in (signal.SIGCHLD, signal.SIGHUP):  # not SIG_IGN: the engine would inherit that
+            signal.signal(signum, lambda *_: None)
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, self._want_stop)
+
+    def _want_stop(self, *_: object) -> None:
+        """A signal may come in the middle of anything: the loop does the rest."""
+        self._is_stop_wanted = True
+
+    def _drain_wakeups(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wakeup[0].recv(4096)
+
+    def _start_engine(self) -> None:
+        env = {name: value for name, value in os.environ.items() if name not in self._spec["env_unset"]}
+        try:
+            self._engine.start(self._spec["argv"], env | self._spec["env"])
+        except (OSError, ValueError) as error:
+            self._record.update(start_error={"path": self._spec["argv"][0], "reason": str(error)})
+            self._end()
+            return
+        self._selector.register(self._engine.output, selectors.EVENT_READ, self._take_output)
+        tree = [self._engine.process] if self._engine.process else []
+        self._record.update(engine=self._engine.process, tree=tree, started_at_s=time.time())
+
+    def _take_output(self) -> None:
+        data = self._engine.read_output()
+        if data == b"":
+            self._selector.unregister(self._engine.output)
+            data = self._redactor.flush()
+        elif data is not None:
+            data = self._redactor.feed(data)
+        if data:
+            self._write_log(data)
+
+    def _write_log(self, data: bytes) -> None:
+        self._log.write(data)
+        failed = self._log.error is not None
+        if failed and not self._log_failed:
+            self._broadcast({"event": "warning", "reason": str(self._log.error)})
+        self._log_failed = failed
+
+    def _tick(self) -> None:
+        """What has to be looked at from time to time."""
+        now_s = time.monotonic()
+        if now_s < self._next_tick_s:
+            return
+        self._next_tick_s = now_s + TICK_S
+        self._record.retry()
+        self._remake_socket()
+        if now_s >= self._next_tree_s and not self._is_ended:
+            self._next_tree_s = now_s + self._tree_interval_s
+            self._tree_interval_s = min(2 * self._tree_interval_s, TREE_INTERVAL_MAX_S)
+            self._look_at_tree()
+        nobody_came = not self._was_contacted and now_s - self._alone_since_s > FIRST_CONTACT_S
+        if nobody_came and self._when_app_dies == "stop":
+            self._stop(self._spec["stop_grace_s"])
+
+    def _remake_socket(self) -> None:
+        """The runtime folder may vanish when the user logs out while models live on."""
+        if os.path.exists(self._spec["socket"]):
+            return
+        try:
+            listener = listen(self._spec["socket"])
+        except OSError:
+            return  # tried again at the next tick
+        self._selector.unregister(self._listener)
+        self._listener.close()
+        self._listener = listener
+        self._selector.register(listener, selectors.EVENT_READ, self._accept)
+
+    def _look_at_tree(self) -> None:
+        tree = self._engine.tree()
+        if tree != [tuple(process) for process in self._record.facts["tree"]]:
+            self._record.update(tree=tree)
+            self._broadcast({"event": "tree", "tree": tree})
+
+    def _stop(self, grace_s: float) -> None:
+        if not self._is_ended:
+            self._look_at_tree()
+            self._record.update(stop_asked=True)
+            self._engine.begin_stop(grace_s)
+
+    def _end_if_gone(self) -> None:
+        if not self._engine.is_gone or self._is_ended:
+            return
+        while data := self._engine.read_output():
+            self._write_log(self._redactor.feed(data))
+        self._write_log(self._redactor.flush())
+        self._end()
+
+    def _end(self) -> None:
+        self._is_ended = True
+        self._alone_since_s = time.monotonic()
+        self._record.update(tree=[], exit_code=self._engine.exit_code, ended_at_s=time.time(), log_size=self._log.end)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            sock, _ = self._listener.accept()
+            connection = Connection(sock, self._log, head_bytes(self._spec["log_limit_bytes"]))
+            self._connections.append(connection)
+            self._selector.register(
+                sock,
+                selectors.EVENT_READ,
+                lambda: connection.receive(lambda request: self._answer(connection, request)),
+            )
+            connection.send({"event": "hello", "protocol": PROTOCOL, "status": self._record.status()})
+
+    def _answer(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
+        """Raises KeyError, TypeError or ValueError for a request that makes no sense."""
+        match request["do"]:
+            case "status":
+                self._look_at_tree()
+                return {"status": self._record.status()}
+            case "hold":
+                self._when_app_dies = str(request["when_app_dies"])
+                self._was_contacted = connection.is_holder = True
+            case "release":
+                connection.is_holder = False
+            case "follow":
+                connection.follow(int(request["offset"]))
+            case "stop":
+                self._stop(float(request["grace_s"]))
+            case "note":
+                self._record.update(note=self._record.facts["note"] | dict(request["note"]))
+            case "secrets":
+                return {"secrets": self._spec["secrets"]}
+            case other:
+                raise ValueError(f"unknown request {other!r}")
+        return {}
+
+    def _serve_connections(self) -> None:
+        for connection in list(self._connections):
+            connection.flush()
+            has_all = connection.pump(hurry=self._is_ended)
+            if has_all and self._is_ended and not connection.was_told:
+                connection.was_told = self._was_contacted = True
+                connection.send({"event": "ended", "status": self._record.status()})
+            if not connection.is_open:
+                self._forget(connection)
+                continue
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.wants_to_write else 0)
+            key = self._selector.get_key(connection.socket)
+            if key.events != events:
+                self._selector.modify(connection.socket, events, key.data)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.remove(connection)
+        self._selector.unregister(connection.socket)
+        connection.close()
+        if connection.is_holder and self._when_app_dies == "stop":
+            self._stop(self._spec["stop_grace_s"])
+
+    def _broadcast(self, message: dict[str, Any]) -> None:
+        for connection in self._connections:
+            connection.send(message)
+
+    def _timeout_s(self) -> float:
+        moments = [self._next_tick_s, self._engine.next_poll_s, *(c.next_batch_s for c in self._connections)]
+        return max(0.0, min(moment for moment in moments if moment is not None) - time.monotonic())
+
+    def _may_go(self) -> bool:
+        """An engine that ended at once leaves the launching application time to connect and be told."""
+        if not self._is_ended or self._connections or not self._record.retry():
+            return False
+        return self._was_contacted or time.monotonic() - self._alone_since_s > FIRST_CONTACT_S

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""A model server that does what its switches say: a real process to supervise, without a model.
+
+It speaks llama-server's command line as far as it has to, and answers GET /health: 503 while loading, then 200.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+IGNORING_WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+WORKER = "import time; time.sleep(600)"
+CHATTER_S = 0.05
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--load-s", type=float, default=0.0, help="seconds of 503 before it is ready")
+    parser.add_argument("--exit-code", type=int, help="end at once with this status")
+    parser.add_argument("--die-of", type=int, help="end at once by this signal")
+    parser.add_argument("--die-after-s", type=float, default=0.0, help="... after so many seconds")
+    parser.add_argument("--ignore-term", action="store_true")
+    parser.add_argument("--workers", type=int, default=0, help="processes in sessions of their own")
+    parser.add_argument("--stubborn-workers", action="store_true", help="... that ignore SIGTERM")
+    parser.add_argument("--flood-mib", type=int, default=0, help="MiB of output before anything else")
+    parser.add_argument("--chatter", action="store_true", help="a line now and then for as long as it lives")
+    parser.add_argument("--raw", default="", help="bytes to write, in hex")
+    parser.add_argument("--say", action="append", default=[], help="a line to write")
+    parser.add_argument("--say-env", action="append", default=[], help="an environment variable to write out")
+    parser.add_argument("--no-listen", action="store_true")
+    parser.add_argument("--reuse-port", action="store_true")
+    parser.add_argument("--refuse-bind", type=int, help="pretend that this port was taken meanwhile")
+    parser.add_argument("--ready-file", help="the moment of the first 200 is written here")
+    parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
+    return parser.parse_known_args()[0]
+
+
+def say(text: str) -> None:
+    os.write(1, text.encode() + b"\n")
+
+
+def listener_of(args: argparse.Namespace) -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if args.reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((args.host, -1 if args.port == args.refuse_bind else args.port))
+        listener.listen(64)
+    except (OSError, OverflowError):
+        say(f"srv  start: couldn't bind HTTP server socket, hostname: {args.host}, port: {args.port}")
+        sys.exit(1)
+    return listener
+
+
+def answer(connection: socket.socket, ready_at: float, ready_file: str | None) -> None:
+    with connection:
+        connection.settimeout(5)
+        if not connection.recv(4096):
+            return
+        ready = time.monotonic() >= ready_at
+        if ready and ready_file and not Path(ready_file).exists():
+            Path(ready_file).write_text(str(time.time()))
+        status, body = (b"200 OK", b'{"status":"ok"}') if ready else (b"503 Service Unavailable", b'{"error":{}}')
+        connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+
+
+def serve(args: argparse.Namespace, listener: socket.socket) -> None:
+    ready_at = time.monotonic() + args.load_s
+    while True:
+        connection, _ = listener.accept()
+        try:
+            answer(connection, ready_at, args.ready_file)
+        except OSError:
+            continue
+
+
+def flood(mib: int) -> None:
+    block = (b"x" * 63 + b"\n") * 16384
+    for _ in range(mib):
+        view = memoryview(block)
+        while view:
+            view = view[os.write(1, view) :]
+
+
+def end_when(args: argparse.Namespace) -> None:
+    if args.exit_code is None and args.die_of is None:
+        return
+    time.sleep(args.die_after_s)
+    if args.exit_code is not None:
+        os._exit(args.exit_code)
+    os.kill(os.getpid(), args.die_of)
+
+
+def wait_for_stdin() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(0)
+
+
+def main() -> None:
+    args = parse()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if args.ignore_term else signal.SIG_DFL)
+    for _ in range(args.workers):
+        code = IGNORING_WORKER if args.stubborn_workers else WORKER
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)
+    for line in args.say:
+        say(line)
+    for name in args.say_env:
+        say(f"{name}={os.environ.get(name)}")
+    os.write(1, bytes.fromhex(args.raw))
+    flood(args.flood_mib)
+    if args.end_with_stdin:
+        threading.Thread(target=wait_for_stdin, daemon=True).start()
+    if not args.no_listen:
+        threading.Thread(target=serve, args=(args, listener_of(args)), daemon=True).start()
+        say(f"main: listening on http://{args.host}:{args.port}")
+    end_when(args)
+    while True:
+        time.sleep(CHATTER_S if args.chatter else 600)
+        say("slot update_slots: all slots are idle")
+
+
+if __name__ == "__main__":
+    main()

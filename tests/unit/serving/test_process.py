@@ -1,0 +1,94 @@
+"""QProcess as the launcher's parent: the real launcher, under asyncio's own loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from PySide6.QtCore import QCoreApplication
+
+from fakes.serving import Watch, spec_of
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.serving.process import QtShimLauncher
+from launchdeck.serving.processes import is_alive
+from launchdeck.serving.shim_client import ShimClient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def launcher(qapp: QCoreApplication) -> Iterator[QtShimLauncher]:
+    launcher = QtShimLauncher()
+    yield launcher
+    launcher.close()
+
+
+def test_a_model_survives_the_end_of_its_launcher(launcher: QtShimLauncher) -> None:
+    async def scenario() -> None:
+        path = await launcher.launch(spec_of("--no-listen"))
+        launcher.close()
+        watch = Watch(await ShimClient.connect(path))
+        assert is_alive(tuple((await watch.fresh_status())["engine"]))
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_many_at_once(launcher: QtShimLauncher) -> None:
+    async def scenario() -> None:
+        specs = [spec_of("--no-listen") for _ in range(5)]
+        paths = await asyncio.gather(*(launcher.launch(spec) for spec in specs))
+        assert [str(path) for path in paths] == [spec["socket"] for spec in specs]
+        for path in paths:
+            await Watch(await ShimClient.connect(path)).stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_launch_that_fails_says_why(launcher: QtShimLauncher, launchdeck_home: Path) -> None:
+    spec = spec_of("--no-listen")
+    Path(spec["folder"]).parent.mkdir(parents=True)
+    Path(spec["folder"]).touch()
+    with pytest.raises(LaunchdeckError, match=r"supervisor could not be started: .*File exists"):
+        asyncio.run(launcher.launch(spec))
+
+
+HOST = """
+import asyncio, json, sys
+from PySide6.QtCore import QCoreApplication
+from launchdeck.serving.process import QtShimLauncher
+app = QCoreApplication([])
+launcher = QtShimLauncher()
+print(asyncio.run(launcher.launch(json.load(sys.stdin))), flush=True)
+asyncio.run(asyncio.sleep(60))
+"""
+
+
+def test_a_model_survives_ctrl_c_on_the_whole_group_of_the_application() -> None:
+    import json
+
+    spec = spec_of("--no-listen")
+    host = subprocess.Popen(
+        [sys.executable, "-c", HOST],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, text=True,
+    )  # fmt: skip
+    host.stdin.write(json.dumps(spec))
+    host.stdin.close()
+    assert host.stdout.readline().strip() == spec["socket"]
+    os.killpg(host.pid, signal.SIGINT)
+    host.wait(15)
+    host.stdout.close()
+
+    async def look() -> None:
+        watch = Watch(await ShimClient.connect(Path(spec["socket"])))
+        assert is_alive(tuple((await watch.fresh_status())["engine"]))
+        await watch.stop()
+
+    asyncio.run(look())

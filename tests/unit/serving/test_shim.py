@@ -1,0 +1,343 @@
+"""The real shim as a real process, with the fake server as its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import os
+import signal
+import stat
+from pathlib import Path
+
+import pytest
+
+from fakes.serving import PlainLauncher, Watch, spec_of, until, until_async
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.serving.processes import identify, is_alive, send_signal
+from launchdeck.serving.shim_client import ShimClient
+
+
+def log_of(watch: Watch) -> bytes:
+    return b"".join(base64.b64decode(event["data"]) for event in watch.events if event["event"] == "log")
+
+
+def record_of(spec: dict) -> dict:
+    return json.loads((Path(spec["folder"]) / "record.json").read_text())
+
+
+def test_an_engine_runs_and_is_stopped() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--say", "hello")
+        watch = await Watch.start(spec)
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: b"hello\n" in log_of(watch))
+        engine = tuple((await watch.fresh_status())["engine"])
+        assert is_alive(engine)
+        status = await watch.stop()
+        assert status["exit_code"] == -signal.SIGTERM
+        assert status["stop_asked"]
+        assert not is_alive(engine)
+        until(lambda: not Path(spec["socket"]).exists())
+        assert record_of(spec)["exit_code"] == -signal.SIGTERM
+
+    asyncio.run(scenario())
+
+
+def test_the_shim_belongs_to_nobody_and_has_a_session_of_its_own() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen"))
+        pid = watch.client.status["shim"][0]
+        assert os.getsid(pid) == pid
+        assert int(Path(f"/proc/{pid}/stat").read_text().rsplit(")")[1].split()[1]) != os.getpid()
+        engine = (await watch.fresh_status())["engine"][0]
+        assert os.getsid(engine) == engine
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_only_the_user_may_connect_or_read() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--say", "x")
+        watch = await Watch.start(spec)
+        assert stat.S_IMODE(Path(spec["socket"]).stat().st_mode) == 0o600
+        await watch.client.ask("follow", offset=0)
+        await watch.event("log")
+        for file in Path(spec["folder"]).iterdir():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+        assert stat.S_IMODE(Path(spec["folder"]).stat().st_mode) == 0o700
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("switches", "exit_code"),
+    [(("--exit-code", 3), 3), (("--exit-code", 0), 0), (("--die-of", 11), -11), (("--die-of", 9), -9)],
+)
+def test_the_exit_status_is_kept(switches: tuple[object, ...], exit_code: int) -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", *switches)
+        watch = await Watch.start(spec)
+        status = await watch.ended()
+        assert (status["exit_code"], status["stop_asked"], status["tree"]) == (exit_code, False, [])
+        assert record_of(spec)["exit_code"] == exit_code
+
+    async def kept_until_asked() -> None:
+        spec = spec_of("--no-listen", *switches)
+        await PlainLauncher().launch(spec)
+        await until_async(lambda: record_of(spec)["ended_at_s"] is not None)
+        watch = Watch(await ShimClient.connect(Path(spec["socket"])))
+        await watch.client.ask("hold", when_app_dies="keep")
+        assert (await watch.ended())["exit_code"] == exit_code
+
+    asyncio.run(scenario()) if exit_code else asyncio.run(kept_until_asked())
+
+
+@pytest.mark.parametrize("kind", ["missing", "not executable"])
+def test_an_engine_that_cannot_be_started_is_named(launchdeck_home: Path, kind: str) -> None:
+    program = launchdeck_home / "engine"
+    if kind == "not executable":
+        program.write_text("#!/bin/sh\n")
+
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of(argv=[str(program), "--model", "x"]))
+        await watch.client.ask("hold", when_app_dies="keep")
+        status = await watch.ended()
+        assert status["start_error"]["path"] == str(program)
+        assert str(program) in status["start_error"]["reason"]
+        assert status["exit_code"] is None
+
+    asyncio.run(scenario())
+
+
+def test_a_stop_takes_workers_that_left_the_session_and_ignore_sigterm() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--ignore-term", "--workers", 2, "--stubborn-workers"))
+        await until_async_tree(watch, 3)
+        tree = [tuple(process) for process in (await watch.fresh_status())["tree"]]
+        status = await watch.stop(grace_s=0.3)
+        assert status["exit_code"] == -signal.SIGKILL
+        assert not any(is_alive(process) for process in tree)
+
+    asyncio.run(scenario())
+
+
+async def until_async_tree(watch: Watch, size: int) -> None:
+    """Ask for the tree until it has so many processes."""
+    async with asyncio.timeout(15):
+        while len((await watch.fresh_status())["tree"]) != size:
+            pass
+
+
+def test_workers_whose_engine_is_killed_are_swept_before_it_counts_as_ended() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--workers", 2))
+        await until_async_tree(watch, 3)
+        engine, *workers = [tuple(process) for process in (await watch.fresh_status())["tree"]]
+        assert list(engine) == (await watch.fresh_status())["engine"]
+        send_signal(engine, signal.SIGKILL)
+        status = await watch.ended()
+        assert (status["exit_code"], status["stop_asked"]) == (-signal.SIGKILL, False)
+        assert not any(is_alive(worker) for worker in workers)
+
+    asyncio.run(scenario())
+
+
+def test_a_stopped_process_hears_the_stop() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen"))
+        send_signal(tuple((await watch.fresh_status())["engine"]), signal.SIGSTOP)
+        assert (await watch.stop())["exit_code"] == -signal.SIGTERM
+
+    asyncio.run(scenario())
+
+
+def test_the_engine_dies_with_a_killed_shim() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen"))
+        engine = tuple((await watch.fresh_status())["engine"])
+        os.kill(watch.client.status["shim"][0], signal.SIGKILL)
+        await watch.task
+        until(lambda: not is_alive(engine))
+        with pytest.raises(ConnectionError):
+            await watch.client.ask("status")
+
+    asyncio.run(scenario())
+
+
+def test_the_engine_keeps_its_standard_input() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--end-with-stdin", "--say", "up"))
+        await watch.client.ask("follow", offset=0)
+        await watch.event("log")
+        await asyncio.sleep(0.3)
+        assert (await watch.fresh_status())["ended_at_s"] is None
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("policy", ["keep", "stop"])
+def test_the_policy_is_carried_out_when_the_holder_vanishes(policy: str) -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        engine = tuple((await watch.fresh_status())["engine"])
+        await watch.client.ask("hold", when_app_dies=policy)
+        await watch.client.close()
+        if policy == "stop":
+            await until_async(lambda: not is_alive(engine))
+            return
+        again = Watch(await ShimClient.connect(Path(spec["socket"])))
+        await asyncio.sleep(0.3)
+        assert is_alive(engine)
+        await again.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_holder_that_releases_leaves_the_model_alone() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        await watch.client.ask("hold", when_app_dies="stop")
+        await watch.client.ask("release")
+        await watch.client.close()
+        await asyncio.sleep(0.3)
+        again = Watch(await ShimClient.connect(Path(spec["socket"])))
+        assert (await again.fresh_status())["stop_asked"] is False
+        await again.stop()
+
+    asyncio.run(scenario())
+
+
+def test_sigterm_to_the_shim_is_a_stop() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen"))
+        os.kill(watch.client.status["shim"][0], signal.SIGTERM)
+        status = await watch.ended()
+        assert (status["exit_code"], status["stop_asked"]) == (-signal.SIGTERM, True)
+
+    asyncio.run(scenario())
+
+
+def test_the_socket_is_made_again_when_its_folder_vanishes() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        path = Path(await PlainLauncher().launch(spec))
+        path.unlink()
+        path.parent.rmdir()
+        await until_async(path.exists)
+        await Watch(await ShimClient.connect(path)).stop()
+
+    asyncio.run(scenario())
+
+
+def test_nonsense_ends_the_connection_and_nothing_else() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        for nonsense in (b"\xff\n", b"[]\n", b"{}\n", b"x" * 300_000):
+            reader, writer = await asyncio.open_unix_connection(spec["socket"], limit=1 << 20)
+            await reader.readline()
+            writer.write(nonsense)
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
+        with pytest.raises(ValueError, match="unknown request"):
+            await watch.client.ask("dance")
+        with pytest.raises(ValueError, match="grace_s"):
+            await watch.client.ask("stop")
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_secrets_are_handed_over_the_socket_and_stand_nowhere_else(launchdeck_home: Path) -> None:
+    canary = "canary-0123456789abcdef"
+
+    async def scenario() -> None:
+        spec = spec_of(
+            "--no-listen", "--say-env", "LLAMA_API_KEY",
+            env={"LLAMA_API_KEY": canary}, redact=[canary], secrets={"api_key": canary},
+        )  # fmt: skip
+        watch = await Watch.start(spec)
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: b"LLAMA_API_KEY=***\n" in log_of(watch))
+        status = await watch.fresh_status()
+        assert (await watch.client.ask("secrets"))["secrets"] == {"api_key": canary}
+        assert canary not in json.dumps(status)
+        for pid, _ in (status["shim"], status["engine"]):
+            assert canary.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+        await watch.stop()
+        for file in launchdeck_home.rglob("*"):
+            assert not file.is_file() or canary.encode() not in file.read_bytes()
+
+    asyncio.run(scenario())
+
+
+def test_the_environment_is_ours_less_what_is_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "1")
+    monkeypatch.setenv("TAKEN", "1")
+
+    async def scenario() -> None:
+        names = ("KEPT", "TAKEN", "ADDED")
+        switches = [part for name in names for part in ("--say-env", name)]
+        watch = await Watch.start(spec_of("--no-listen", *switches, env={"ADDED": "2"}, env_unset=["TAKEN"]))
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: log_of(watch).count(b"\n") >= 3)
+        assert log_of(watch).splitlines()[:3] == [b"KEPT=1", b"TAKEN=None", b"ADDED=2"]
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--say", "first line", "--flood-mib", 100, "--say-env", "LAST")
+        watch = await Watch.start(spec)
+        await watch.client.ask("follow", offset=0)
+        async with asyncio.timeout(60):
+            while b"LAST" not in log_of(watch)[-200:] and (await watch.fresh_status())["ended_at_s"] is None:
+                size = sum(file.stat().st_size for file in Path(spec["folder"]).glob("log-*"))
+                assert size <= spec["log_limit_bytes"]
+                if any(event["event"] == "dropped" for event in watch.events):
+                    break
+                await asyncio.sleep(0.05)
+        assert log_of(watch).startswith(b"first line\n")
+        status = await watch.stop()
+        dropped = sum(event["size"] for event in watch.events if event["event"] == "dropped")
+        assert dropped > 0
+        assert dropped + len(log_of(watch)) == status["log_size"]
+
+    asyncio.run(scenario())
+
+
+def test_a_note_is_kept_in_the_record() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        await watch.client.ask("note", note={"ready_at_s": 5.0})
+        assert (await watch.stop())["note"] == {"ready_at_s": 5.0}
+        assert record_of(spec)["note"] == {"ready_at_s": 5.0}
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fault", ["long path", "folder is a file"])
+def test_a_launch_that_cannot_be_supervised_starts_nothing(launchdeck_home: Path, fault: str) -> None:
+    spec = spec_of("--no-listen")
+    if fault == "long path":
+        spec["socket"] = str(launchdeck_home / ("x" * 120) / "s.sock")
+    else:
+        Path(spec["folder"]).parent.mkdir(parents=True)
+        Path(spec["folder"]).touch()
+    with pytest.raises(LaunchdeckError, match="supervisor could not be started"):
+        asyncio.run(PlainLauncher().launch(spec))
+
+
+def test_identify_gives_none_for_a_pid_without_process() -> None:
+    assert identify(2**22 + 1) is None
