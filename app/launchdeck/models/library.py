@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.model import ModelInfo
     from launchdeck.settings.paths import Paths
+    from launchdeck.settings.schema import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +76,14 @@ def default_folders(paths: Paths, environ: Mapping[str, str] = os.environ) -> tu
         home / "models",
     )
     return (paths.data / "models", *(folder for folder in others if folder.is_dir()))
+
+
+def known_models(settings: Settings, paths: Paths) -> tuple[ModelInfo, ...]:
+    """The models in the folders of the settings and in the usual ones, and the demo model, by name."""
+    demo = demo_model()
+    folders = (*map(Path, settings.model_folders), *default_folders(paths))
+    models = scan(folders, extra=() if demo is None else (demo,))
+    return tuple(sorted(models, key=lambda model: model.name.casefold()))
 
 
 def _first_shard(path: Path, shard: tuple[str, int, int]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,12 +36,16 @@ class Paths:
         import platformdirs  # noqa: PLC0415 (not needed with LAUNCHDECK_HOME)
 
         dirs = platformdirs.PlatformDirs("launchdeck", appauthor=False)
+        with warnings.catch_warnings():
+            # without a login session there is no XDG_RUNTIME_DIR; the folder it falls back to is just as private
+            warnings.simplefilter("ignore", platformdirs.RuntimeDirWarning)
+            runtime = dirs.user_runtime_path
         return cls(
             config=dirs.user_config_path,
             data=dirs.user_data_path,
             state=dirs.user_state_path,
             cache=dirs.user_cache_path,
-            runtime=dirs.user_runtime_path,
+            runtime=runtime,
         )
 
     def create(self) -> None:

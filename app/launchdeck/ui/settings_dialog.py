@@ -53,7 +53,7 @@ class SettingsDialog(QDialog):
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._problem = QLabel()
         self._problem.setWordWrap(True)
-        self._problem.setProperty("tone", "bad")
+        self._problem.setProperty("state", "bad")
         self._problem.hide()
         layout = QVBoxLayout(self)
         layout.addWidget(scroll)
@@ -69,7 +69,7 @@ class SettingsDialog(QDialog):
     def _buttons(self) -> QDialogButtonBox:
         buttons = QDialogButtonBox()
         save = buttons.addButton(tr("Save"), QDialogButtonBox.ButtonRole.AcceptRole)
-        save.setProperty("role", "primary")
+        save.setProperty("kind", "primary")
         buttons.addButton(tr("Cancel"), QDialogButtonBox.ButtonRole.RejectRole)
         buttons.accepted.connect(self._save)
         buttons.rejected.connect(self.reject)

@@ -1,0 +1,180 @@
+"""The window with all that belongs to it, from the first frame to quitting in named stages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, QSettings, Slot
+from PySide6.QtWidgets import QApplication, QTabWidget
+
+from launchdeck.domain.deployment import Deployment
+from launchdeck.engines import client
+from launchdeck.monitor.sampler import Sampler
+from launchdeck.settings.schema import Settings
+from launchdeck.ui import i18n, theme
+from launchdeck.ui.charts import Charts
+from launchdeck.ui.controller import Controller
+from launchdeck.ui.deploy_form import DeployForm
+from launchdeck.ui.deployments_view import DeploymentsView
+from launchdeck.ui.details import DetailsTab
+from launchdeck.ui.discovery import Discovery
+from launchdeck.ui.gpu_cards import GpuCards
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.icons import app_icon
+from launchdeck.ui.log_view import LogTab
+from launchdeck.ui.main_window import MainWindow, Panels
+from launchdeck.ui.quit_dialog import QuitDialog
+from launchdeck.ui.tray import Tray
+from launchdeck.ui.try_it import TryItTab
+
+if TYPE_CHECKING:
+    from launchdeck.compose import Core
+
+logger = logging.getLogger(__name__)
+
+
+def dress(app: QApplication, settings: Settings) -> None:
+    """Name, icon, language and colours; before the first widget."""
+    app.setApplicationName("launchdeck")
+    app.setApplicationDisplayName("Launchdeck")
+    app.setDesktopFileName("launchdeck")
+    i18n.set_language(settings.language)
+    theme.apply(app, settings.theme)
+    app.setWindowIcon(app_icon())
+
+
+class WindowApplication(QObject):
+    """Makes the window at once, and what it shows after the first frame."""
+
+    def __init__(self, app: QApplication, core: Core) -> None:
+        super().__init__()
+        self._app = app
+        self._core = core
+        self._quit = asyncio.Event()
+        self._keep_models = True
+        self._make_window()
+        self.sampler = Sampler(core.open_source, core.store.settings.sampling_interval_s)
+        self.sampler.sampled.connect(self.controller.on_inventory)
+
+    async def run(self) -> None:
+        """Show the window, stay until Quit, then end in stages: window, readings, models, what runs beside."""
+        await self.start()
+        await self._quit.wait()
+        await self.end(keep=self._keep_models)
+
+    async def start(self) -> None:
+        """Show the window and, once it is painted, everything that lives in it."""
+        painted = asyncio.Event()
+        self.window.painted.connect(painted.set)
+        self.window.show()
+        await painted.wait()
+        self.panels.charts.build()
+        self.sampler.start()
+        self.tray.show_if_possible()
+        if self._core.store.problem is not None:
+            self.window.notice.show_text(tr(self._core.store.problem))
+        await self._core.manager.adopt()
+        self.controller.spawn(self._discover())
+
+    async def end(self, *, keep: bool) -> None:
+        """Take everything down; `keep` leaves the models serving."""
+        self.controller.close()
+        self.try_it.cancel()
+        self.tray.hide()
+        self.window.close_for_good()
+        self.sampler.stop()
+        await self._core.close(keep=keep)
+
+    @Slot()
+    def ask_to_quit(self) -> None:
+        """Quit; where models run, as the settings have it or as the user says."""
+        running = sum(d.state.is_live for d in self._core.manager.deployments)
+        policy = self._core.store.settings.on_quit
+        if running and policy == "ask":
+            dialog = QuitDialog(running, self.window)
+            dialog.answered.connect(self._quit_with)
+            self.window.bring_to_front()
+            dialog.open()
+        else:
+            self._quit_with("stop" if policy == "stop" else "keep", remember=False)
+
+    def quit_by_signal(self) -> None:
+        """SIGTERM or Ctrl-C: nobody is there to be asked; "ask" keeps the models serving."""
+        self._quit_with("stop" if self._core.store.settings.on_quit == "stop" else "keep", remember=False)
+
+    @Slot(str, bool)
+    def _quit_with(self, policy: str, remember: bool) -> None:  # noqa: FBT001 (a signal's argument)
+        if remember:
+            self._core.store.save(replace(self._core.store.settings, on_quit=policy))
+        self._keep_models = policy == "keep"
+        self._quit.set()
+
+    @Slot()
+    def _close_window(self) -> None:
+        """The window's own close button: with a tray the application stays there, without one it quits."""
+        if self.tray.is_shown():
+            self.window.hide()
+        else:
+            self.ask_to_quit()
+
+    @Slot(object)
+    def _apply_settings(self, settings: Settings) -> None:
+        theme.apply(self._app, settings.theme)
+        self.sampler.set_interval_s(settings.sampling_interval_s)
+        self.controller.show_all()
+        if settings.language != self._language:
+            self.window.notice.show_text(tr("The new language is used from the next start on."))
+        self.controller.spawn(self._discover())
+
+    async def _discover(self) -> None:
+        await self._discovery.look()
+        if self._discovery.problems:
+            self.window.notice.show_text(" ".join(tr(problem) for problem in self._discovery.problems))
+
+    def _make_window(self) -> None:
+        core = self._core
+        self._language = core.store.settings.language
+        self._make_tabs()
+        form = DeployForm(lambda request: self.controller.preview(request))  # noqa: PLW0108 (made below)
+        self.panels = Panels(GpuCards(), Charts(), DeploymentsView(), self._tabs, form)
+        geometry = QSettings(str(core.paths.config / "window.ini"), QSettings.Format.IniFormat)
+        self.window = MainWindow(self.panels, geometry)
+        self.tray = Tray()
+        self.controller = Controller(self.window, self.panels, core.planner, core.manager, core.store)
+        self._discovery = Discovery(core.planner, form, core.paths, lambda: core.store.settings)
+        self.panels.deployments.current_changed.connect(self._show_current)
+        self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
+        self.window.close_requested.connect(self._close_window)
+        self.controller.settings_changed.connect(self._apply_settings)
+        self.tray.show_requested.connect(self.window.bring_to_front)
+        self.tray.quit_requested.connect(self.ask_to_quit)
+        self.tray.stop_requested.connect(self.controller.stop)
+        self.tray.open_requested.connect(self.controller.open_url)
+        self.tray.copy_url_requested.connect(self.controller.copy_url)
+
+    def _make_tabs(self) -> None:
+        manager = self._core.manager
+        self._details = DetailsTab()
+        self._log = LogTab()
+        self.try_it = TryItTab(
+            lambda deployment, messages: client.chat(
+                deployment.plan.url, manager.api_key(deployment.id), deployment.plan.model_id, messages
+            ),
+            lambda deployment, texts: client.embed(
+                deployment.plan.url, manager.api_key(deployment.id), deployment.plan.model_id, texts
+            ),
+        )
+        self._tabs = QTabWidget()
+        self._tabs.addTab(self._details, tr("Details"))
+        self._tabs.addTab(self._log, tr("Logs"))
+        self._tabs.addTab(self.try_it, tr("Try it"))
+
+    @Slot(object)
+    def _show_current(self, deployment: Deployment | None) -> None:
+        self._details.show_deployment(deployment)
+        self.try_it.show_deployment(deployment)
+        source = None if deployment is None else self._core.manager.log(deployment.id)
+        self._log.follow(source, "" if deployment is None else deployment.plan.model_id)

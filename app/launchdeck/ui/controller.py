@@ -1,0 +1,208 @@
+"""The window's wiring: what a click starts, and where news from the rooms below goes. No layout, no arithmetic."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from PySide6.QtCore import QObject, QUrl, Signal, Slot
+from PySide6.QtGui import QDesktopServices, QGuiApplication
+from PySide6.QtWidgets import QFileDialog
+
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.gpu import Inventory
+from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.engines.document import command_line
+from launchdeck.engines.planner import Planner
+from launchdeck.serving.manager import ProcessManager
+from launchdeck.settings.schema import Settings
+from launchdeck.settings.store import SettingsStore
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.main_window import MainWindow, Panels
+from launchdeck.ui.model_colors import keep_model_colors
+from launchdeck.ui.settings_dialog import SettingsDialog
+
+logger = logging.getLogger(__name__)
+_MARKERS = {State.STARTING: "started", State.RUNNING: "ready", State.FAILED: "failed"}
+
+
+class Controller(QObject):
+    """Joins the window with the planner and the manager. Lives in the GUI thread, on the application's event loop."""
+
+    settings_changed = Signal(object)
+
+    def __init__(
+        self, window: MainWindow, panels: Panels, planner: Planner, manager: ProcessManager, store: SettingsStore
+    ) -> None:
+        super().__init__(window)
+        self._window = window
+        self._panels = panels
+        self._planner = planner
+        self._manager = manager
+        self._store = store
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._states: dict[str, State] = {}
+        self._connect_window()
+        self._connect_deployments()
+        self._unsubscribe = manager.subscribe(self._on_deployment)
+        self.show_all()
+
+    def close(self) -> None:
+        """No news reach the window from here on; what a click started is given up."""
+        self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+
+    def preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
+        """What the form shows while it is being filled in; None while the model's header is being read."""
+        port = self._manager.suggest_port()
+        plan = self._planner.preview(request, self._store.settings.first_port if port is None else port)
+        if plan is None and not self._planner.is_prepared(request.model_path):
+            self.spawn(self._prepare(request.model_path))
+        return plan
+
+    @Slot(object)
+    def on_inventory(self, inventory: Inventory) -> None:
+        """A new reading of all devices."""
+        self._planner.inventory = inventory
+        self._manager.observe(inventory)
+        self._panels.cards.show_inventory(inventory)
+        self._panels.charts.show_inventory(inventory)
+        self._panels.form.set_inventory(inventory)
+        if inventory.replayed:
+            self._window.top_bar.show_replay()
+
+    def show_all(self) -> None:
+        """Bring everything that shows deployments up to date."""
+        deployments = self._manager.deployments
+        keep_model_colors(d.id for d in deployments)
+        self._panels.deployments.set_deployments(deployments)
+        self._panels.cards.show_deployments(deployments)
+        self._window.status_line.show_deployments(deployments, self._store.settings.ports)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run this beside the window; what goes wrong is told in the window."""
+        task = asyncio.get_running_loop().create_task(self._tell_failures(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _tell_failures(self, work: Coroutine[Any, Any, Any]) -> None:
+        try:
+            await work
+        except LaunchdeckError as error:
+            logger.info("%s", error)
+            self._window.notice.show_failure(error.failure)
+        except Exception:
+            logger.exception("unexpected failure")
+            self._window.notice.show_text(tr("Something unexpected went wrong; the log has the details."))
+
+    def _connect_window(self) -> None:
+        top = self._window.top_bar
+        top.range_changed.connect(self._panels.charts.set_range_s)
+        top.paused_changed.connect(self._panels.charts.set_paused)
+        top.settings_requested.connect(self._open_settings)
+        form = self._panels.form
+        form.deploy_requested.connect(self._deploy)
+        form.add_folder_requested.connect(self._choose_folder)
+        self._panels.cards.gpu_selected.connect(form.select_gpu)
+
+    def _connect_deployments(self) -> None:
+        view = self._panels.deployments
+        view.stop_requested.connect(lambda key: self.spawn(self._manager.stop(key)))
+        view.restart_requested.connect(lambda key: self.spawn(self._manager.restart(key)))
+        view.dismiss_requested.connect(self._dismiss)
+        view.fix_requested.connect(self._apply_fix)
+        view.open_requested.connect(self.open_url)
+        view.copy_url_requested.connect(self.copy_url)
+        view.copy_key_requested.connect(lambda key: _copy(self._manager.api_key(key) or ""))
+        view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
+
+    @Slot(object)
+    def _deploy(self, request: ModelLoadRequest) -> None:
+        self.spawn(self._manager.load(request))
+
+    @Slot(str)
+    def stop(self, deployment_id: str) -> None:
+        self.spawn(self._manager.stop(deployment_id))
+
+    @Slot(str)
+    def copy_url(self, deployment_id: str) -> None:
+        _copy(self._deployment(deployment_id).plan.url)
+
+    @Slot(str)
+    def open_url(self, deployment_id: str) -> None:
+        plan = self._deployment(deployment_id).plan
+        QDesktopServices.openUrl(QUrl(f"http://{plan.host}:{plan.port}/"))
+
+    def _dismiss(self, deployment_id: str) -> None:
+        self._manager.dismiss(deployment_id)
+        self._states.pop(deployment_id, None)
+        self.show_all()
+
+    def _apply_fix(self, deployment_id: str, fix: Fix) -> None:
+        """The changed request goes into the form, so that what will be started is seen first."""
+        request = replace(self._deployment(deployment_id).plan.request, **dict(fix.changes))
+        self._panels.form.show_request(request)
+
+    def _deployment(self, deployment_id: str) -> Deployment:
+        return next(d for d in self._manager.deployments if d.id == deployment_id)
+
+    def _on_deployment(self, deployment: Deployment) -> None:
+        before = self._states.get(deployment.id)
+        self._states[deployment.id] = deployment.state
+        if before is deployment.state:
+            self._panels.deployments.update_deployment(deployment)
+        else:
+            self.show_all()
+            self._panels.form.refresh()  # ports and memory have changed
+            self._mark(deployment)
+
+    def _mark(self, deployment: Deployment) -> None:
+        kind = _MARKERS.get(deployment.state)
+        if kind is not None and not deployment.adopted:
+            words = {"started": tr("started"), "ready": tr("ready"), "failed": tr("failed")}
+            self._panels.charts.add_marker(time.time(), f"{deployment.plan.model_id} {words[kind]}", kind)
+
+    async def _prepare(self, path: Path) -> None:
+        await asyncio.to_thread(self._planner.prepare, path)
+        self._panels.form.refresh()
+
+    def _choose_folder(self) -> None:
+        dialog = QFileDialog(self._window, tr("Folder with models"))
+        dialog.setFileMode(QFileDialog.FileMode.Directory)
+        dialog.fileSelected.connect(self._add_folder)
+        dialog.open()
+
+    def _add_folder(self, folder: str) -> None:
+        settings = self._store.settings
+        if folder not in settings.model_folders:
+            self._save(replace(settings, model_folders=(*settings.model_folders, folder)))
+
+    def _open_settings(self) -> None:
+        dialog = SettingsDialog(self._store.settings, self._window)
+        dialog.saved.connect(lambda settings: self._save(settings, dialog))
+        dialog.open()
+
+    def _save(self, settings: Settings, dialog: SettingsDialog | None = None) -> None:
+        try:
+            self._store.save(settings)
+        except LaunchdeckError as error:
+            if dialog is None:
+                self._window.notice.show_failure(error.failure)
+            else:
+                dialog.show_problem(tr(error.failure.message))
+            return
+        if dialog is not None:
+            dialog.accept()
+        self.settings_changed.emit(self._store.settings)
+
+
+def _copy(text: str) -> None:
+    QGuiApplication.clipboard().setText(text)

@@ -1,0 +1,154 @@
+"""The one window: what there is, what happens, what to do next, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QShortcut
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
+
+from launchdeck.ui.charts import Charts
+from launchdeck.ui.deploy_form import DeployForm
+from launchdeck.ui.deployments_view import DeploymentsView
+from launchdeck.ui.gpu_cards import GpuCards
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.notice import Notice
+from launchdeck.ui.status_line import StatusLine
+from launchdeck.ui.top_bar import TopBar
+
+SMALLEST = (960, 600)
+USUAL = (1440, 900)
+GAP_PX = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """What the window is put together from; each is made and filled by its own room."""
+
+    cards: GpuCards
+    charts: Charts
+    deployments: DeploymentsView
+    tabs: QTabWidget
+    form: DeployForm
+
+
+class MainWindow(QMainWindow):
+    """Lays the panels out, remembers its geometry, and asks before it goes away.
+
+    `painted` comes once, after the first frame is on the screen: heavy things start then.
+    """
+
+    painted = Signal()
+    close_requested = Signal()
+
+    def __init__(self, panels: Panels, geometry: QSettings) -> None:
+        super().__init__()
+        self.setWindowTitle("Launchdeck")
+        self.setMinimumSize(*SMALLEST)
+        self._geometry = geometry
+        self._may_close = False
+        self._has_painted = False
+        self.top_bar = TopBar()
+        self.notice = Notice()
+        self.status_line = StatusLine()
+        self._centre = _centre(panels)
+        self._columns = _columns(panels, self._centre)
+        body = QVBoxLayout()
+        body.setContentsMargins(GAP_PX, GAP_PX, GAP_PX, GAP_PX)
+        body.setSpacing(GAP_PX)
+        body.addWidget(self.notice)
+        body.addWidget(self._columns, 1)
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(0)
+        layout.addWidget(self.top_bar)
+        layout.addLayout(body, 1)
+        layout.addWidget(self.status_line)
+        self.setCentralWidget(content)
+        QShortcut(QKeySequence.StandardKey.Quit, self, self.close_requested.emit)
+        self._restore()
+
+    def bring_to_front(self) -> None:
+        """Show the window, wherever it is."""
+        self.setWindowState(self.windowState() & ~Qt.WindowState.WindowMinimized)
+        self.show()
+        self.raise_()
+        self.activateWindow()
+
+    def close_for_good(self) -> None:
+        """Close without asking again, and remember where the window was."""
+        self._geometry.setValue("window", self.saveGeometry())
+        self._geometry.setValue("columns", self._columns.saveState())
+        self._geometry.setValue("centre", self._centre.saveState())
+        self._geometry.sync()
+        self._may_close = True
+        self.close()
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        if self._may_close:
+            event.accept()
+        else:
+            event.ignore()
+            self.close_requested.emit()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if not self._has_painted:
+            self._has_painted = True
+            QTimer.singleShot(0, self.painted.emit)
+
+    def _restore(self) -> None:
+        self.resize(*USUAL)
+        for name, restore in (
+            ("window", self.restoreGeometry),
+            ("columns", self._columns.restoreState),
+            ("centre", self._centre.restoreState),
+        ):
+            saved = self._geometry.value(name)
+            if saved is not None:
+                restore(saved)
+
+
+def _centre(panels: Panels) -> QSplitter:
+    centre = QSplitter(Qt.Orientation.Vertical)
+    centre.setChildrenCollapsible(False)
+    centre.setHandleWidth(GAP_PX)
+    for widget, stretch in ((panels.charts, 4), (_panel(panels.deployments), 2), (_panel(panels.tabs), 3)):
+        centre.addWidget(widget)
+        centre.setStretchFactor(centre.count() - 1, stretch)
+    return centre
+
+
+def _columns(panels: Panels, centre: QSplitter) -> QSplitter:
+    columns = QSplitter(Qt.Orientation.Horizontal)
+    columns.setChildrenCollapsible(False)
+    columns.setHandleWidth(GAP_PX)
+    columns.addWidget(_titled(tr("GPUs"), panels.cards))
+    columns.addWidget(centre)
+    columns.addWidget(_titled(tr("Deploy"), panels.form))
+    columns.setStretchFactor(1, 1)
+    columns.setSizes([280, 760, 350])
+    return columns
+
+
+def _panel(widget: QWidget) -> QFrame:
+    frame = QFrame()
+    frame.setProperty("role", "panel")
+    layout = QHBoxLayout(frame)
+    layout.setContentsMargins(GAP_PX, 4, GAP_PX, GAP_PX)
+    layout.addWidget(widget)
+    return frame
+
+
+def _titled(title: str, widget: QWidget) -> QWidget:
+    label = QLabel(title)
+    label.setProperty("role", "heading")
+    column = QWidget()
+    layout = QVBoxLayout(column)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(6)
+    layout.addWidget(label)
+    layout.addWidget(widget, 1)
+    return column

@@ -1,0 +1,196 @@
+"""The main job, through the real window with real engines and the real demo model."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from e2e.window import (
+    assert_gone,
+    click,
+    current,
+    deploy,
+    free_ports,
+    in_real_window,
+    quick_settings,
+    type_and_send,
+    until,
+)
+from PySide6.QtWidgets import QPlainTextEdit
+
+from launchdeck.compose import Core
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.plan import EngineKind
+from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
+from launchdeck.ui.application import WindowApplication
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
+MIB = 1024**2
+
+
+def fill_form(application: WindowApplication, request: ModelLoadRequest) -> None:
+    application.panels.form.show_request(request)
+
+
+async def ask_over_http(core: Core, deployment: Deployment) -> str:
+    """A completion as any program would ask for it; without the key it is refused."""
+    body = {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 8}
+    key = core.manager.api_key(deployment.id)
+    async with httpx.AsyncClient(timeout=60) as http:
+        url = f"{deployment.plan.url}/chat/completions"
+        assert (await http.post(url, json=body)).status_code == 401
+        answer = await http.post(url, json=body, headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 200
+    return str(answer.json()["choices"][0]["message"]["content"])
+
+
+async def ask_in_window(application: WindowApplication, deployment: Deployment) -> str:
+    application.panels.deployments.select(deployment.id)
+    application.panels.tabs.setCurrentWidget(application.try_it)
+    type_and_send(application.try_it, "What is the capital of France?")
+    (transcript,) = [
+        edit for edit in application.try_it.findChildren(QPlainTextEdit) if edit.accessibleName() == "Conversation"
+    ]
+    await until(lambda: "Paris" in transcript.toPlainText(), f"an answer, got: {transcript.toPlainText()}")
+    return transcript.toPlainText()
+
+
+async def stop_in_window(application: WindowApplication, core: Core, deployment: Deployment) -> None:
+    running = current(core, deployment.id)
+    application.panels.deployments.stop_requested.emit(deployment.id)
+    await until(lambda: current(core, deployment.id).state is State.STOPPED, "stopped")
+    assert_gone(running)
+
+
+@contextmanager
+def rpc_worker(engine_bin: Path) -> Iterator[str]:
+    port = free_ports(1).start
+    worker = subprocess.Popen(
+        [str(engine_bin / "ggml-rpc-server"), "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        worker.kill()
+        worker.wait()
+
+
+def test_embedded_engine_from_click_to_stop(demo_model: Path) -> None:
+    request = ModelLoadRequest(
+        model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=1024, n_parallel=2, engine_id=str(EngineKind.EMBEDDED)
+    )
+
+    async def journey(application: WindowApplication, core: Core) -> None:
+        await until(lambda: application.panels.form.request() is not None, "the demo model in the form")
+        fill_form(application, request)
+        running = await deploy(application, core)
+        assert running.plan.engine.kind is EngineKind.EMBEDDED
+        assert running.applied.n_ctx == 1024
+        assert running.applied.n_slots == 2
+        assert {buffer.device for buffer in running.applied.buffers if buffer.kind == "kv"} == {"CPU"}
+        assert await ask_over_http(core, running)
+        assert "Paris" in await ask_in_window(application, running)
+        await stop_in_window(application, core, running)
+
+    in_real_window(journey, quick_settings())
+
+
+def test_embedding_model_on_the_embedded_engine(demo_model: Path) -> None:
+    request = ModelLoadRequest(
+        model_path=demo_model,
+        server_type=ServerType.EMBEDDING,
+        gpu_indices=CPU_ONLY,
+        n_ctx=512,
+        engine_id=str(EngineKind.EMBEDDED),
+    )
+
+    async def journey(application: WindowApplication, core: Core) -> None:
+        await until(lambda: application.panels.form.request() is not None, "the demo model in the form")
+        fill_form(application, request)
+        running = await deploy(application, core)
+        application.panels.deployments.select(running.id)
+        application.panels.tabs.setCurrentWidget(application.try_it)
+        (texts,) = [
+            e for e in application.try_it.findChildren(QPlainTextEdit) if e.accessibleName() == "Texts, one a line"
+        ]
+        texts.setPlainText("a cat\na kitten\nan airport")
+        click(application.try_it, "Embed")
+        await until(lambda: any("3 × 576 dimensions" in label.text() for label in labels(application)), "the vectors")
+        await stop_in_window(application, core, running)
+
+    in_real_window(journey, quick_settings())
+
+
+def labels(application: WindowApplication) -> list[object]:
+    from PySide6.QtWidgets import QLabel
+
+    return list(application.try_it.findChildren(QLabel))
+
+
+def test_real_llama_server_from_click_to_stop(demo_model: Path, engine_bin: Path) -> None:
+    settings = quick_settings(llama_server_path=str(engine_bin / "llama-server"))
+    request = ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=1024)
+
+    async def journey(application: WindowApplication, core: Core) -> None:
+        await until(lambda: application.panels.form.request() is not None, "the demo model in the form")
+        fill_form(application, request)
+        running = await deploy(application, core)
+        assert running.plan.engine.kind is EngineKind.LLAMA_SERVER
+        assert running.applied.n_ctx == 1024
+        assert await ask_over_http(core, running)
+        assert "Paris" in await ask_in_window(application, running)
+        await stop_in_window(application, core, running)
+
+    in_real_window(journey, settings)
+
+
+def test_layers_really_go_to_the_device_that_was_chosen(demo_model: Path, engine_bin: Path) -> None:
+    with rpc_worker(engine_bin) as address:
+        settings = quick_settings(llama_server_path=str(engine_bin / "llama-server"), rpc_workers=(address,))
+        request = ModelLoadRequest(
+            model_path=demo_model, gpu_indices=(), rpc_workers=(address,), n_gpu_layers=20, n_ctx=1024
+        )
+
+        async def journey(application: WindowApplication, core: Core) -> None:
+            await until(lambda: application.panels.form.request() is not None, "the demo model in the form")
+            fill_form(application, request)
+            running = await deploy(application, core)
+            position = running.plan.argv.index("--n-gpu-layers")
+            assert running.plan.argv[position + 1] == "20"
+            assert (running.applied.layers_offloaded, running.applied.layers_total) == (20, 31)
+            device = next(name for name in running.applied.devices if name.startswith("RPC0"))
+            predicted = running.plan.estimate.devices[0]
+            assert running.applied.device_bytes(device, "weights") == pytest.approx(predicted.weights_bytes, abs=MIB)
+            assert running.applied.device_bytes(device, "kv") == pytest.approx(predicted.kv_bytes, abs=MIB)
+            assert await ask_over_http(core, running)
+            await stop_in_window(application, core, running)
+
+        in_real_window(journey, settings)
+
+
+def test_a_model_removed_between_scan_and_launch_is_told(demo_model: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "soon-gone.gguf"
+    os.link(demo_model, gone) if os.stat(tmp_path).st_dev == os.stat(demo_model).st_dev else gone.write_bytes(
+        demo_model.read_bytes()
+    )
+
+    async def journey(application: WindowApplication, core: Core) -> None:
+        await until(lambda: application.panels.form.request() is not None, "the models in the form")
+        fill_form(application, ModelLoadRequest(model_path=gone, gpu_indices=CPU_ONLY, n_ctx=512))
+        gone.unlink()
+        from e2e.window import button
+
+        await until(lambda: button(application.panels.form, "Deploy").isEnabled(), "the Deploy button")
+        click(application.panels.form, "Deploy")
+        await until(lambda: "soon-gone.gguf" in application.window.notice.text, "the sentence")
+        assert core.manager.deployments == ()
+
+    in_real_window(journey, quick_settings(model_folders=(str(tmp_path),)))
