@@ -1,0 +1,45 @@
+"""Who holds a device's memory: our deployments, and all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.gpu import GpuType
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launchdeck.domain.deployment import Deployment
+    from launchdeck.domain.gpu import GpuReading
+
+
+def held_bytes(reading: GpuReading, deployment: Deployment) -> int:
+    """What the deployment's processes hold on this device, 0 if nothing is known.
+
+    The driver tells it for each process. Where it does not, what was measured in all is shared out over the
+    deployment's GPUs as the estimate has it.
+    """
+    if reading.gpu.gpu_type is GpuType.CPU:
+        return deployment.rss_bytes or 0
+    told = [p.used_memory_bytes for p in reading.sample.processes if p.pid in deployment.pids]
+    known = [used_bytes for used_bytes in told if used_bytes is not None]
+    if known:
+        return sum(known)
+    return _estimated_share(reading.gpu.index, deployment)
+
+
+def others_bytes(reading: GpuReading, deployments: Sequence[Deployment]) -> int:
+    """What is used on this device by anything but our deployments."""
+    used_bytes = reading.sample.used_memory_bytes or 0
+    return max(0, used_bytes - sum(held_bytes(reading, deployment) for deployment in deployments))
+
+
+def _estimated_share(gpu_index: int, deployment: Deployment) -> int:
+    indices = deployment.plan.request.gpu_indices or ()
+    if gpu_index not in indices or not deployment.vram_bytes:
+        return 0
+    devices = deployment.plan.estimate.devices
+    total_bytes = sum(device.total_bytes for device in devices)
+    if not total_bytes:
+        return deployment.vram_bytes // len(indices)
+    return deployment.vram_bytes * devices[indices.index(gpu_index)].total_bytes // total_bytes
