@@ -11,11 +11,28 @@ from launchdeck.ui import theme
 
 _SIZE_PX = 16
 _PIXEL_RATIOS = (1, 2, 3)
+_TRAY_SIZES_PX = (22, 24, 32, 48, 64)
 
 
 def app_icon() -> QIcon:
     """The application's icon."""
     return QIcon(str(resource("icons/launchdeck.svg")))
+
+
+def badged_app_icon(badge: str | None) -> QIcon:
+    """The application's icon with `resources/icons/<badge>.svg` over its lower right corner."""
+    made = QIcon()
+    for size_px in _TRAY_SIZES_PX:
+        pixmap = app_icon().pixmap(QSize(size_px, size_px), 1.0)
+        if badge is not None:
+            painter = QPainter(pixmap)
+            corner = QRectF(
+                pixmap.width() * 0.45, pixmap.height() * 0.45, pixmap.width() * 0.55, pixmap.height() * 0.55
+            )
+            QSvgRenderer(str(resource(f"icons/{badge}.svg"))).render(painter, corner)
+            painter.end()
+        made.addPixmap(pixmap)
+    return made
 
 
 def icon(name: str, color: str | None = None) -> QIcon:

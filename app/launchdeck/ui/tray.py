@@ -1,0 +1,123 @@
+"""The icon in the system's tray: how things stand, and every live model within two clicks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon
+
+from launchdeck.domain.deployment import State
+from launchdeck.ui.deployment_text import state_word
+from launchdeck.ui.format import gib, gib_capacity
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.icons import badged_app_icon
+from launchdeck.ui.names import place_and_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launchdeck.domain.deployment import Deployment
+    from launchdeck.domain.gpu import GpuReading, Inventory
+
+_TROUBLE = {State.FAILED, State.UNRESPONSIVE}
+
+
+class TrayState(StrEnum):
+    """Also the names of the badges in resources/icons; there is none for IDLE."""
+
+    IDLE = "idle"
+    LOADING = "loading"
+    RUNNING = "running"
+    FAILED = "failed"
+
+
+class Tray(QSystemTrayIcon):
+    """Shown only where the system has a tray. The signals with a string carry a deployment's id."""
+
+    show_requested = Signal()
+    quit_requested = Signal()
+    open_requested = Signal(str)
+    copy_url_requested = Signal(str)
+    stop_requested = Signal(str)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._state: TrayState | None = None
+        self._devices: tuple[GpuReading, ...] = ()
+        self._deployments: tuple[Deployment, ...] = ()
+        self._menu = QMenu()
+        self.setContextMenu(self._menu)
+        self.activated.connect(self._on_activated)
+        self.show_deployments(())
+
+    def show_if_possible(self) -> None:
+        """Appear, where there is a tray to appear in."""
+        if self.isSystemTrayAvailable():
+            self.show()
+
+    def is_shown(self) -> bool:
+        return self.isVisible()
+
+    @property
+    def state(self) -> TrayState:
+        """What the icon says: the worst of all deployments."""
+        states = [deployment.state for deployment in self._deployments]
+        if any(state in _TROUBLE for state in states):
+            return TrayState.FAILED
+        if any(state.status == "loading" for state in states):
+            return TrayState.LOADING
+        return TrayState.RUNNING if any(state.is_live for state in states) else TrayState.IDLE
+
+    def show_inventory(self, inventory: Inventory) -> None:
+        """A new reading, for the tooltip."""
+        self._devices = inventory.gpus or (inventory.cpu,)
+        self._show_tooltip()
+
+    def show_deployments(self, deployments: Sequence[Deployment]) -> None:
+        """Bring icon, tooltip and menu up to date."""
+        self._deployments = tuple(deployments)
+        if self.state is not self._state:
+            self._state = self.state
+            self.setIcon(badged_app_icon(None if self.state is TrayState.IDLE else f"badge-{self.state}"))
+        self._show_tooltip()
+        self._fill_menu()
+
+    def _show_tooltip(self) -> None:
+        count = Counter(deployment.state.status for deployment in self._deployments)
+        summary = tr(
+            "{running} running, {loading} loading, {failed} failed",
+            running=count["running"],
+            loading=count["loading"],
+            failed=count["failed"],
+        )
+        self.setToolTip("\n".join(["Launchdeck", *map(_memory_line, self._devices), summary]))
+
+    def _fill_menu(self) -> None:
+        self._menu.clear()
+        for deployment in self._deployments:
+            if deployment.state.is_live:
+                self._add_model(deployment)
+        self._menu.addSeparator()
+        self._menu.addAction(tr("Show Launchdeck"), self.show_requested.emit)
+        self._menu.addAction(tr("Quit"), self.quit_requested.emit)
+
+    def _add_model(self, deployment: Deployment) -> None:
+        menu = self._menu.addMenu(f"{deployment.plan.model_id} · {state_word(deployment.state)}")
+        for label, signal in (
+            (tr("Open in the browser"), self.open_requested),
+            (tr("Copy URL"), self.copy_url_requested),
+            (tr("Stop"), self.stop_requested),
+        ):
+            menu.addAction(label, lambda signal=signal: signal.emit(deployment.id))
+
+    def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
+        if reason == QSystemTrayIcon.ActivationReason.Trigger:
+            self.show_requested.emit()
+
+
+def _memory_line(reading: GpuReading) -> str:
+    name = place_and_name(reading.gpu)
+    return f"{name}  {gib(reading.sample.used_memory_bytes)} / {gib_capacity(reading.gpu.total_memory_bytes)} GiB"
