@@ -1,0 +1,54 @@
+"""The choice of the context: powers of two up to the model's limit, or any number."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRegularExpression, Signal
+from PySide6.QtGui import QRegularExpressionValidator
+from PySide6.QtWidgets import QComboBox, QWidget
+
+from launchdeck.ui.format import count
+from launchdeck.ui.i18n import tr
+
+USUAL_CONTEXT = 8192
+_SMALLEST = 1024
+_LARGEST = 1 << 20
+
+
+class ContextCombo(QComboBox):
+    """Left empty it asks for the usual: the model's own context, at most 8,192."""
+
+    chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setEditable(True)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setCompleter(None)
+        self.setAccessibleName(tr("Context, in tokens"))
+        self.setMinimumContentsLength(5)
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.lineEdit().setPlaceholderText(tr("auto"))
+        self.lineEdit().setValidator(QRegularExpressionValidator(QRegularExpression("[0-9,]*"), self))
+        self.lineEdit().textEdited.connect(lambda _: self.chosen.emit())
+        self.activated.connect(lambda _: self.chosen.emit())
+
+    def set_limit(self, limit: int | None) -> None:
+        """Offer what this model can; a chosen value beyond it becomes the limit."""
+        value = self.value() or USUAL_CONTEXT
+        self.clear()
+        size = _SMALLEST
+        while size <= (limit or _LARGEST):
+            self.addItem(count(size))
+            size *= 2
+        if limit and self.findText(count(limit)) < 0:
+            self.addItem(count(limit))
+        self.set_value(min(value, limit or value))
+
+    def value(self) -> int | None:
+        """Tokens in all, None for the usual."""
+        digits = self.currentText().replace(",", "")
+        return int(digits) if digits else None
+
+    def set_value(self, n_ctx: int | None) -> None:
+        """Tells nobody."""
+        self.setEditText("" if n_ctx is None else count(n_ctx))

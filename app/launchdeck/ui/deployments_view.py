@@ -1,0 +1,222 @@
+"""The table of deployments as people use it: mouse, keys, context menu, and what is shown when it is narrow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QContextMenuEvent,
+    QFontMetrics,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QMenu, QTableView, QWidget
+
+from launchdeck.ui.deployments_delegate import BUTTON_PX, PAD_PX, DeploymentsDelegate
+from launchdeck.ui.deployments_model import DEPLOYMENT_ROLE, SORT_ROLE, Column, DeploymentsModel
+from launchdeck.ui.fonts import text_font
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.row_actions import RowAction, action_text, actions_of, ending_action
+from launchdeck.ui.theme import tokens
+
+if TYPE_CHECKING:
+    from launchdeck.domain.deployment import Deployment
+
+_ROW_PX = 30
+_MEMORY_BAR_PX = 32
+_SLACK_PX = 2  # fonts have fractions of pixels
+_LEFT_OUT_FIRST = (Column.SPEED, Column.ENGINE, Column.CONTEXT, Column.GPU, Column.LAYERS, Column.VRAM)
+_NAME_AND_STATE_PX = 208
+
+
+class DeploymentsView(QTableView):
+    """Says what is wanted, with the deployment's id; `current_changed` carries the Deployment, or None."""
+
+    open_requested = Signal(str)
+    stop_requested = Signal(str)
+    restart_requested = Signal(str)
+    dismiss_requested = Signal(str)
+    fix_requested = Signal(str, object)
+    copy_url_requested = Signal(str)
+    copy_key_requested = Signal(str)
+    copy_command_requested = Signal(str)
+    current_changed = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._deployments = DeploymentsModel(self)
+        self._proxy = QSortFilterProxyModel(self)
+        self._proxy.setSortRole(SORT_ROLE)
+        self._proxy.setSourceModel(self._deployments)
+        self._delegate = DeploymentsDelegate(self)
+        self._delegate.action_triggered.connect(self._act)
+        self._delegate.fix_triggered.connect(lambda deployment, fix: self.fix_requested.emit(deployment.id, fix))
+        self.setModel(self._proxy)
+        self.setItemDelegate(self._delegate)
+        self.setAccessibleName(tr("Deployments"))
+        self._arrange()
+        for changed in (self._proxy.rowsInserted, self._proxy.rowsRemoved, self._proxy.layoutChanged):
+            changed.connect(self._span_ended)
+        self._proxy.dataChanged.connect(self._data_changed)
+        self.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
+
+    def set_deployments(self, deployments: tuple[Deployment, ...]) -> None:
+        """List exactly these."""
+        self._deployments.set_deployments(deployments)
+
+    def update_deployment(self, deployment: Deployment) -> None:
+        """Show another moment of one deployment."""
+        self._deployments.update(deployment)
+
+    def set_speed(self, deployment_id: str, tokens_per_s: float) -> None:
+        """Show the speed last measured."""
+        self._deployments.set_speed(deployment_id, tokens_per_s)
+
+    def current(self) -> Deployment | None:
+        """The deployment of the current row."""
+        index = self.currentIndex()
+        return index.data(DEPLOYMENT_ROLE) if index.isValid() else None
+
+    def select(self, deployment_id: str) -> None:
+        """Make this deployment's row the current one, if it is listed."""
+        row = self._deployments.row_of(deployment_id)
+        if row is not None:
+            self.setCurrentIndex(self._proxy.mapFromSource(self._deployments.index(row, 0)))
+
+    # arrangement
+
+    def _arrange(self) -> None:
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setShowGrid(False)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTabKeyNavigation(False)
+        self.setMouseTracking(True)
+        self.setWordWrap(False)
+        self.setSortingEnabled(True)
+        self.sortByColumn(-1, Qt.SortOrder.AscendingOrder)  # until a header is clicked: as they were started
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_ROW_PX)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(Column.STATE, QHeaderView.ResizeMode.Stretch)
+        for column, width in _column_widths().items():
+            self.setColumnWidth(column, width)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Leave out columns, least important first, until name and state can be read; the details have them all."""
+        widths = _column_widths()
+        needed = sum(widths.values()) - widths[Column.NAME] + _NAME_AND_STATE_PX
+        for column in _LEFT_OUT_FIRST:
+            too_wide = needed > self.viewport().width()
+            self.setColumnHidden(column, too_wide)
+            needed -= widths[column] if too_wide else 0
+        super().resizeEvent(event)
+
+    def _data_changed(self, first: QModelIndex, last: QModelIndex) -> None:
+        self._span_ended()
+        if first.row() <= self.currentIndex().row() <= last.row():
+            self.current_changed.emit(self.current())
+
+    def _span_ended(self) -> None:
+        """A failure's sentence takes the room of columns that mean little for it, the button that of the numbers."""
+        self.clearSpans()
+        for row in range(self._proxy.rowCount()):
+            deployment: Deployment = self._proxy.index(row, 0).data(DEPLOYMENT_ROLE)
+            if deployment.failure:
+                self.setSpan(row, Column.STATE, 1, Column.VRAM - Column.STATE)
+            if not deployment.state.is_live:
+                self.setSpan(row, Column.VRAM, 1, Column.ACTIONS - Column.VRAM)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        super().paintEvent(event)
+        if self._proxy.rowCount():
+            return
+        painter = QPainter(self.viewport())
+        painter.setPen(QColor(tokens().muted))
+        area = self.viewport().rect().adjusted(PAD_PX, PAD_PX, -PAD_PX, -PAD_PX)
+        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
+        painter.drawText(area, flags, tr("No model deployed yet. Choose one at the right and press Deploy."))
+
+    # keys, menu, mouse
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Delete stops or removes, Enter opens the menu, Ctrl+C copies the address."""
+        deployment = self.current()
+        if deployment and event.key() == Qt.Key.Key_Delete:
+            self._act(deployment, ending_action(deployment))
+        elif deployment and event.key() in {Qt.Key.Key_Return, Qt.Key.Key_Enter}:
+            self._show_menu(deployment, self.visualRect(self.currentIndex()).bottomLeft())
+        elif deployment and event.matches(QKeySequence.StandardKey.Copy):
+            self._act(deployment, RowAction.COPY_URL)
+        else:
+            super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:
+        deployment = self.current()
+        if deployment:
+            by_keyboard = event.reason() is QContextMenuEvent.Reason.Keyboard
+            place = self.visualRect(self.currentIndex()).bottomLeft() if by_keyboard else event.pos()
+            self._show_menu(deployment, place)
+
+    def leaveEvent(self, event: QEvent) -> None:
+        self._delegate.forget_pointer()
+        self.viewport().update()
+        super().leaveEvent(event)
+
+    def menu_for(self, deployment: Deployment) -> QMenu:
+        """Everything that can be done with this deployment; the fixes of a failure first."""
+        menu = QMenu(self)
+        for fix in deployment.failure.fixes if deployment.failure else ():
+            entry = menu.addAction(tr(fix.label))
+            entry.triggered.connect(lambda _=False, fix=fix: self.fix_requested.emit(deployment.id, fix))
+        menu.addSeparator()
+        for action in actions_of(deployment):
+            entry = menu.addAction(action_text(action))
+            entry.triggered.connect(lambda _=False, action=action: self._act(deployment, action))
+        return menu
+
+    def _show_menu(self, deployment: Deployment, place: QPoint) -> None:
+        menu = self.menu_for(deployment)
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(self.viewport().mapToGlobal(place))
+
+    def _act(self, deployment: Deployment, action: RowAction | None) -> None:
+        if action is None:
+            return
+        wanted = {
+            RowAction.OPEN: self.open_requested,
+            RowAction.COPY_URL: self.copy_url_requested,
+            RowAction.COPY_KEY: self.copy_key_requested,
+            RowAction.COPY_COMMAND: self.copy_command_requested,
+            RowAction.RESTART: self.restart_requested,
+            RowAction.STOP: self.stop_requested,
+            RowAction.DISMISS: self.dismiss_requested,
+        }
+        wanted[action].emit(deployment.id)
+
+
+def _column_widths() -> dict[Column, int]:
+    """Room for the longest usual text, so that nothing jumps when a value changes. The state takes the rest."""
+    metrics = QFontMetrics(text_font())
+    samples = {
+        Column.ENGINE: "llama-server :8888",
+        Column.GPU: "0+1",
+        Column.LAYERS: "▲ 88/88",
+        Column.CONTEXT: "888,888",
+        Column.VRAM: "88.8 / 88.8",
+        Column.SPEED: "tok/s",
+    }
+    widths = {column: metrics.horizontalAdvance(sample) + 2 * PAD_PX + _SLACK_PX for column, sample in samples.items()}
+    widths[Column.VRAM] += _MEMORY_BAR_PX + PAD_PX
+    widths[Column.NAME] = metrics.horizontalAdvance("qwen3-coder-30") + 4 * PAD_PX
+    widths[Column.ACTIONS] = BUTTON_PX + 2
+    return widths

@@ -1,0 +1,182 @@
+"""The choice of where a model runs: one GPU, several, RPC workers, or the CPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
+from PySide6.QtGui import QColor, QIcon, QKeyEvent, QMouseEvent, QPainter, QPixmap, QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
+
+from launchdeck.domain.gpu import GpuState
+from launchdeck.ui.format import gib, not_measurable
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.theme import tokens
+from launchdeck.ui.trailing_combo import KEY_ROLE, TRAILING_ROLE, TrailingCombo
+
+if TYPE_CHECKING:
+    from launchdeck.domain.gpu import GpuReading, Inventory
+
+_DOT_PX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEntry:
+    """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers."""
+
+    key: str
+    text: str
+    free_bytes: int | None = None
+    gpu_index: int | None = None
+    rpc_worker: str | None = None
+    usable: bool = True
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.gpu_index is None and self.rpc_worker is None
+
+
+def device_entries(inventory: Inventory, rpc_workers: tuple[str, ...]) -> tuple[DeviceEntry, ...]:
+    """All GPUs in their order, the RPC workers, and the CPU."""
+    gpus = tuple(_gpu_entry(reading) for reading in inventory.gpus)
+    workers = tuple(DeviceEntry(f"rpc:{name}", f"RPC {name}", rpc_worker=name) for name in rpc_workers)
+    return (*gpus, *workers, DeviceEntry("cpu", "CPU", inventory.cpu.sample.free_memory_bytes))
+
+
+class DeviceCombo(TrailingCombo):
+    """A click on an entry chooses it alone; its check box (or Space) adds it to the others or takes it away."""
+
+    chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__("GPU", parent)
+        self._entries: tuple[DeviceEntry, ...] = ()
+        self._keys: tuple[str, ...] = ()
+        self.setModel(QStandardItemModel(self))
+        self.setIconSize(QSize(_DOT_PX, _DOT_PX))
+        self.setToolTip(tr("Tick several to split the model over them"))
+        self.activated.connect(self._take_alone)
+        self.view().installEventFilter(self)
+        self.view().viewport().installEventFilter(self)
+
+    def set_entries(self, entries: tuple[DeviceEntry, ...]) -> None:
+        """Offer these. What was chosen stays; at first, or where it is gone, the GPU with the most free memory is."""
+        same = [entry.key for entry in entries] == [entry.key for entry in self._entries]
+        self._entries = entries
+        if not same:
+            items = self.model()
+            items.clear()
+            for entry in entries:
+                items.appendRow(_item(entry))
+        self._keys = tuple(entry.key for entry in entries if entry.key in self._keys) or (_best(entries).key,)
+        self._show()
+
+    def entries(self) -> tuple[DeviceEntry, ...]:
+        """The chosen ones, in the order of the list."""
+        return tuple(entry for entry in self._entries if entry.key in self._keys)
+
+    def choose(self, gpu_indices: tuple[int, ...], rpc_workers: tuple[str, ...] = ()) -> None:
+        """Choose these (nothing at all: the CPU) without telling anybody; what is not offered is left out."""
+        wanted = tuple(
+            entry.key
+            for entry in self._entries
+            if (entry.gpu_index in gpu_indices if entry.rpc_worker is None else entry.rpc_worker in rpc_workers)
+        )
+        self._keys = wanted or ("cpu",)
+        self._show()
+
+    def toggle(self, row: int) -> None:
+        """Add this entry to the chosen ones, or take it away; the CPU stands alone, and the last one stays."""
+        entry = self._entries[row]
+        if entry.is_cpu or not entry.usable:
+            return
+        others = tuple(key for key in self._keys if key not in {entry.key, "cpu"})
+        self._keys = others if entry.key in self._keys and others else (*others, entry.key)
+        self._show()
+        self.chosen.emit()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """In the list: a click on a check box and the Space key leave it open."""
+        if isinstance(event, QMouseEvent) and event.type() == QEvent.Type.MouseButtonRelease:
+            index = self.view().indexAt(event.position().toPoint())
+            if index.isValid() and self._check_box_width() > event.position().x():
+                self.toggle(index.row())
+                return True
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress and event.key() == Qt.Key.Key_Space:
+            self.toggle(self.view().currentIndex().row())
+            return True
+        return super().eventFilter(watched, event)
+
+    def _take_alone(self, row: int) -> None:
+        self._keys = (self._entries[row].key,)
+        self._show()
+        self.chosen.emit()
+
+    def _check_box_width(self) -> int:
+        option = QStyleOptionViewItem()
+        option.initFrom(self.view())
+        return self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth, option, self.view()) + 2 * _DOT_PX
+
+    def _show(self) -> None:
+        items = self.model()
+        for row, entry in enumerate(self._entries):
+            _fill(items.item(row), entry, checked=entry.key in self._keys)
+        chosen = self.entries()
+        first = next((row for row, entry in enumerate(self._entries) if entry.key in self._keys), -1)
+        self.setCurrentIndex(first)
+        self.set_shown_text(" + ".join(entry.text for entry in chosen))
+        frees = [entry.free_bytes for entry in chosen]
+        known = [free for free in frees if free is not None]
+        self.set_trailing(_free_text(sum(known)) if len(known) == len(frees) and known else "")
+        self.setAccessibleDescription(", ".join(f"{entry.text} {_free_text(entry.free_bytes)}" for entry in chosen))
+
+
+def _best(entries: tuple[DeviceEntry, ...]) -> DeviceEntry:
+    """The usable GPU with the most free memory; the CPU, which is last, where there is none."""
+    gpus = [entry for entry in entries if entry.gpu_index is not None and entry.usable]
+    return max(gpus, key=lambda entry: entry.free_bytes or 0, default=entries[-1])
+
+
+def _gpu_entry(reading: GpuReading) -> DeviceEntry:
+    gpu, sample = reading.gpu, reading.sample
+    return DeviceEntry(
+        gpu.uuid,
+        f"{gpu.index} {gpu.name}",
+        sample.free_memory_bytes,
+        gpu_index=gpu.index,
+        usable=sample.state is not GpuState.LOST,
+    )
+
+
+def _free_text(free_bytes: int | None) -> str:
+    return not_measurable() if free_bytes is None else tr("{gib} free", gib=gib(free_bytes))
+
+
+def _item(entry: DeviceEntry) -> QStandardItem:
+    item = QStandardItem(entry.text)
+    item.setData(entry.key, KEY_ROLE)
+    item.setCheckable(not entry.is_cpu)
+    if entry.gpu_index is not None:
+        item.setIcon(_dot(tokens().curve(entry.gpu_index)))
+    return item
+
+
+def _fill(item: QStandardItem, entry: DeviceEntry, *, checked: bool) -> None:
+    item.setEnabled(entry.usable)
+    item.setData("" if entry.rpc_worker else _free_text(entry.free_bytes), TRAILING_ROLE)
+    if not entry.is_cpu:
+        item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
+
+
+def _dot(color: str) -> QIcon:
+    pixmap = QPixmap(2 * _DOT_PX, 2 * _DOT_PX)
+    pixmap.setDevicePixelRatio(2)
+    pixmap.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(pixmap)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor(color))
+    painter.drawEllipse(QPointF(_DOT_PX / 2, _DOT_PX / 2), _DOT_PX / 2, _DOT_PX / 2)
+    painter.end()
+    return QIcon(pixmap)

@@ -1,0 +1,199 @@
+"""What a launch will take, device by device, and whether it fits: the part of the form that moves with the slider."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QEvent, Qt, QTimer, Signal
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+
+from launchdeck.ui import verdict as verdicts
+from launchdeck.ui.deployment_text import device_label
+from launchdeck.ui.format import gib
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.stacked_bar import Segment, StackedBar
+from launchdeck.ui.theme import tokens
+
+if TYPE_CHECKING:
+    from launchdeck.domain.errors import Failure, Fix
+    from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
+
+_ADVICE_DELAY_MS = 250
+
+
+class DeviceEstimateRow(QWidget):
+    """One device: its name, needed of free, the bar, and what each colour is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._name = QLabel()
+        self._sum = QLabel()
+        self._bar = StackedBar(height_px=13)
+        self._legend = QLabel(wordWrap=True, textFormat=Qt.TextFormat.RichText)
+        self._legend.setProperty("role", "small")
+        head = QHBoxLayout()
+        head.addWidget(self._name)
+        head.addStretch(1)
+        head.addWidget(self._sum)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(head)
+        column.addWidget(self._bar)
+        column.addWidget(self._legend)
+
+    def show_estimate(self, name: str, estimate: DeviceEstimate) -> None:
+        segments = _segments(estimate)
+        self._name.setText(name)
+        needed = f"<b>{gib(estimate.total_bytes)}</b>"
+        free = "" if estimate.free_bytes is None else gib(estimate.free_bytes)
+        self._sum.setText(tr("{needed} of {free} GiB free", needed=needed, free=free) if free else f"{needed} GiB")
+        self._bar.setAccessibleName(tr("Predicted memory on {device}", device=name))
+        self._bar.show_segments(segments, estimate.total_bytes if estimate.free_bytes is None else estimate.free_bytes)
+        self._legend.setText("&nbsp; ".join(_legend_entry(segment) for segment in segments if segment.size_bytes))
+
+
+class EstimatePanel(QFrame):
+    """Shows a plan, or the sentence why there is none. `fix_requested` carries the Fix that was clicked."""
+
+    fix_requested = Signal(object)
+
+    def __init__(self, preview: verdicts.Preview) -> None:
+        super().__init__()
+        self.setProperty("role", "panel")
+        self._preview = preview
+        self._plan: LaunchPlan | None = None
+        self._rows: list[DeviceEstimateRow] = []
+        self._chip = QLabel()
+        self._chip.setProperty("role", "chip")
+        self._chip.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self._sentence = _wrapping_label("small")
+        self._warnings = _wrapping_label("small")
+        self._fixes = QHBoxLayout()
+        self._advice = QTimer(self, singleShot=True, interval=_ADVICE_DELAY_MS)
+        self._advice.timeout.connect(self._advise)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(12, 10, 12, 10)
+        self._column.setSpacing(8)
+        verdict = QHBoxLayout()
+        verdict.setSpacing(8)
+        verdict.addWidget(self._chip, 0, Qt.AlignmentFlag.AlignTop)
+        verdict.addWidget(self._sentence, 1)
+        self._column.addLayout(verdict)
+        self._column.addLayout(self._fixes)
+        self._column.addWidget(self._warnings)
+
+    def show_plan(self, plan: LaunchPlan) -> None:
+        """The estimate at once; the largest context that would fit a moment after the last change."""
+        self._plan = plan
+        devices = _shown_devices(plan)
+        self._show_rows(devices)
+        verdict = verdicts.judge(plan)
+        blocker = plan.blocker
+        if blocker:
+            self._show_failure(blocker)
+        else:
+            self._say(*verdicts.chip(verdict), verdicts.sentence(plan, verdict))
+            remedy = verdicts.remedy(plan, verdict)
+            self._show_fixes((remedy,) if remedy else ())
+            if verdict is verdicts.Verdict.FITS:
+                self._advice.start()
+        self._warnings.setText("\n".join(f"▲ {tr(warning)}" for warning in plan.warnings))
+        self._warnings.setVisible(bool(plan.warnings))
+
+    def show_failure(self, failure: Failure) -> None:
+        """There is no plan: why, what to do, and the fixes as buttons."""
+        self._clear()
+        self._show_failure(failure)
+
+    def show_waiting(self, text: str) -> None:
+        """There is no plan yet."""
+        self._clear()
+        self._say("", "", text)
+        self._show_fixes(())
+
+    def changeEvent(self, event: QEvent) -> None:
+        """The colours are in the legend's text and in the bars: a new theme needs new ones."""
+        if event.type() == QEvent.Type.PaletteChange and self._plan:
+            self._show_rows(_shown_devices(self._plan))
+        super().changeEvent(event)
+
+    def _clear(self) -> None:
+        self._plan = None
+        self._advice.stop()
+        self._show_rows(())
+        self._warnings.hide()
+
+    def _show_failure(self, failure: Failure) -> None:
+        self._advice.stop()
+        text = " ".join(tr(part) for part in (failure.message, failure.advice) if part)
+        self._say(f"✗ {tr('not possible')}", "bad", text)
+        self._show_fixes(failure.fixes)
+
+    def _say(self, word: str, state: str, text: str) -> None:
+        self._chip.setText(word)
+        self._chip.setVisible(bool(word))
+        if self._chip.property("state") != state:
+            self._chip.setProperty("state", state)
+            self._chip.style().unpolish(self._chip)
+            self._chip.style().polish(self._chip)
+        self._sentence.setText(text)
+        self._sentence.setAccessibleName(f"{word} {text}".strip())
+
+    def _show_rows(self, devices: tuple[tuple[str, DeviceEstimate], ...]) -> None:
+        while len(self._rows) < len(devices):
+            row = DeviceEstimateRow()
+            self._column.insertWidget(len(self._rows), row)
+            self._rows.append(row)
+        for place, row in enumerate(self._rows):
+            row.setVisible(place < len(devices))
+            if place < len(devices):
+                row.show_estimate(*devices[place])
+
+    def _show_fixes(self, fixes: tuple[Fix, ...]) -> None:
+        while (item := self._fixes.takeAt(0)) is not None:
+            if item.widget():
+                item.widget().deleteLater()
+        for fix in fixes:
+            button = QPushButton(tr(fix.label))
+            button.clicked.connect(lambda _=False, fix=fix: self.fix_requested.emit(fix))
+            self._fixes.addWidget(button)
+        if fixes:
+            self._fixes.addStretch(1)
+
+    def _advise(self) -> None:
+        plan = self._plan
+        n_ctx = None if plan is None else verdicts.largest_context(plan, self._preview)
+        if plan is not None and n_ctx is not None and n_ctx > plan.n_ctx:
+            self._say(*verdicts.chip(verdicts.Verdict.FITS), verdicts.context_sentence(plan, n_ctx))
+
+
+def _shown_devices(plan: LaunchPlan) -> tuple[tuple[str, DeviceEstimate], ...]:
+    """The chosen GPUs, and the RAM where layers are left for it."""
+    estimate = plan.estimate
+    devices = tuple((device_label(plan, place), device) for place, device in enumerate(estimate.devices))
+    if plan.layers.resolved == plan.layers.total and devices:
+        return devices
+    return (*devices, ("RAM", estimate.host))
+
+
+def _segments(estimate: DeviceEstimate) -> tuple[Segment, ...]:
+    colors = tokens().models
+    return (
+        Segment(tr("weights"), estimate.weights_bytes, colors[0]),
+        Segment("KV", estimate.kv_bytes, colors[1]),
+        Segment(tr("compute"), estimate.compute_bytes, colors[2]),
+        Segment(tr("driver"), estimate.overhead_bytes, tokens().muted),
+    )
+
+
+def _legend_entry(segment: Segment) -> str:
+    """A square in the segment's colour and its size, kept together when the line breaks."""
+    text = f"{segment.label} {gib(segment.size_bytes, 2)}".replace(" ", "&nbsp;")
+    return f'<span style="color:{segment.color}">■</span>&nbsp;{text}'
+
+
+def _wrapping_label(role: str) -> QLabel:
+    label = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+    label.setProperty("role", role)
+    return label

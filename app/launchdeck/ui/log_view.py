@@ -1,0 +1,199 @@
+"""The tab with a deployment's log: live, bounded, searchable."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent, QTextDocument
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from launchdeck.ui.fonts import mono_font
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.keys import give_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+logger = logging.getLogger(__name__)
+
+MAX_LINES = 10_000
+_POLL_MS = 100
+
+
+class LineSource(Protocol):
+    """The face of `serving.logs.LogBuffer` that is needed here."""
+
+    def lines_since(self, sequence: int) -> tuple[int, list[str]]:
+        """The lines after this sequence number that are still kept, and the number to ask with next time."""
+        ...
+
+
+class LogTab(QWidget):
+    """Asks its source ten times a second, and only while somebody looks: lines come in batches, never one by one."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._source: LineSource | None = None
+        self._sequence = 0
+        self._name = ""
+        self._text = _text_area()
+        self._search = QLineEdit(placeholderText=tr("Search"), clearButtonEnabled=True)
+        self._search.setAccessibleName(tr("Search the log"))
+        self._search.textEdited.connect(lambda _: self._find_again())
+        self._search.returnPressed.connect(self.find_next)
+        self._found = QLabel()
+        self._found.setProperty("role", "muted")
+        self._follow = QCheckBox(tr("Follow"), checked=True)
+        self._follow.toggled.connect(self._follow_toggled)
+        self._wrap = QCheckBox(tr("Wrap"))
+        self._wrap.toggled.connect(self._set_wrap)
+        self._copy = _flat_button(tr("Copy"), self.copy_all)
+        self._save = _flat_button(tr("Save …"), self._choose_file)
+        for widget, key in ((self._follow, "F"), (self._wrap, "W"), (self._copy, "C"), (self._save, "S")):
+            give_key(widget, f"Alt+{key}")
+        self._lay_out()
+        find = QShortcut(QKeySequence.StandardKey.Find, self, self._search.setFocus)
+        find.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+        backwards = QShortcut(QKeySequence(Qt.Modifier.SHIFT | Qt.Key.Key_Return), self._search, self.find_previous)
+        backwards.setContext(Qt.ShortcutContext.WidgetShortcut)
+        self._poll = QTimer(self, interval=_POLL_MS)
+        self._poll.timeout.connect(self._fetch)
+        self._text.verticalScrollBar().actionTriggered.connect(lambda _: self._scrolled())
+
+    def follow(self, source: LineSource | None, name: str = "") -> None:
+        """Show this log from its first kept line on. `name` is proposed for the saved file."""
+        if source is self._source:
+            return
+        self._source, self._sequence, self._name = source, 0, name
+        self._text.clear()
+        if self.isVisible():
+            self._fetch()
+
+    def find_next(self) -> None:
+        self._find(QTextDocument.FindFlag(0))
+
+    def find_previous(self) -> None:
+        self._find(QTextDocument.FindFlag.FindBackward)
+
+    def copy_all(self) -> None:
+        """The selection, or all there is where nothing is selected."""
+        selected = self._text.textCursor().selection().toPlainText()
+        QGuiApplication.clipboard().setText(selected or self._text.toPlainText())
+
+    def save_to(self, path: Path) -> None:
+        """Write what is shown; a failure is said in the tab."""
+        try:
+            path.write_text(self._text.toPlainText() + "\n", encoding="utf-8")
+        except OSError as error:
+            logger.warning("The log could not be written to %s: %s", path, error)
+            self._found.setText(tr("Not saved: {reason}", reason=error.strerror or error))
+        else:
+            self._found.setText(tr("Saved"))
+
+    def showEvent(self, event: QShowEvent) -> None:
+        self._fetch()
+        self._poll.start()
+        super().showEvent(event)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        self._poll.stop()
+        super().hideEvent(event)
+
+    def _fetch(self) -> None:
+        if self._source is None:
+            return
+        self._sequence, lines = self._source.lines_since(self._sequence)
+        if lines:
+            self._append(lines)
+
+    def _append(self, lines: Sequence[str]) -> None:
+        self._text.appendPlainText("\n".join(lines[-MAX_LINES:]))
+        if self._follow.isChecked():
+            self._to_end()
+
+    def _to_end(self) -> None:
+        bar = self._text.verticalScrollBar()
+        bar.setValue(bar.maximum())
+
+    def _follow_toggled(self, following: bool) -> None:  # noqa: FBT001 (a Qt slot)
+        if following:
+            self._to_end()
+
+    def _scrolled(self) -> None:
+        """Whoever scrolls up wants to read there; back at the end, the log is followed again."""
+        bar = self._text.verticalScrollBar()
+        self._follow.setChecked(bar.sliderPosition() >= bar.maximum())
+
+    def _set_wrap(self, wrap: bool) -> None:  # noqa: FBT001 (a Qt slot)
+        mode = QPlainTextEdit.LineWrapMode
+        self._text.setLineWrapMode(mode.WidgetWidth if wrap else mode.NoWrap)
+
+    def _find_again(self) -> None:
+        """What is typed is looked for from the match on that was found so far."""
+        cursor = self._text.textCursor()
+        cursor.setPosition(cursor.selectionStart())
+        self._text.setTextCursor(cursor)
+        self.find_next()
+
+    def _find(self, direction: QTextDocument.FindFlag) -> None:
+        """From the cursor, and once around the end."""
+        wanted = self._search.text()
+        if not wanted:
+            self._found.clear()
+            return
+        self._follow.setChecked(False)
+        found = self._text.find(wanted, direction)
+        if not found:
+            backwards = direction == QTextDocument.FindFlag.FindBackward
+            before = self._text.textCursor()
+            edge = before.MoveOperation.End if backwards else before.MoveOperation.Start
+            self._text.moveCursor(edge)
+            found = self._text.find(wanted, direction)
+        self._found.setText("" if found else tr("Not found"))
+
+    def _choose_file(self) -> None:
+        path, _ = QFileDialog.getSaveFileName(self, tr("Save the log"), f"{self._name or 'model'}.log")
+        if path:
+            self.save_to(Path(path))
+
+    def _lay_out(self) -> None:
+        bar = QHBoxLayout()
+        bar.setSpacing(8)
+        bar.addWidget(self._search, 1)
+        for widget in (self._found, self._follow, self._wrap, self._copy, self._save):
+            bar.addWidget(widget)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 8, 0, 0)
+        column.setSpacing(8)
+        column.addLayout(bar)
+        column.addWidget(self._text, 1)
+
+
+def _text_area() -> QPlainTextEdit:
+    area = QPlainTextEdit(readOnly=True, lineWrapMode=QPlainTextEdit.LineWrapMode.NoWrap)
+    area.setMaximumBlockCount(MAX_LINES)
+    area.setUndoRedoEnabled(False)
+    area.setFont(mono_font())
+    area.setAccessibleName(tr("Log"))
+    area.setPlaceholderText(tr("The log of the chosen deployment appears here."))
+    return area
+
+
+def _flat_button(text: str, clicked: object) -> QPushButton:
+    button = QPushButton(text)
+    button.setProperty("kind", "flat")
+    button.clicked.connect(clicked)
+    return button

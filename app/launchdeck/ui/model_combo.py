@@ -1,0 +1,98 @@
+"""The choice of the model: searchable, with sizes, and with the reason where a model cannot be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QStandardItem, QStandardItemModel
+from PySide6.QtWidgets import QComboBox, QCompleter, QWidget
+
+from launchdeck.ui.format import gib_with_unit
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.trailing_combo import TRAILING_ROLE, TrailingCombo, TrailingDelegate
+
+if TYPE_CHECKING:
+    from launchdeck.domain.model import ModelInfo
+
+
+class ModelCombo(TrailingCombo):
+    """Type to search anywhere in the names. What is typed and matches nothing goes back to the chosen model."""
+
+    chosen = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(tr("Model"), parent)
+        self._models: tuple[ModelInfo, ...] = ()
+        self._current: ModelInfo | None = None
+        self.setEditable(True)
+        self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
+        self.setModel(QStandardItemModel(self))
+        completer = self.completer()
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.popup().setItemDelegate(TrailingDelegate(completer.popup()))
+        self.activated.connect(self._take)
+        self.lineEdit().editingFinished.connect(self._restore_name)
+
+    def set_models(self, models: tuple[ModelInfo, ...]) -> None:
+        """Offer these; the chosen one stays if it is still there, and so does what is being typed."""
+        if models == self._models:
+            return
+        typed = self.lineEdit().text() if self._is_typing() else None
+        current_path = self._current.path if self._current else None
+        self._models = (*(m for m in models if not m.problem), *(m for m in models if m.problem))
+        items = self.model()
+        items.clear()
+        for model in self._models:
+            items.appendRow(_item(model))
+        self._current = next((m for m in self._models if m.path == current_path), None) or self._first_usable()
+        self._show_current()
+        if typed is not None:
+            self.setEditText(typed)
+
+    def model_info(self) -> ModelInfo | None:
+        """The chosen model."""
+        return self._current
+
+    def choose(self, path: Path) -> None:
+        """Choose without telling anybody; a path that is not offered leaves nothing chosen."""
+        self._current = next((model for model in self._models if model.path == path), None)
+        self._show_current()
+        if self._current is None:
+            self.setEditText(path.name)
+
+    def _first_usable(self) -> ModelInfo | None:
+        return next((model for model in self._models if not model.problem), None)
+
+    def _take(self, place: int) -> None:
+        self._current = self._models[place]
+        self._show_current()
+        self.chosen.emit()
+
+    def _restore_name(self) -> None:
+        if self._current and not self.completer().popup().isVisible():
+            self._show_current()
+
+    def _show_current(self) -> None:
+        model = self._current
+        self.setCurrentIndex(-1 if model is None else self._models.index(model))
+        self.setEditText("" if model is None else model.name)
+        self.lineEdit().setCursorPosition(0)
+        self.set_trailing("" if model is None else gib_with_unit(model.size_bytes))
+        self.setToolTip("" if model is None else str(model.path))
+
+    def _is_typing(self) -> bool:
+        return self.lineEdit().hasFocus() and self.lineEdit().isModified()
+
+
+def _item(model: ModelInfo) -> QStandardItem:
+    item = QStandardItem(model.name)
+    item.setData(gib_with_unit(model.size_bytes), TRAILING_ROLE)
+    item.setToolTip(tr(model.problem) if model.problem else str(model.path))
+    item.setEnabled(model.problem is None)
+    if model.problem:
+        item.setData(f"{model.name}: {tr(model.problem)}", Qt.ItemDataRole.AccessibleTextRole)
+    return item

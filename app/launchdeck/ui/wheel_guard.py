@@ -1,0 +1,20 @@
+"""Lets the wheel scroll a form instead of changing the field that happens to be under the mouse."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtWidgets import QWidget
+
+
+class WheelGuard(QObject):
+    """One for a form; `watch` every field that the wheel would change."""
+
+    def watch(self, field: QWidget) -> None:
+        field.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # Qt's default would give it the focus by the wheel
+        field.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not watched.hasFocus():
+            event.ignore()
+            return True
+        return super().eventFilter(watched, event)
