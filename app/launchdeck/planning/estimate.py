@@ -1,0 +1,125 @@
+"""What a model will take on each device, before it is launched.
+
+Weights and cache are llama.cpp's own sums to the byte; see `weights`, `kv` and `compute` for the sources. The sums over
+the layers are made once for a model; after that an estimate is a handful of additions for each device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.plan import DeviceEstimate, Estimate
+from launchdeck.planning.compute import ComputeBuffers, Role, Work
+from launchdeck.planning.hyperparameters import Hyperparameters
+from launchdeck.planning.kv import KvCache
+from launchdeck.planning.split import layer_ranges
+from launchdeck.planning.weights import Weights
+
+if TYPE_CHECKING:
+    from launchdeck.models.header import GgufHeader
+
+# What a CUDA or ROCm process holds on a card besides its buffers. Measured: 264 to 500 MiB, by driver and build; what a
+# real start on that card showed is a better number.
+GPU_CONTEXT_BYTES = 300 << 20
+HOST = "CPU"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A chosen GPU or RPC worker. `free_bytes` is None where nobody can tell."""
+
+    name: str
+    free_bytes: int | None
+    context_bytes: int = GPU_CONTEXT_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is to be placed, in llama.cpp's words.
+
+    `n_ctx` counts all slots together. `split` is each device's share, as given to `--tensor-split`.
+    `host_free_bytes` is the free RAM, None where it does not matter.
+    """
+
+    n_gpu_layers: int
+    n_ctx: int
+    n_parallel: int
+    cache_type_k: str
+    cache_type_v: str
+    embedding: bool
+    devices: tuple[Device, ...]
+    split: tuple[float, ...]
+    n_batch: int = 2048
+    n_ubatch: int = 512
+    kv_unified: bool = True
+    flash_attention: bool = True
+    host_free_bytes: int | None = None
+
+
+class MemoryModel:
+    """One model's memory as a function of a Load."""
+
+    def __init__(self, hp: Hyperparameters) -> None:
+        self.layer_count = hp.n_layer_all + 1
+        self._weights = Weights.of(hp)
+        self._cache = KvCache(hp)
+        self._compute = ComputeBuffers(hp, self._cache, self._weights.largest_bytes)
+
+    @classmethod
+    def of(cls, header: GgufHeader) -> MemoryModel:
+        """Make the sums; a header without `block_count` has no layers but the output."""
+        return cls(Hyperparameters(header))
+
+    def estimate(self, load: Load) -> Estimate:
+        """Bytes per device, in the order of `load.devices`, and on the host."""
+        layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
+        work = self._work(load)
+        if layers <= 0:
+            unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
+            return Estimate(unused, self._host(load, self.layer_count, self._compute.host_alone_bytes(work), work))
+        ranges = layer_ranges(layers, self.layer_count, load.split)
+        used = [index for index, (first, end) in enumerate(ranges) if end > first]
+        whole = layers == self.layer_count
+        pipeline = whole and len(load.devices) > 1
+        devices = []
+        for index, (device, (first, end)) in enumerate(zip(load.devices, ranges, strict=True)):
+            role = Role(first=index == 0, last=index == used[-1], partial=not whole, pipeline=pipeline)
+            devices.append(self._device(device, first, end, work, role))
+        host_compute = self._compute.host_bytes(work, pipeline=pipeline)
+        return Estimate(tuple(devices), self._host(load, ranges[0][0], host_compute, work))
+
+    def _device(self, device: Device, first: int, end: int, work: Work, role: Role) -> DeviceEstimate:
+        computes = end > first or role.first
+        return DeviceEstimate(
+            device=device.name,
+            weights_bytes=self._weights.gpu_bytes(first, end),
+            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.type_k, work.type_v),
+            compute_bytes=self._compute.gpu_bytes(work, role) if computes else 0,
+            overhead_bytes=device.context_bytes,
+            free_bytes=device.free_bytes,
+        )
+
+    def _host(self, load: Load, end: int, compute_bytes: int, work: Work) -> DeviceEstimate:
+        return DeviceEstimate(
+            device=HOST,
+            weights_bytes=self._weights.host_bytes(end),
+            kv_bytes=self._cache.host_bytes(end, work.cells, work.type_k, work.type_v),
+            compute_bytes=compute_bytes,
+            overhead_bytes=0,
+            free_bytes=load.host_free_bytes,
+        )
+
+    def _work(self, load: Load) -> Work:
+        """Source: `llama_context` and `sched_reserve` of llama.cpp."""
+        n_batch = min(load.n_ctx, load.n_batch)
+        n_ubatch = min(n_batch, load.n_ubatch)
+        tokens = -(-n_ubatch // load.n_parallel) * load.n_parallel
+        return Work(
+            tokens=tokens,
+            outputs=tokens if load.embedding else min(tokens, load.n_parallel),
+            cells=self._cache.cells(load.n_ctx, load.n_parallel, n_ubatch, unified=load.kv_unified),
+            type_k=load.cache_type_k,
+            type_v=load.cache_type_v,
+            flash_attention=load.flash_attention,
+        )

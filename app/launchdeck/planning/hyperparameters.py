@@ -1,0 +1,78 @@
+"""A model's hyperparameters as llama.cpp reads them, defaults included."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launchdeck.models.header import GgufHeader, Value
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Named after llama.cpp's `llama_hparams`, whose `load_hparams` is the source."""
+
+    header: GgufHeader
+
+    @cached_property
+    def architecture(self) -> str:
+        return self.header.architecture or ""
+
+    @cached_property
+    def n_layer_all(self) -> int:
+        """All blocks, with those that only predict further tokens (nextn) at the end."""
+        return self.integer("block_count")
+
+    @cached_property
+    def n_layer(self) -> int:
+        return self.n_layer_all - self.integer("nextn_predict_layers")
+
+    @cached_property
+    def n_embd(self) -> int:
+        return self.integer("embedding_length")
+
+    @cached_property
+    def n_vocab(self) -> int:
+        return self.header.array_lengths.get("tokenizer.ggml.tokens", 0) or self.integer("vocab_size")
+
+    @cached_property
+    def n_head(self) -> tuple[int, ...]:
+        return self.per_layer("attention.head_count")
+
+    @cached_property
+    def n_head_kv(self) -> tuple[int, ...]:
+        return self.per_layer("attention.head_count_kv", self.n_head)
+
+    @cached_property
+    def n_ff(self) -> tuple[int, ...]:
+        return self.per_layer("feed_forward_length")
+
+    @cached_property
+    def key_length(self) -> int:
+        return self.integer("attention.key_length", self._head_length)
+
+    @cached_property
+    def value_length(self) -> int:
+        return self.integer("attention.value_length", self._head_length)
+
+    @cached_property
+    def _head_length(self) -> int:
+        return self.n_embd // self.n_head[0] if self.n_head and self.n_head[0] else 0
+
+    def get(self, key: str) -> Value | None:
+        """The value under `ARCHITECTURE.key`."""
+        return self.header.metadata.get(f"{self.architecture}.{key}")
+
+    def integer(self, key: str, default: int = 0) -> int:
+        value = self.get(key)
+        return int(value) if isinstance(value, int) else default
+
+    def per_layer(self, key: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+        """One number for each layer, from an array or from one number that all share. Missing layers have 0."""
+        value = self.get(key)
+        if isinstance(value, int):
+            return (int(value),) * self.n_layer_all
+        numbers = tuple(int(number) for number in value) if isinstance(value, tuple) else default
+        return (numbers + (0,) * self.n_layer_all)[: self.n_layer_all]

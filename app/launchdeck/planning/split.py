@@ -1,0 +1,41 @@
+"""Which layers llama.cpp puts on which device."""
+
+from __future__ import annotations
+
+import struct
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_FLOAT32 = struct.Struct("f")
+
+
+def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) -> tuple[tuple[int, int], ...]:
+    """First layer and the one after the last for every device, in order; what comes before the first stays on the host.
+
+    Layers count from 0; the last of `layer_count` is the output layer, and it goes to the devices first. Layer i of n
+    goes to the first device whose share of the split, summed up to it, is greater than i/n: in single precision, as
+    `load_tensors` of llama.cpp has it (`upper_bound` over the normalised `tensor_split`).
+    """
+    n = min(n_gpu_layers, layer_count)
+    first = layer_count - n
+    if len(split) == 1:
+        return ((first, layer_count),)
+    sums = list(accumulate(split, lambda total, share: _float32(total + share)))
+    ends = [first + _count_below(_float32(total / sums[-1]), n) for total in sums]
+    return tuple(zip((first, *ends), ends, strict=False))
+
+
+def _count_below(limit: float, n: int) -> int:
+    """How many of 0/n, 1/n, ... (n-1)/n are less than the limit."""
+    count = min(max(int(limit * n) - 1, 0), n)
+    while count < n and _float32(count / n) < limit:
+        count += 1
+    return count
+
+
+def _float32(value: float) -> float:
+    """The number rounded to single precision."""
+    return float(_FLOAT32.unpack(_FLOAT32.pack(value))[0])

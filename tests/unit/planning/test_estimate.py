@@ -1,0 +1,149 @@
+"""The estimate against llama.cpp's own accounting, byte by byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes.gguf_models import llama
+from launchdeck.models.gguf import read_header
+from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.fit import largest_layer_count
+from memory_truth import Sizes, Truth, ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launchdeck.domain.plan import DeviceEstimate
+
+GPU = Device("CUDA0", 24 << 30)
+LOAD = Load(
+    n_gpu_layers=0,
+    n_ctx=8192,
+    n_parallel=4,
+    cache_type_k="f16",
+    cache_type_v="f16",
+    embedding=False,
+    devices=(GPU,),
+    split=(1.0,),
+)
+TWO_GPUS = replace(LOAD, devices=(GPU, GPU), split=(1.0, 1.0))
+DENSE = {
+    "llama": llama(n_layer=6),
+    "llama tied": llama(n_layer=6, tied=True, n_vocab=1000, quant="q4_k"),
+    "qwen2": llama(n_layer=6, architecture="qwen2", attention_bias=True, quant="f16"),
+    "qwen3": llama(n_layer=6, architecture="qwen3", head_norm=True, head_dim=128, n_embd=640, n_ff=1920, quant="q5_0"),
+    "llama 8B": llama(n_layer=32, n_embd=4096, n_head=32, n_head_kv=8, n_ff=14336, n_vocab=128256, quant="q4_k"),
+}
+
+
+def sizes(estimate: DeviceEstimate) -> Sizes:
+    return Sizes(estimate.weights_bytes, estimate.kv_bytes, estimate.compute_bytes)
+
+
+def estimated(model: MemoryModel, load: Load, layers: int) -> Truth:
+    estimate = model.estimate(replace(load, n_gpu_layers=layers))
+    return Truth(tuple(sizes(device) for device in estimate.devices), sizes(estimate.host))
+
+
+def without_compute(truth: Truth) -> Truth:
+    return Truth(tuple(replace(gpu, compute=0) for gpu in truth.gpus), replace(truth.host, compute=0))
+
+
+LOADS = {
+    "default": LOAD,
+    "odd context": replace(LOAD, n_ctx=5000),
+    "short context": replace(LOAD, n_ctx=100),
+    "slots apart": replace(LOAD, n_ctx=5000, n_parallel=3, kv_unified=False),
+    "q8_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q8_0"),
+    "q8_0 and q4_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q4_0"),
+    "two GPUs": TWO_GPUS,
+    "three uneven GPUs": replace(LOAD, devices=(GPU,) * 3, split=(24.0, 5.5, 11.0)),
+    "large batch": replace(LOAD, n_ubatch=2048),
+}
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+@pytest.mark.parametrize("name", DENSE)
+def test_weights_and_cache_are_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    path = DENSE[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+        assert without_compute(estimated(model, load, layers)) == without_compute(truth), layers
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize(
+    "load",
+    [LOAD, replace(LOAD, kv_unified=False), replace(LOAD, flash_attention=False), replace(LOAD, n_ubatch=1024)],
+    ids=["default", "slots apart", "no flash attention", "large batch"],
+)
+def test_a_whole_dense_model_on_one_gpu_is_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    path = DENSE[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    truth = ask(engine_bin, path, load, [model.layer_count])[model.layer_count]
+    assert estimated(model, load, model.layer_count) == truth
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> MemoryModel:
+    return MemoryModel.of(
+        read_header(
+            llama(n_layer=32, n_embd=4096, n_head=32, n_head_kv=8, n_ff=14336, n_vocab=128256).write(
+                tmp_path / "m.gguf"
+            )
+        )
+    )
+
+
+@pytest.mark.parametrize("load", [LOAD, replace(LOAD, n_gpu_layers=9, devices=(), split=())], ids=["0", "no GPU"])
+def test_no_layers_are_all_on_the_host(model: MemoryModel, load: Load) -> None:
+    estimate = model.estimate(load)
+    whole = model.estimate(replace(LOAD, n_gpu_layers=99))
+    assert [device.total_bytes for device in estimate.devices] == [0] * len(load.devices)
+    assert estimate.host.device == "CPU"
+    assert estimate.host.kv_bytes == whole.devices[0].kv_bytes
+    assert estimate.host.weights_bytes == whole.devices[0].weights_bytes + whole.host.weights_bytes
+
+
+def test_more_layers_than_there_are_mean_all(model: MemoryModel) -> None:
+    assert model.estimate(replace(LOAD, n_gpu_layers=999)) == model.estimate(replace(LOAD, n_gpu_layers=33))
+
+
+def test_devices_keep_their_names_and_free_memory(model: MemoryModel) -> None:
+    load = replace(
+        LOAD, n_gpu_layers=20, devices=(Device("A", 5), Device("B", None, context_bytes=0)), split=(1.0, 3.0)
+    )
+    estimate = model.estimate(replace(load, host_free_bytes=1 << 50))
+    assert [(d.device, d.free_bytes, d.overhead_bytes, d.fits) for d in estimate.devices] == [
+        ("A", 5, 300 << 20, False),
+        ("B", None, 0, None),
+    ]
+    assert estimate.host.fits is True
+
+
+@pytest.mark.parametrize("free_gib", [0, 1, 2, 4, 8, 16, 80])
+def test_the_largest_layer_count_fits_and_one_more_does_not(model: MemoryModel, free_gib: int) -> None:
+    load = replace(LOAD, devices=(Device("A", free_gib << 30), Device("B", free_gib << 30)), split=(1.0, 1.0))
+    margin = 256 << 20
+    largest = largest_layer_count(model, load, margin)
+    assert largest is not None
+
+    def fits(layers: int) -> bool:
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        return all(device.total_bytes + margin <= free_gib << 30 for device in devices)
+
+    assert largest == 0 or fits(largest)
+    assert not any(fits(layers) for layers in range(largest + 1, model.layer_count + 1))
+    assert (largest == 0, largest == model.layer_count) == (free_gib < 2, free_gib >= 8)
+
+
+def test_unknown_free_memory_leaves_the_largest_unknown(model: MemoryModel) -> None:
+    load = replace(LOAD, devices=(GPU, Device("B", None)), split=(1.0, 1.0))
+    assert largest_layer_count(model, load, 0) is None
+
+
+def test_without_devices_no_layer_fits(model: MemoryModel) -> None:
+    assert largest_layer_count(model, replace(LOAD, devices=(), split=()), 0) == 0
