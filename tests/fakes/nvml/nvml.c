@@ -1,0 +1,235 @@
+/* A libnvidia-ml.so.1 without a GPU: what it answers stands in a text file that may change at any time.
+ *
+ * LAUNCHDECK_FAKE_NVML names the file; without it there is no driver. Its lines are `key=value`:
+ *   init=CODE                   what nvmlInit returns
+ *   count=N                     GPUs; as with the real library, only those that were there at nvmlInit are known
+ *   driver=TEXT
+ *   memory_v2=0                 an old driver, which has no nvmlDeviceGetMemoryInfo_v2
+ *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
+ *   N.compute N.graphics        PID:BYTES,PID:BYTES; BYTES may be ? (the driver does not tell)
+ *   N.error.CALL=CODE           what CALL (Memory, Utilization, ...) returns for GPU N
+ *   N.error=CODE                what every call returns for GPU N, and its handle too
+ *   delay_ms.CALL=MILLISECONDS  how long CALL takes; it comes back early when the line goes
+ * Every call is added to the file LAUNCHDECK_FAKE_NVML_LOG, if named, as a line `CALL N`.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NO_LIBRARY = 12, NO_FUNCTION = 13 };
+
+typedef unsigned long long u64;
+typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
+typedef struct { u64 total, free, used; } Memory;
+typedef struct { unsigned version; u64 total, reserved, free, used; } Memory2;
+typedef struct { unsigned gpu, memory; } Utilization;
+typedef struct { unsigned pid; u64 used; unsigned gpu_instance, compute_instance; } Process;
+
+static char text[65536];
+static char *keys[2048], *values[2048];
+static int lines, opened = -1;
+static struct stat seen;
+
+static void load(void) {
+    const char *path = getenv("LAUNCHDECK_FAKE_NVML");
+    struct stat now;
+    if (!path || stat(path, &now)) { lines = 0; memset(&seen, 0, sizeof seen); return; }
+    if (now.st_ino == seen.st_ino && !memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) return;
+    seen = now;
+    lines = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) return;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    for (char *line = strtok(text, "\n"); line && lines < 2048; line = strtok(NULL, "\n")) {
+        char *equals = strchr(line, '=');
+        if (!equals) continue;
+        *equals = 0;
+        keys[lines] = line;
+        values[lines++] = equals + 1;
+    }
+}
+
+static const char *get(const char *key) {
+    for (int i = 0; i < lines; i++)
+        if (!strcmp(keys[i], key)) return values[i];
+    return "";
+}
+
+static const char *of(int gpu, const char *key) {
+    char full[96];
+    snprintf(full, sizeof full, "%d.%s", gpu, key);
+    return get(full);
+}
+
+static u64 number(int gpu, const char *key) { return strtoull(of(gpu, key), NULL, 0); }
+
+/* Begin a call: write it down, take as long as told, and give the error it has to return. */
+static int enter(const char *call, int gpu) {
+    char key[96];
+    const char *log = getenv("LAUNCHDECK_FAKE_NVML_LOG");
+    FILE *file = log ? fopen(log, "a") : NULL;
+    if (file) { fprintf(file, "%s %d\n", call, gpu); fclose(file); }
+    load();
+    snprintf(key, sizeof key, "delay_ms.%s", call);
+    for (int waited = 0; waited < atoi(get(key)); waited += 5, load())
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    if (opened < 0) return UNINITIALIZED;
+    if (gpu < 0) return OK;
+    if (gpu >= opened) return INVALID;
+    if (*of(gpu, "error")) return atoi(of(gpu, "error"));
+    snprintf(key, sizeof key, "error.%s", call);
+    return atoi(of(gpu, key));
+}
+
+static int index_of(void *handle) { return (int)(size_t)handle - 1; }
+
+static int copy(char *to, unsigned size, const char *from) {
+    if (strlen(from) >= size) return INSUFFICIENT_SIZE;
+    strcpy(to, from);
+    return OK;
+}
+
+int nvmlInitWithFlags(unsigned flags) {
+    (void)flags;
+    enter("Init", -1);
+    if (!lines) return NO_LIBRARY;
+    if (atoi(get("init"))) return atoi(get("init"));
+    opened = atoi(get("count"));
+    return OK;
+}
+
+int nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+
+int nvmlShutdown(void) {
+    int error = enter("Shutdown", -1);
+    opened = -1;
+    return error;
+}
+
+const char *nvmlErrorString(int code) {
+    static char message[32];
+    snprintf(message, sizeof message, "fake error %d", code);
+    return message;
+}
+
+int nvmlSystemGetDriverVersion(char *version, unsigned size) {
+    int error = enter("Driver", -1);
+    return error ? error : copy(version, size, get("driver"));
+}
+
+int nvmlDeviceGetCount_v2(unsigned *count) {
+    int error = enter("Count", -1);
+    if (!error) *count = (unsigned)opened;
+    return error;
+}
+
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    int error = enter("Handle", (int)index);
+    if (!error) *handle = (void *)(size_t)(index + 1);
+    return error;
+}
+
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, void **handle) {
+    load();
+    for (int i = 0; i < opened; i++) /* the domain may have 4 or 8 digits */
+        if (strlen(bus_id) >= 12 && !strcasecmp(of(i, "bus_id") + strlen(of(i, "bus_id")) - 12, bus_id + strlen(bus_id) - 12))
+            return nvmlDeviceGetHandleByIndex_v2((unsigned)i, handle);
+    return NOT_FOUND;
+}
+
+int nvmlDeviceGetName(void *handle, char *name, unsigned size) {
+    int gpu = index_of(handle), error = enter("Name", gpu);
+    return error ? error : copy(name, size, of(gpu, "name"));
+}
+
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned size) {
+    int gpu = index_of(handle), error = enter("UUID", gpu);
+    return error ? error : copy(uuid, size, of(gpu, "uuid"));
+}
+
+int nvmlDeviceGetPciInfo_v3(void *handle, Pci *pci) {
+    int gpu = index_of(handle), error = enter("Pci", gpu);
+    if (error) return error;
+    memset(pci, 0, sizeof *pci);
+    return copy(pci->bus_id, sizeof pci->bus_id, of(gpu, "bus_id"));
+}
+
+int nvmlDeviceGetCudaComputeCapability(void *handle, int *major, int *minor) {
+    int gpu = index_of(handle), error = enter("Capability", gpu);
+    *major = (int)number(gpu, "major");
+    *minor = (int)number(gpu, "minor");
+    return error;
+}
+
+int nvmlDeviceGetMemoryInfo(void *handle, Memory *memory) {
+    int gpu = index_of(handle), error = enter("Memory", gpu);
+    memory->total = number(gpu, "total");
+    memory->used = number(gpu, "used") + number(gpu, "reserved");
+    memory->free = memory->total - memory->used;
+    return error;
+}
+
+int nvmlDeviceGetMemoryInfo_v2(void *handle, Memory2 *memory) {
+    int gpu = index_of(handle), error = enter("Memory", gpu);
+    if (!strcmp(get("memory_v2"), "0")) return NO_FUNCTION;
+    if (memory->version != (sizeof(Memory2) | 2u << 24)) return INVALID;
+    memory->total = number(gpu, "total");
+    memory->reserved = number(gpu, "reserved");
+    memory->used = number(gpu, "used");
+    memory->free = memory->total - memory->used - memory->reserved;
+    return error;
+}
+
+int nvmlDeviceGetUtilizationRates(void *handle, Utilization *utilization) {
+    int gpu = index_of(handle), error = enter("Utilization", gpu);
+    utilization->gpu = (unsigned)number(gpu, "util");
+    utilization->memory = 0;
+    return error;
+}
+
+static int unsigned_value(const char *call, void *handle, const char *key, unsigned *value) {
+    int gpu = index_of(handle), error = enter(call, gpu);
+    *value = (unsigned)number(gpu, key);
+    return error;
+}
+
+int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
+    (void)sensor;
+    return unsigned_value("Temperature", handle, "temp", celsius);
+}
+
+int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
+    return unsigned_value("Power", handle, "power", milliwatts);
+}
+
+int nvmlDeviceGetEnforcedPowerLimit(void *handle, unsigned *milliwatts) {
+    return unsigned_value("PowerLimit", handle, "limit", milliwatts);
+}
+
+/* The first call asks for the number: INSUFFICIENT_SIZE when there are processes, or the caller takes them for none. */
+static int processes(const char *call, void *handle, const char *key, unsigned *count, Process *list) {
+    int gpu = index_of(handle), error = enter(call, gpu);
+    unsigned room = *count, found = 0;
+    if (error) return error;
+    for (const char *entry = of(gpu, key); *entry; found++) {
+        char *end;
+        unsigned pid = (unsigned)strtoul(entry, &end, 10);
+        u64 used = end[1] == '?' ? ~0ULL : strtoull(end + 1, NULL, 10);
+        if (found < room && list) list[found] = (Process){pid, used, ~0U, ~0U};
+        entry = strchr(end, ',');
+        entry = entry ? entry + 1 : "";
+    }
+    *count = found;
+    return found > room ? INSUFFICIENT_SIZE : OK;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *handle, unsigned *count, Process *list) {
+    return processes("Compute", handle, "compute", count, list);
+}
+
+int nvmlDeviceGetGraphicsRunningProcesses_v3(void *handle, unsigned *count, Process *list) {
+    return processes("Graphics", handle, "graphics", count, list);
+}

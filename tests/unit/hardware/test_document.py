@@ -1,0 +1,128 @@
+"""The inventory's document: its contract, the way back, and sentences for files that are no inventory."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from fakes.samples import GIB
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import Gpu, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.hardware.document import from_document, to_document
+from launchdeck.hardware.replay import ReplaySource
+
+CPU = GpuReading(
+    Gpu(0, "cpu", None, "Ryzen", GpuType.CPU, 64 * GIB),
+    GpuSample(1000.5, used_memory_bytes=16 * GIB, free_memory_bytes=48 * GIB, utilization_percent=12),
+)
+RTX = GpuReading(
+    Gpu(0, "GPU-a", "0000:01:00.0", "RTX 4090", GpuType.NVIDIA, 24 * GIB, "580.95.05", (8, 9)),
+    GpuSample(1000.5, 11 * GIB, 13 * GIB, 43, 61, 210.5, 450.0, processes=(GpuProcess(7, "llama-server", 10 * GIB),)),
+)
+APU = GpuReading(
+    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True),
+    GpuSample(1000.5, state=GpuState.ASLEEP, processes=(GpuProcess(8, "", None),)),
+)
+FULL = Inventory((RTX, APU), CPU, "AMDSMIDetector+NVMLDetector", 1000.5)
+BARE = Inventory((), CPU, "CPUDetector", 1000.5)
+
+
+def test_the_contract():
+    document = to_document(FULL)
+    first = document["gpus"][0]
+    wanted = {
+        "index": 0, "uuid": "GPU-a", "pci_address": "0000:01:00.0", "name": "RTX 4090", "gpu_type": "nvidia",
+        "total_memory_mb": 24576, "used_memory_mb": 11264, "free_memory_mb": 13312, "utilization_percent": 43,
+        "temperature_c": 61, "power_watts": 210.5, "state": "active",
+        "processes": [{"pid": 7, "name": "llama-server", "used_memory_mb": 10240}],
+    }  # fmt: skip
+    assert {key: first[key] for key in wanted} == wanted
+    assert (document["total"], document["detector"]) == (2, "AMDSMIDetector+NVMLDetector")
+    second = document["gpus"][1]
+    assert (second["state"], second["utilization_percent"], second["total_memory_mb"]) == ("asleep", None, None)
+
+
+def test_without_gpus_there_is_exactly_the_cpu():
+    document = to_document(BARE)
+    (entry,) = document["gpus"]
+    assert (entry["index"], entry["gpu_type"], document["total"]) == (0, "cpu", 1)
+    assert document["detector"] == "CPUDetector"
+
+
+@pytest.mark.parametrize("inventory", [FULL, BARE])
+def test_there_and_back(inventory: Inventory):
+    again = from_document(json.loads(json.dumps(to_document(inventory))))
+    assert again.replayed
+    assert (again.gpus, again.cpu) == (inventory.gpus, inventory.cpu)
+    assert again.detector == inventory.detector
+
+
+def test_a_file_written_by_hand_may_leave_out_what_it_does_not_know():
+    inventory = from_document({"gpus": [{"gpu_type": "nvidia", "name": "RTX", "total_memory_mb": 24576}]})
+    (reading,) = inventory.gpus
+    assert reading.gpu.total_memory_bytes == 24 * GIB
+    assert (reading.sample.free_memory_bytes, reading.sample.state) == (None, GpuState.ACTIVE)
+    assert inventory.cpu.gpu.gpu_type is GpuType.CPU
+    assert inventory.cpu.gpu.total_memory_bytes is None
+
+
+NVIDIA = {"gpu_type": "nvidia"}
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        ([], "document"),
+        ("gpus", "document"),
+        ({"gpus": {}}, "gpus"),
+        ({"gpus": ["RTX"]}, "gpus[0]"),
+        ({"gpus": [{}]}, "gpus[0].gpu_type"),
+        ({"gpus": [NVIDIA, {"gpu_type": "intel"}]}, "gpus[1].gpu_type"),
+        ({"gpus": [{"gpu_type": ["nvidia"]}]}, "gpus[0].gpu_type"),
+        ({"gpus": [NVIDIA | {"total_memory_mb": "24 GiB"}]}, "gpus[0].total_memory_mb"),
+        ({"gpus": [NVIDIA | {"used_memory_mb": -1}]}, "gpus[0].used_memory_mb"),
+        ({"gpus": [NVIDIA | {"used_memory_mb": True}]}, "gpus[0].used_memory_mb"),
+        ({"gpus": [NVIDIA | {"power_watts": float("nan")}]}, "gpus[0].power_watts"),
+        ({"gpus": [NVIDIA | {"name": 4090}]}, "gpus[0].name"),
+        ({"gpus": [NVIDIA | {"index": 1}]}, "gpus[0].index"),
+        ({"gpus": [NVIDIA | {"state": "tired"}]}, "gpus[0].state"),
+        ({"gpus": [NVIDIA | {"integrated": "no"}]}, "gpus[0].integrated"),
+        ({"gpus": [NVIDIA | {"compute_capability": "new"}]}, "gpus[0].compute_capability"),
+        ({"gpus": [NVIDIA | {"processes": [{"pid": "x"}]}]}, "gpus[0].processes[0].pid"),
+        ({"gpus": [NVIDIA, {"gpu_type": "cpu"}]}, "gpus"),
+        ({"gpus": [], "cpu": "fast"}, "cpu"),
+    ],
+)
+def test_what_is_wrong_is_named_by_its_place(document, place: str):
+    with pytest.raises(LaunchdeckError) as caught:
+        from_document(document)
+    assert caught.value.failure.cause is Cause.BAD_REQUEST
+    assert f": {place} should be" in str(caught.value)
+
+
+def test_a_replay_looks_as_if_taken_now(tmp_path):
+    file = tmp_path / "목록.json"
+    file.write_text(json.dumps(to_document(FULL)), encoding="utf-8")
+    source = ReplaySource.open(file)
+    inventory = source.read()
+    source.close()
+    assert inventory.replayed
+    assert [reading.gpu for reading in inventory.gpus] == [RTX.gpu, APU.gpu]
+    times_s = {inventory.sampled_at_s, inventory.cpu.sample.sampled_at_s, inventory.gpus[0].sample.sampled_at_s}
+    assert len(times_s) == 1
+    assert abs(times_s.pop() - time.time()) < 60
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"null"])
+def test_a_file_that_is_no_inventory(tmp_path, content: bytes):
+    file = tmp_path / "inventory.json"
+    file.write_bytes(content)
+    with pytest.raises(LaunchdeckError, match="Record it again"):
+        ReplaySource.open(file)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(LaunchdeckError, match=r"missing\.json cannot be read: No such file"):
+        ReplaySource.open(tmp_path / "missing.json")
