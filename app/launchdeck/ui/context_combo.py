@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QRegularExpression, Signal
 from PySide6.QtGui import QRegularExpressionValidator
-from PySide6.QtWidgets import QComboBox, QWidget
+from PySide6.QtWidgets import QComboBox, QLineEdit, QWidget
 
 from launchdeck.ui.format import count
 from launchdeck.ui.i18n import tr
@@ -21,15 +21,16 @@ class ContextCombo(QComboBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setEditable(True)
+        edit = QLineEdit(self)
+        self.setLineEdit(edit)
+        self.setCompleter(None)  # type: ignore[arg-type] # a C++ null pointer: what is typed stays as it is
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.setCompleter(None)
         self.setAccessibleName(tr("Context, in tokens"))
         self.setMinimumContentsLength(5)
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.lineEdit().setPlaceholderText(tr("auto"))
-        self.lineEdit().setValidator(QRegularExpressionValidator(QRegularExpression("[0-9,]*"), self))
-        self.lineEdit().textEdited.connect(lambda _: self.chosen.emit())
+        edit.setPlaceholderText(tr("auto"))
+        edit.setValidator(QRegularExpressionValidator(QRegularExpression("[0-9,]*"), self))
+        edit.textEdited.connect(lambda _: self.chosen.emit())
         self.activated.connect(lambda _: self.chosen.emit())
 
     def set_limit(self, limit: int | None) -> None:

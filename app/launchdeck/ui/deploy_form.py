@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeySequence, QShortcut
@@ -137,7 +137,7 @@ class DeployForm(QFrame):
         on_cpu = bool(devices) and devices[0].is_cpu
         return ModelLoadRequest(
             model_path=model.path,
-            server_type=self._serve_as.value(),
+            server_type=ServerType(str(self._serve_as.value())),
             model_id=self._more.name.text().strip() or None,
             gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
             rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
@@ -206,7 +206,8 @@ class DeployForm(QFrame):
     def _apply_fix(self, fix: Fix) -> None:
         request = self.request()
         if request is not None:
-            self.show_request(replace(request, **dict(fix.changes)))
+            changes: dict[str, Any] = dict(fix.changes)
+            self.show_request(replace(request, **changes))
 
     def _offer_devices(self) -> None:
         if self._inventory is not None:
@@ -284,7 +285,8 @@ class DeployForm(QFrame):
         column.addWidget(Disclosure(tr("More settings: name, KV cache types"), self._more, opened=False))
         column.addWidget(self._command)
         column.addStretch(1)
-        scroll = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
+        scroll = QScrollArea(widgetResizable=True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         scroll.setWidget(page)

@@ -8,7 +8,6 @@ from PySide6.QtCore import QEvent, QModelIndex, QObject, QPersistentModelIndex, 
 from PySide6.QtGui import QColor, QFontMetrics, QHelpEvent, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QApplication,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
@@ -50,8 +49,7 @@ class DeploymentsDelegate(QStyledItemDelegate):
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: _Index) -> None:
         self.initStyleOption(option, index)
         text, option.text = option.text, ""
-        style = option.widget.style() if option.widget else QApplication.style()
-        style.drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
+        option.widget.style().drawControl(QStyle.ControlElement.CE_ItemViewItem, option, painter, option.widget)
         deployment: Deployment = index.data(DEPLOYMENT_ROLE)
         area = option.rect.adjusted(PAD_PX, 0, -PAD_PX, 0)
         painter.save()
@@ -60,8 +58,8 @@ class DeploymentsDelegate(QStyledItemDelegate):
                 self._paint_name(painter, area, deployment)
             case Column.STATE:
                 self._paint_state(painter, area, deployment, text)
-            case Column.VRAM if not deployment.state.is_live:
-                self._paint_offer(painter, area, deployment)
+            case Column.VRAM if offered := offer(deployment):
+                self._paint_offer(painter, area, offered)
             case Column.VRAM if deployment.plan.estimate.devices:
                 self._paint_memory(painter, area, deployment)
             case Column.ACTIONS:
@@ -112,16 +110,17 @@ class DeploymentsDelegate(QStyledItemDelegate):
         if bar.width() >= _SHORTEST_BAR_PX and predicted:
             _bar(painter, bar, (measured or 0) / predicted, model_color(deployment.id))
 
-    def _paint_offer(self, painter: QPainter, area: QRect, deployment: Deployment) -> None:
-        button = self._offer_rect(area, deployment)
+    def _paint_offer(self, painter: QPainter, area: QRect, offered: Fix | RowAction) -> None:
+        button = _offer_rect(area, offered)
+        if button.width() < _SHORTEST_BAR_PX:  # its column is left out
+            return
         hovered = button.contains(self._pointer)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(QPen(QColor(tokens().accent if hovered else tokens().line)))
         painter.setBrush(QColor(tokens().panel))
         painter.drawRoundedRect(QRectF(button).adjusted(0.5, 0.5, -0.5, -0.5), 5, 5)
         painter.setFont(small_font())
-        text = offer_text(offer(deployment))
-        _text(painter, button, text, tokens().text, Qt.AlignmentFlag.AlignHCenter)
+        _text(painter, button, offer_text(offered), tokens().text, Qt.AlignmentFlag.AlignHCenter)
 
     def _paint_ending(self, painter: QPainter, cell: QRect, deployment: Deployment) -> None:
         action = ending_action(deployment)
@@ -159,9 +158,9 @@ class DeploymentsDelegate(QStyledItemDelegate):
         match Column(index.column()):
             case Column.ACTIONS if _ending_rect(cell).contains(self._pointer):
                 return ending_action(deployment)
-            case Column.VRAM if not deployment.state.is_live:
-                button = self._offer_rect(cell.adjusted(PAD_PX, 0, -PAD_PX, 0), deployment)
-                return offer(deployment) if button.contains(self._pointer) else None
+            case Column.VRAM if offered := offer(deployment):
+                button = _offer_rect(cell.adjusted(PAD_PX, 0, -PAD_PX, 0), offered)
+                return offered if button.contains(self._pointer) else None
         return None
 
     def helpEvent(
@@ -174,11 +173,10 @@ class DeploymentsDelegate(QStyledItemDelegate):
             return True
         return super().helpEvent(event, view, option, index)
 
-    @staticmethod
-    def _offer_rect(area: QRect, deployment: Deployment) -> QRect:
-        text = offer_text(offer(deployment))
-        width = QFontMetrics(small_font()).horizontalAdvance(text) + 2 * PAD_PX
-        return QRect(area.left(), area.center().y() - 10, min(width, area.width()), 21)
+
+def _offer_rect(area: QRect, offered: Fix | RowAction) -> QRect:
+    width = QFontMetrics(small_font()).horizontalAdvance(offer_text(offered)) + 2 * PAD_PX
+    return QRect(area.left(), area.center().y() - 10, min(width, area.width()), 21)
 
 
 def _ending_rect(cell: QRect) -> QRect:

@@ -160,7 +160,8 @@ class DetailsTab(QScrollArea):
 
     def _lay_out(self, labels: list[str]) -> None:
         while (item := self._facts.takeAt(0)) is not None:
-            item.widget().deleteLater()
+            if widget := item.widget():
+                widget.deleteLater()
         self._values = {label: _value_label(label) for label in labels}
         for row, (label, value) in enumerate(self._values.items()):
             title = QLabel(label)

@@ -53,7 +53,8 @@ class DeviceCombo(TrailingCombo):
         super().__init__("GPU", parent)
         self._entries: tuple[DeviceEntry, ...] = ()
         self._keys: tuple[str, ...] = ()
-        self.setModel(QStandardItemModel(self))
+        self._items = QStandardItemModel(self)
+        self.setModel(self._items)
         self.setIconSize(QSize(_DOT_PX, _DOT_PX))
         self.setToolTip(tr("Tick several to split the model over them"))
         self.activated.connect(self._take_alone)
@@ -65,10 +66,9 @@ class DeviceCombo(TrailingCombo):
         same = [entry.key for entry in entries] == [entry.key for entry in self._entries]
         self._entries = entries
         if not same:
-            items = self.model()
-            items.clear()
+            self._items.clear()
             for entry in entries:
-                items.appendRow(_item(entry))
+                self._items.appendRow(_item(entry))
         self._keys = tuple(entry.key for entry in entries if entry.key in self._keys) or (_best(entries).key,)
         self._show()
 
@@ -119,9 +119,8 @@ class DeviceCombo(TrailingCombo):
         return self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth, option, self.view()) + 2 * _DOT_PX
 
     def _show(self) -> None:
-        items = self.model()
         for row, entry in enumerate(self._entries):
-            _fill(items.item(row), entry, checked=entry.key in self._keys)
+            _fill(self._items.item(row), entry, checked=entry.key in self._keys)
         chosen = self.entries()
         first = next((row for row, entry in enumerate(self._entries) if entry.key in self._keys), -1)
         self.setCurrentIndex(first)

@@ -152,8 +152,8 @@ class EstimatePanel(QFrame):
 
     def _show_fixes(self, fixes: tuple[Fix, ...]) -> None:
         while (item := self._fixes.takeAt(0)) is not None:
-            if item.widget():
-                item.widget().deleteLater()
+            if widget := item.widget():
+                widget.deleteLater()
         for fix in fixes:
             button = QPushButton(tr(fix.label))
             button.clicked.connect(lambda _=False, fix=fix: self.fix_requested.emit(fix))

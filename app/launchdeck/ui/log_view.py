@@ -103,6 +103,10 @@ class LogTab(QWidget):
         else:
             self._found.setText(tr("Saved"))
 
+    def message(self) -> str:
+        """What the tab last said about searching or saving."""
+        return self._found.text()
+
     def showEvent(self, event: QShowEvent) -> None:
         self._fetch()
         self._poll.start()

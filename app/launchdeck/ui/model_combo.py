@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QComboBox, QCompleter, QWidget
+from PySide6.QtWidgets import QComboBox, QCompleter, QLineEdit, QListView, QWidget
 
 from launchdeck.ui.format import gib_with_unit
 from launchdeck.ui.i18n import tr
@@ -26,28 +26,27 @@ class ModelCombo(TrailingCombo):
         super().__init__(tr("Model"), parent)
         self._models: tuple[ModelInfo, ...] = ()
         self._current: ModelInfo | None = None
-        self.setEditable(True)
+        self._items = QStandardItemModel(self)
+        self.setModel(self._items)
+        self._edit = QLineEdit(self)
+        self._found = QListView()
+        self._found.setItemDelegate(TrailingDelegate(self._found))
+        self.setLineEdit(self._edit)
+        self.setCompleter(self._make_completer())
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
-        self.setModel(QStandardItemModel(self))
-        completer = self.completer()
-        completer.setFilterMode(Qt.MatchFlag.MatchContains)
-        completer.setCompletionMode(QCompleter.CompletionMode.PopupCompletion)
-        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
-        completer.popup().setItemDelegate(TrailingDelegate(completer.popup()))
         self.activated.connect(self._take)
-        self.lineEdit().editingFinished.connect(self._restore_name)
+        self._edit.editingFinished.connect(self._restore_name)
 
     def set_models(self, models: tuple[ModelInfo, ...]) -> None:
         """Offer these; the chosen one stays if it is still there, and so does what is being typed."""
         if models == self._models:
             return
-        typed = self.lineEdit().text() if self._is_typing() else None
+        typed = self._edit.text() if self._is_typing() else None
         current_path = self._current.path if self._current else None
         self._models = (*(m for m in models if not m.problem), *(m for m in models if m.problem))
-        items = self.model()
-        items.clear()
+        self._items.clear()
         for model in self._models:
-            items.appendRow(_item(model))
+            self._items.appendRow(_item(model))
         self._current = next((m for m in self._models if m.path == current_path), None) or self._first_usable()
         self._show_current()
         if typed is not None:
@@ -64,6 +63,13 @@ class ModelCombo(TrailingCombo):
         if self._current is None:
             self.setEditText(path.name)
 
+    def _make_completer(self) -> QCompleter:
+        completer = QCompleter(self._items, self)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setPopup(self._found)
+        return completer
+
     def _first_usable(self) -> ModelInfo | None:
         return next((model for model in self._models if not model.problem), None)
 
@@ -73,19 +79,19 @@ class ModelCombo(TrailingCombo):
         self.chosen.emit()
 
     def _restore_name(self) -> None:
-        if self._current and not self.completer().popup().isVisible():
+        if self._current and not self._found.isVisible():
             self._show_current()
 
     def _show_current(self) -> None:
         model = self._current
         self.setCurrentIndex(-1 if model is None else self._models.index(model))
         self.setEditText("" if model is None else model.name)
-        self.lineEdit().setCursorPosition(0)
+        self._edit.setCursorPosition(0)
         self.set_trailing("" if model is None else gib_with_unit(model.size_bytes))
         self.setToolTip("" if model is None else str(model.path))
 
     def _is_typing(self) -> bool:
-        return self.lineEdit().hasFocus() and self.lineEdit().isModified()
+        return self._edit.hasFocus() and self._edit.isModified()
 
 
 def _item(model: ModelInfo) -> QStandardItem:

@@ -63,8 +63,8 @@ class TrailingCombo(QComboBox):
 
     def set_trailing(self, text: str) -> None:
         self._trailing = text
-        if self.lineEdit():
-            self.lineEdit().setTextMargins(0, 0, self._trailing_width() + _GAP_PX, 0)
+        if edit := self.lineEdit():
+            edit.setTextMargins(0, 0, self._trailing_width() + _GAP_PX, 0)
         self.update()
 
     def trailing(self) -> str:

@@ -66,16 +66,16 @@ class ChatPane(QWidget):
 
     def send(self) -> None:
         """Ask what stands in the prompt field."""
-        text = self._prompt.toPlainText().strip()
-        if not text or self._asking.is_running:
+        text, deployment = self._prompt.toPlainText().strip(), self._deployment
+        if not text or deployment is None or self._asking.is_running:
             return
         self._prompt.clear()
         self._messages = (*self._messages, {"role": "user", "content": text})
         self._write_title(tr("You"))
         self._write(text)
-        self._write_title(self._deployment.plan.model_id)
+        self._write_title(deployment.plan.model_id)
         self._set_status(tr("Waiting for the first word …"))
-        self._asking.start(self._answer)
+        self._asking.start(lambda: self._answer(deployment))
         self._update_buttons()
 
     def clear(self) -> None:
@@ -90,8 +90,8 @@ class ChatPane(QWidget):
         """Give up the answer that is coming; what has come stays."""
         self._asking.cancel()
 
-    async def _answer(self) -> None:
-        deployment, answer = self._deployment, ""
+    async def _answer(self, deployment: Deployment) -> None:
+        answer = ""
         started_s = time.perf_counter()
         first_s = None
         async for chunk in self._chat(deployment, self._messages):

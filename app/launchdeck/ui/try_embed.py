@@ -73,17 +73,17 @@ class EmbedPane(QWidget):
 
     def send(self) -> None:
         """Ask for the vectors of all lines."""
-        if self._lines() and not self._asking.is_running:
+        lines, deployment = self._lines(), self._deployment
+        if lines and deployment and not self._asking.is_running:
             self._set_status("…")
-            self._asking.start(self._ask)
+            self._asking.start(lambda: self._ask(deployment, lines))
             self._update_button()
 
     def cancel(self) -> None:
         self._asking.cancel()
 
-    async def _ask(self) -> None:
-        lines = self._lines()
-        answer = await self._embed(self._deployment, lines)
+    async def _ask(self, deployment: Deployment, lines: tuple[str, ...]) -> None:
+        answer = await self._embed(deployment, lines)
         self._set_status(
             tr(
                 "{count} × {dimensions} dimensions in {milliseconds} ms",

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, replace
+
+import pytest
+import qasync
+from fakes import samples
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QTableWidget
+
+from launchdeck.domain.deployment import State
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.text import Message
+from launchdeck.ui import i18n
+from launchdeck.ui.try_embed import cosine
+from launchdeck.ui.try_it import TryItTab
+
+DEADLINE_S = 10
+
+
+@dataclass
+class Chunk:
+    text: str
+    tokens: int | None = None
+    tokens_per_s: float | None = None
+
+
+@dataclass
+class Vectors:
+    vectors: tuple
+    dimensions: int
+    elapsed_s: float
+
+
+class Model:
+    """The far end of the two functions that the tab is given: answers as told, and keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+        self.chunks = [Chunk("Hello"), Chunk(" there", 2, 96.5)]
+        self.error = None
+        self.hang = False
+        self.was_cancelled = False
+
+    async def chat(self, deployment, messages):
+        self.asked.append((deployment.id, messages))
+        for chunk in self.chunks:
+            await asyncio.sleep(0)
+            yield chunk
+        if self.error:
+            raise self.error
+        if self.hang:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.was_cancelled = True
+                raise
+
+    async def embed(self, deployment, texts):
+        self.asked.append((deployment.id, texts))
+        if self.error:
+            raise self.error
+        return Vectors(tuple((1.0, float(place)) for place, _ in enumerate(texts)), 2, 0.012)
+
+
+@pytest.fixture(autouse=True)
+def english():
+    i18n.set_language("en")
+
+
+@pytest.fixture
+def loop(qapp):
+    loop = qasync.QEventLoop(qapp)
+    with loop:
+        yield loop
+
+
+@pytest.fixture
+def model():
+    return Model()
+
+
+@pytest.fixture
+def tab(qtbot, model):
+    tab = TryItTab(model.chat, model.embed)
+    qtbot.addWidget(tab)
+    tab.resize(600, 400)
+    tab.show()
+    return tab
+
+
+LLM = samples.deployment("a", "qwen3-8b")
+
+
+def embedding_deployment(key="e"):
+    plan = samples.plan("minilm")
+    request = replace(plan.request, server_type=ServerType.EMBEDDING)
+    return replace(samples.deployment(key, "minilm"), plan=replace(plan, request=request))
+
+
+def field(tab, name):
+    return next(w for w in tab.findChildren(QPlainTextEdit) if w.accessibleName() == name)
+
+
+def labels(tab):
+    return [label.text() for label in tab.findChildren(QLabel) if label.isVisible() and label.text()]
+
+
+def button(tab, text):
+    return next(b for b in tab.findChildren(QPushButton) if b.isVisible() and b.text() == text)
+
+
+def run(loop, scenario):
+    return loop.run_until_complete(asyncio.wait_for(scenario, DEADLINE_S))
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+def ask(qtbot, tab, text):
+    field(tab, "Prompt").setPlainText(text)
+    qtbot.mouseClick(button(tab, "Send"), Qt.MouseButton.LeftButton)
+
+
+def test_the_answer_streams_and_its_speed_is_told(qtbot, loop, tab, model):
+    tab.show_deployment(LLM)
+    told = []
+    tab.speed_measured.connect(lambda key, speed: told.append((key, speed)))
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: told)
+        await until(lambda: not button(tab, "Stop").isEnabled())
+
+    run(loop, scenario())
+    assert field(tab, "Conversation").toPlainText() == "You\nHi\n\nqwen3-8b\nHello there"
+    assert told == [("a", 96.5)]
+    assert any("2 tokens" in text and "96.5 tok/s" in text for text in labels(tab))
+
+
+def test_a_conversation_goes_on_and_can_be_forgotten(qtbot, loop, tab, model):
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        for text in ("Hi", "And?"):
+            ask(qtbot, tab, text)
+            await until(lambda: not button(tab, "Stop").isEnabled())
+
+    run(loop, scenario())
+    assert [message["role"] for message in model.asked[1][1]] == ["user", "assistant", "user"]
+    qtbot.mouseClick(button(tab, "New chat"), Qt.MouseButton.LeftButton)
+    assert field(tab, "Conversation").toPlainText() == ""
+    run(loop, scenario())
+    assert len(model.asked[2][1]) == 1
+
+
+def test_stop_cancels_and_keeps_what_has_come(qtbot, loop, tab, model):
+    model.hang = True
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: "there" in field(tab, "Conversation").toPlainText())
+        qtbot.mouseClick(button(tab, "Stop"), Qt.MouseButton.LeftButton)
+        await until(lambda: model.was_cancelled)
+
+    run(loop, scenario())
+    assert field(tab, "Conversation").toPlainText().endswith("Hello there")
+    assert not button(tab, "Stop").isEnabled()
+
+
+@pytest.mark.parametrize("what", ["another deployment", "none", "an ended one", "cancel"])
+def test_what_is_under_way_ends_with_its_deployment(qtbot, loop, tab, model, what):
+    model.hang = True
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: model.asked)
+        if what == "cancel":
+            tab.cancel()
+        else:
+            tab.show_deployment(
+                {
+                    "another deployment": samples.deployment("b"),
+                    "none": None,
+                    "an ended one": samples.deployment("a", state=State.STOPPED),
+                }[what]
+            )
+        await until(lambda: model.was_cancelled)
+
+    run(loop, scenario())
+
+
+def test_another_moment_of_the_same_deployment_disturbs_nothing(qtbot, loop, tab, model):
+    model.hang = True
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: "there" in field(tab, "Conversation").toPlainText())
+        tab.show_deployment(replace(LLM, vram_bytes=1))
+        await asyncio.sleep(0.02)
+        assert not model.was_cancelled
+        assert button(tab, "Stop").isEnabled()
+        tab.cancel()
+        await until(lambda: model.was_cancelled)
+
+    run(loop, scenario())
+
+
+def test_a_failure_is_a_sentence_in_the_tab(qtbot, loop, tab, model):
+    model.error = LaunchdeckError.of(Cause.CRASHED, Message("The engine is gone."), Message("Start it again."))
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: "The engine is gone. Start it again." in labels(tab))
+
+    run(loop, scenario())
+    assert not button(tab, "Stop").isEnabled()
+
+
+@pytest.mark.expects_log_errors
+def test_the_unexpected_is_logged_and_said(qtbot, loop, tab, model):
+    model.error = RuntimeError("boom")
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: any("unexpected" in text for text in labels(tab)))
+
+    run(loop, scenario())
+
+
+def test_ctrl_enter_sends_and_nothing_is_sent_without_words(qtbot, loop, tab, model):
+    tab.show_deployment(LLM)
+    prompt = field(tab, "Prompt")
+    prompt.setPlainText("   ")
+    assert not button(tab, "Send").isEnabled()
+
+    async def scenario():
+        prompt.setPlainText("Hi")
+        qtbot.keyClick(prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+        await until(lambda: model.asked)
+        await until(lambda: not button(tab, "Stop").isEnabled())
+
+    tab.activateWindow()
+    prompt.setFocus()
+    run(loop, scenario())
+
+
+def test_embeddings_tell_dimensions_time_and_similarity(qtbot, loop, tab, model):
+    tab.show_deployment(embedding_deployment())
+    field(tab, "Texts, one a line").setPlainText("a cat\n\n  a dog \n")
+
+    async def scenario():
+        qtbot.mouseClick(button(tab, "Embed"), Qt.MouseButton.LeftButton)
+        await until(lambda: "2 × 2 dimensions in 12 ms" in labels(tab))
+
+    run(loop, scenario())
+    assert model.asked == [("e", ("a cat", "a dog"))]
+    table = next(t for t in tab.findChildren(QTableWidget) if t.isVisible())
+    assert [table.item(0, column).text() for column in range(2)] == ["1.000", "0.707"]
+    tab.show_deployment(embedding_deployment("other"))
+    assert table.rowCount() == 0
+
+
+@pytest.mark.parametrize(
+    ("deployment", "words"),
+    [(None, "Choose a running deployment"), (samples.deployment("a", state=State.LOADING), "qwen3-8b is not running")],
+)
+def test_without_a_running_deployment_it_says_so(tab, deployment, words):
+    tab.show_deployment(deployment)
+    assert any(words in text for text in labels(tab))
+
+
+def test_cosine():
+    assert cosine((1.0, 0.0), (0.0, 2.0)) == 0
+    assert cosine((1.0, 1.0), (2.0, 2.0)) == pytest.approx(1)
+    assert cosine((0.0,), (1.0,)) == 0
