@@ -36,7 +36,7 @@ class EngineKind(StrEnum):
 class EngineInfo:
     """An engine on this machine. `command` starts it; `flags` are the options it knows (empty: not asked).
 
-    `gpu_types` are the vendors it has a backend for, `devices` its own names of this machine's devices ("CUDA0").
+    `gpu_types` are the vendors it has a backend for, `devices` what it lists of this machine ("CUDA0: NAME (TOTAL MiB, FREE MiB free)").
     `build` is the engine's own build number, None if unknown.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from launchdeck.domain.deployment import Applied
@@ -24,7 +24,7 @@ class Findings:
 
     progress: float | None = None
     stage: str | None = None
-    applied: Applied = Applied()
+    applied: Applied = field(default_factory=Applied)
     failure: Failure | None = None
 
 

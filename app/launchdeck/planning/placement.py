@@ -37,8 +37,8 @@ class Placement:
     unset: tuple[str, ...]
 
 
-def place(gpus: Sequence[Gpu]) -> Placement:
-    """The environment in which a process sees exactly these GPUs, in this order; none: no GPU at all.
+def place(gpus: Sequence[Gpu], machine: Sequence[Gpu]) -> Placement:
+    """The environment in which a process sees exactly these GPUs of this machine, in this order; none: no GPU at all.
 
     Raises:
         LaunchdeckError: GPUs of two vendors; only an engine that needs no mask (Vulkan) can take those.
@@ -53,9 +53,17 @@ def place(gpus: Sequence[Gpu]) -> Placement:
     if not vendors:
         return _placement({CUDA_MASK: NOTHING, HIP_MASK: NOTHING})
     if vendors == {GpuType.NVIDIA}:
-        # CUDA's own order is the fastest first; the UUID alone would do, the order makes the engine's names agree.
+        # CUDA's own order is the fastest first; the UUIDs would do alone, the order makes what CUDA prints agree.
         return _placement({CUDA_MASK: ",".join(gpu.uuid for gpu in gpus), CUDA_ORDER: "PCI_BUS_ID"})
-    return _placement({HIP_MASK: ",".join(gpu.uuid for gpu in gpus)})
+    return _placement({HIP_MASK: ",".join(_hip_name(gpu, machine) for gpu in gpus)})
+
+
+def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
+    """HIP takes UUIDs of its own ("GPU-...") and numbers by PCI address; amdsmi's UUIDs are neither."""
+    if gpu.uuid.startswith("GPU-"):
+        return gpu.uuid
+    in_order = sorted((one for one in machine if one.gpu_type is GpuType.AMD), key=lambda one: one.pci_address or "")
+    return str(in_order.index(gpu))
 
 
 def unmasked() -> Placement:

@@ -1,0 +1,178 @@
+"""What an engine's program can do, asked of the program itself: its version, its flags, its devices."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.engines.devices import Listed
+from launchdeck.engines.llama_argv import OPTION_VARIABLES
+from launchdeck.planning.placement import MASKS, child_environment
+
+logger = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 20.0
+WORKER_TIMEOUT_S = 5.0
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_VERSION = re.compile(r"^version: (.+)$", re.MULTILINE)
+_BUILD = re.compile(r"build (\d+)|^(\d+)\b(?!\.)")
+_OWN_FLAG = "--n-gpu-layers"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """`devices` are lines of `--list-devices`; `build` is llama.cpp's own number, None where it has none."""
+
+    version: str | None
+    build: int | None
+    flags: frozenset[str]
+    devices: tuple[str, ...]
+
+
+class CapabilityCache:
+    """Answers kept on disk. Version and flags hold for a file as it is, devices until the machine starts again.
+
+    An engine without devices is asked for them each time: a driver may have come.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._entries = _read(file)
+
+    def ask(self, command: Sequence[str], path: Path) -> Capabilities:
+        """What the program that `path` holds can do, from here or from the program itself.
+
+        Raises:
+            LaunchdeckError: it does not start, does not answer, or is no llama-server.
+        """
+        status = path.stat()
+        stamp = f"{status.st_size}:{status.st_mtime_ns}"
+        entry = self._entries.get(str(path))
+        known = entry is not None and entry.get("stamp") == stamp
+        if not known or entry is None:
+            entry = {"stamp": stamp, **_version(command), "flags": sorted(_flags(command))}
+        if not known or not entry.get("devices") or entry.get("boot") != _boot_id():
+            entry |= {"devices": list(list_devices(command)), "boot": _boot_id()}
+            self._entries[str(path)] = entry
+            self._write()
+        return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))
+
+    def _write(self) -> None:
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            half = self._file.with_suffix(".new")
+            half.write_text(json.dumps(self._entries), encoding="utf-8")
+            half.replace(self._file)
+        except OSError as error:
+            logger.warning("what the engines can do is not kept (%s): it is asked again at the next start", error)
+
+
+def list_devices(command: Sequence[str], extra: Sequence[str] = (), timeout_s: float = ANSWER_TIMEOUT_S) -> list[str]:
+    """The devices beside the CPU, one line each."""
+    output = _run([*command, *extra, "--list-devices"], timeout_s)
+    return [line.strip() for line in output.splitlines() if Listed.of(line) is not None]
+
+
+def worker_devices(command: Sequence[str], workers: Sequence[str]) -> list[str]:
+    """The RPC workers that answer, one line each. Asked one by one: one that is away must not hide the others."""
+    found = []
+    for address in workers:
+        try:
+            lines = list_devices(command, ("--rpc", address), WORKER_TIMEOUT_S)
+        except LaunchdeckError as error:
+            logger.warning("RPC worker %s: %s", address, error)
+            continue
+        answers = [line for line in lines if line.startswith(f"RPC0: {address} ")]
+        if not answers:
+            logger.warning("RPC worker %s does not answer", address)
+        found += answers
+    return found
+
+
+def _version(command: Sequence[str]) -> dict[str, Any]:
+    match = _VERSION.search(_run([*command, "--version"], ANSWER_TIMEOUT_S))
+    version = match[1].strip() if match else None
+    build = _BUILD.search(version or "")
+    number = int(build[1] or build[2]) if build else 0
+    return {"version": version, "build": number or None}
+
+
+def _flags(command: Sequence[str]) -> set[str]:
+    """The long options of --help: the words that begin with "--" at the start of a line, before any other word."""
+    flags = set()
+    for line in _run([*command, "--help"], ANSWER_TIMEOUT_S).splitlines():
+        if not re.match(r" {0,2}-", line):
+            continue
+        for word in line.split():
+            if not word.startswith("-"):
+                break
+            flags.add(word.rstrip(","))
+    flags = {flag for flag in flags if flag.startswith("--")}
+    if _OWN_FLAG not in flags:
+        raise LaunchdeckError.of(
+            Cause.ENGINE_MISSING,
+            Message("{program} is no llama-server: it knows no {flag}.", program=command[0], flag=_OWN_FLAG),
+            Message("Name the llama-server program of llama.cpp in the settings."),
+        )
+    return flags
+
+
+def _run(command: Sequence[str], timeout_s: float) -> str:
+    """All that the program says. It sees every GPU, and no options from our environment.
+
+    Raises:
+        LaunchdeckError: it cannot be started, takes too long, or fails.
+    """
+    environment = child_environment(os.environ, (), (*MASKS, *OPTION_VARIABLES))
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            timeout=timeout_s,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise _unusable(command, Message("it does not answer within {seconds} s", seconds=timeout_s)) from None
+    except OSError as error:
+        raise _unusable(command, error.strerror) from error
+    if done.returncode != 0:
+        lines = done.stdout.strip().splitlines()
+        raise _unusable(command, lines[-1] if lines else f"exit status {done.returncode}")
+    return done.stdout
+
+
+def _unusable(command: Sequence[str], reason: object) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.ENGINE_MISSING,
+        Message("The engine {program} cannot be used: {reason}.", program=" ".join(command[:3]), reason=reason),
+        Message("Check that it is a program that runs on this machine, or name another one in the settings."),
+    )
+
+
+def _boot_id() -> str:
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+def _read(file: Path) -> dict[str, dict[str, Any]]:
+    try:
+        entries = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read (%s): the engines are asked again", file, error)
+        return {}
+    return entries if isinstance(entries, dict) else {}

@@ -1,0 +1,49 @@
+"""A plan for programs (`plan --json`) and for a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
+from launchdeck.engines.llama_argv import PROGRESS_ENV
+
+
+def plan_document(plan: LaunchPlan) -> dict[str, Any]:
+    """The document that `launchdeck plan --json` prints. Keys are masked already: a plan never holds one."""
+    return {
+        "backend": str(plan.backend),
+        "reasons": [str(reason) for reason in plan.reasons],
+        "argv": list(plan.argv),
+        "env": dict(plan.env),
+        "estimate": {
+            "devices": [_device(device) for device in plan.estimate.devices],
+            "host": _device(plan.estimate.host),
+        },
+        "layers": {
+            "asked": plan.layers.asked,
+            "resolved": plan.layers.resolved,
+            "total": plan.layers.total,
+            "largest_that_fits": plan.layers.largest_that_fits,
+        },
+        "warnings": [str(warning) for warning in plan.warnings],
+    }
+
+
+def command_line(plan: LaunchPlan) -> str:
+    """The command for a terminal. Without the progress lines: with them the server would end with its input."""
+    env = [f"{name}={shlex.quote(value)}" for name, value in plan.env if (name, value) != PROGRESS_ENV]
+    return " ".join((*env, shlex.join(plan.argv)))
+
+
+def _device(device: DeviceEstimate) -> dict[str, Any]:
+    return {
+        "device": device.device,
+        "weights_bytes": device.weights_bytes,
+        "kv_bytes": device.kv_bytes,
+        "compute_bytes": device.compute_bytes,
+        "overhead_bytes": device.overhead_bytes,
+        "total_bytes": device.total_bytes,
+        "free_bytes": device.free_bytes,
+        "fits": device.fits,
+    }

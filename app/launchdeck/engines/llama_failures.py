@@ -1,0 +1,235 @@
+"""Why llama-server failed: the lines it says on its way down, and what they mean for a person."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from launchdeck.domain.deployment import Exit
+from launchdeck.domain.errors import Cause, Failure, Fix
+from launchdeck.domain.text import Message
+from launchdeck.engines.adapter import Findings
+from launchdeck.engines.llama_log import READY
+
+EVIDENCE_LINES = 20
+_ERROR_LINE = re.compile(r"^[\d.]+ E |(?i:\berror\b|\bfailed\b|\bterminate called\b)")
+_FEWER_LAYERS = Fix(Message("Use as many layers as fit"), (("n_gpu_layers", None),))
+_SMALLER_CACHE = Fix(Message("Store the KV cache as q8_0"), (("cache_type_k", "q8_0"), ("cache_type_v", "q8_0")))
+_PLAIN_V_CACHE = Fix(Message("Store V as f16"), (("cache_type_v", "f16"),))
+_ON_CPU = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("rpc_workers", ()), ("n_gpu_layers", 0)))
+_NEWER_ENGINE = Message("Use a newer llama-server: install it, or name it in the settings.")
+_FETCH_AGAIN = Message("Download the file again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A needle that must be in the line, the pattern that takes the line apart, and the failure made of its groups."""
+
+    needle: str
+    pattern: re.Pattern[str]
+    failure: Callable[[re.Match[str]], Failure]
+
+
+def read_failure_line(findings: Findings, line: str) -> Findings:
+    """The findings with the failure that this line tells of. The first one counts: later lines only repeat it."""
+    if findings.failure is not None:
+        return findings
+    for rule in _RULES:
+        if rule.needle in line and (match := rule.pattern.search(line)):
+            return replace(findings, failure=replace(rule.failure(match), evidence=(line.strip(),)))
+    return findings
+
+
+def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
+    """The failure that was recognised, or else the exit in words; as evidence the last lines that speak of errors."""
+    lines = [line.strip() for line in tail if line.strip()]
+    errors = [line for line in lines if _ERROR_LINE.search(line)][-EVIDENCE_LINES:]
+    if findings.failure is not None:
+        kept = tuple(line for line in errors if line not in findings.failure.evidence)
+        return replace(findings.failure, evidence=findings.failure.evidence + kept)
+    cause = Cause.CRASHED if findings.stage == READY else Cause.START_FAILED
+    return replace(_exit_in_words(cause, ended), evidence=tuple(errors or lines[-EVIDENCE_LINES:]))
+
+
+def _exit_in_words(cause: Cause, ended: Exit) -> Failure:
+    if ended.signal is None:
+        return Failure(
+            cause,
+            Message("The engine ended by itself with exit status {code}.", code=ended.code),
+            Message("Its last lines say more."),
+        )
+    name = _signal_name(ended.signal)
+    if ended.signal == 9:
+        return Failure(
+            cause,
+            Message("The engine was killed ({signal}), possibly because the machine was out of memory.", signal=name),
+            Message("Free some memory, or use less context or a smaller model."),
+        )
+    return Failure(
+        cause,
+        Message("The engine crashed ({signal}).", signal=name),
+        Message("Its last lines say more. If it happens again, try another engine or fewer layers."),
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _not_gguf(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.MODEL_UNUSABLE, Message("The model's file is not a GGUF file."), Message("Choose a file in GGUF format.")
+    )
+
+
+def _damaged(_match: re.Match[str]) -> Failure:
+    return Failure(Cause.MODEL_UNUSABLE, Message("The model's file is incomplete or damaged."), _FETCH_AGAIN)
+
+
+def _not_opened(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.MODEL_UNUSABLE,
+        Message("The engine could not open {path} ({reason}).", path=match["path"], reason=match["reason"] or "?"),
+        Message("Check that the file is there and may be read."),
+    )
+
+
+def _unknown_architecture(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.ENGINE_UNSUITED,
+        Message("This engine does not know the architecture {name}.", name=match["name"]),
+        _NEWER_ENGINE,
+    )
+
+
+def _weights_too_big(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.OUT_OF_MEMORY,
+        Message("The weights do not fit on {device}.", device=match["device"]),
+        Message("Use fewer layers, or free some of its memory."),
+        fixes=(_FEWER_LAYERS,),
+    )
+
+
+def _cache_too_big(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.OUT_OF_MEMORY,
+        Message("There is not enough memory for the KV cache."),
+        Message("Use less context, a smaller cache type, or fewer layers."),
+        fixes=(_SMALLER_CACHE, _FEWER_LAYERS),
+    )
+
+
+def _compute_too_big(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.OUT_OF_MEMORY,
+        Message("There is not enough memory for the compute buffers."),
+        Message("Use fewer layers or less context."),
+        fixes=(_FEWER_LAYERS,),
+    )
+
+
+def _gpu_out_of_memory(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.OUT_OF_MEMORY,
+        Message("The GPU ran out of memory."),
+        Message("Use fewer layers or less context, or stop what else runs there."),
+        fixes=(_FEWER_LAYERS,),
+    )
+
+
+def _gpu_not_built_for(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.ENGINE_UNSUITED,
+        Message("This engine was not built for this GPU."),
+        Message("Use an engine built for it, or the CPU."),
+        fixes=(_ON_CPU,),
+    )
+
+
+def _needs_flash_attention(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.BAD_REQUEST,
+        Message("A quantised V cache needs flash attention, which is off or not possible here."),
+        Message("Store V as f16."),
+        fixes=(_PLAIN_V_CACHE,),
+    )
+
+
+def _port_taken(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.PORT_TAKEN,
+        Message("The port was taken by another program."),
+        Message("Try again: another port will be used."),
+    )
+
+
+def _worker_unreachable(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.START_FAILED,
+        Message("The RPC worker {address} does not answer.", address=match["address"]),
+        Message("Start it, or choose other devices."),
+    )
+
+
+def _worker_lost(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.CRASHED, Message("An RPC worker ended while it was used."), Message("Start it again, then the model.")
+    )
+
+
+def _no_such_device(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.ENGINE_UNSUITED,
+        Message("This engine has no device {device}.", device=match["device"]),
+        Message("Choose another GPU or engine, or the CPU."),
+        fixes=(_ON_CPU,),
+    )
+
+
+def _bad_option(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.START_FAILED,
+        Message("This engine does not take the option {option}.", option=match["option"]),
+        _NEWER_ENGINE,
+    )
+
+
+def _other_model_error(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.MODEL_UNUSABLE,
+        Message("The engine could not load the model: {reason}.", reason=match["reason"].strip().rstrip(".")),
+        Message("Download the file again, or try a newer engine."),
+    )
+
+
+# In this order: what is more exact comes before what is more general.
+_RULES = tuple(
+    _Rule(needle, re.compile(pattern), failure)
+    for needle, pattern, failure in (
+        ("magic", r"invalid magic characters|failed to read magic", _not_gguf),
+        ("not within the file bounds", r"", _damaged),
+        ("gguf_init", r"failed to read (?:key-value pairs|tensor|header|the GGUF)", _damaged),
+        ("failed to open GGUF", r"failed to open GGUF file '(?P<path>[^']*)'(?: \((?P<reason>.*)\))?", _not_opened),
+        ("unknown model arch", r"unknown model architecture: '(?P<name>[^']*)'", _unknown_architecture),
+        ("unable to allocate", r"unable to allocate (?P<device>\S+) buffer", _weights_too_big),
+        ("for kv cache", r"failed to allocate buffer for kv cache", _cache_too_big),
+        ("failed to allocate compute", r"", _compute_too_big),
+        ("requires", r"(?i)(?:quantized v cache|v cache quantization).*requires flash", _needs_flash_attention),
+        ("couldn't bind", r"couldn't bind HTTP server socket", _port_taken),
+        ("Failed to connect to", r"Failed to connect to (?P<address>\S+:\d+)", _worker_unreachable),
+        ("Remote RPC server crashed", r"", _worker_lost),
+        ("error: out of memory", r"(?:CUDA|ROCm|HIP) error: out of memory", _gpu_out_of_memory),
+        ("no kernel image", r"no kernel image is available", _gpu_not_built_for),
+        ("invalid device", r"invalid device: (?P<device>\S+)", _no_such_device),
+        ("argument", r"(?:invalid|unknown) argument: (?P<option>\S+)", _bad_option),
+        ("unrecognized arguments", r"unrecognized arguments: (?P<option>\S+)", _bad_option),
+        ("while handling argument", r"error while handling argument \"(?P<option>[^\"]+)\"", _bad_option),
+        ("error loading model", r"error loading model: (?P<reason>.+)", _other_model_error),
+    )
+)

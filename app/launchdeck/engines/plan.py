@@ -1,0 +1,215 @@
+"""From a request to a launch: pure arithmetic on what is known of the model and of this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import GpuReading, Inventory
+from launchdeck.domain.model import ModelInfo, ServerType
+from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan
+from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.checks import check_request
+from launchdeck.engines.choose import ANY_LLAMA_SERVER, Choice, choose, for_recorded_machine, suits
+from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
+from launchdeck.engines.llama_argv import KEY_VARIABLE, OPTION_VARIABLES, PROGRESS_ENV, LlamaLaunch, llama_argv
+from launchdeck.engines.targets import target_gpus
+from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.fit import largest_layer_count
+from launchdeck.planning.placement import Placement, place, unmasked
+from launchdeck.settings.schema import MIB, Settings
+
+HOST = "127.0.0.1"
+DEFAULT_CONTEXT_LIMIT = 8192
+GIB = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class PlanningContext:
+    """What a plan is made from besides the request. `memory` is made of the model's header."""
+
+    inventory: Inventory
+    engines: tuple[EngineInfo, ...]
+    settings: Settings
+    model: ModelInfo
+    memory: MemoryModel | None
+
+
+def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
+    """The launch that this request means on this machine.
+
+    Raises:
+        LaunchdeckError: it cannot be carried out; the failure says why, what to do, and offers it where possible.
+    """
+    check_request(request, context.model)
+    if context.memory is None:
+        raise LaunchdeckError.of(
+            Cause.MODEL_UNUSABLE, Message("The header of {name} is not known.", name=context.model.name)
+        )
+    readings = _targets(request, context)
+    choice = _choice(request, readings, context)
+    devices = engine_devices(choice.engine, readings, request.rpc_workers)
+    launch = _launch(request, context.model, devices, port)
+    load = _load(launch, devices)
+    largest = largest_layer_count(context.memory, load, context.settings.memory_margin_mib * MIB) if devices else None
+    total = context.model.layer_count
+    resolved = _resolve(request.n_gpu_layers, largest, total) if devices else 0
+    launch = replace(launch, n_gpu_layers=resolved)
+    environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
+    keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
+    env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
+    return LaunchPlan(
+        request=replace(request, gpu_indices=tuple(reading.gpu.index for reading in readings)),
+        model=context.model,
+        model_id=launch.alias,
+        engine=choice.engine,
+        reasons=(*choice.reasons, *_gpu_reasons(request, readings)),
+        argv=llama_argv(choice.engine, launch),
+        env=env,
+        env_unset=tuple(name for name in (*environment.unset, *OPTION_VARIABLES) if name not in dict(env)),
+        secret_env=keys,
+        host=HOST,
+        port=port,
+        n_ctx=launch.n_ctx,
+        device_names=tuple(device.log_name for device in devices),
+        layers=LayerPlan(request.n_gpu_layers, resolved, total, largest),
+        estimate=_estimate(context, replace(load, n_gpu_layers=resolved)),
+        warnings=_warnings(request, context, choice, devices, largest),
+        blocker=choice.blocker,
+    )
+
+
+def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuReading, ...]:
+    if request.gpu_indices is None and request.n_gpu_layers == 0:
+        return ()
+    engines: Sequence[EngineInfo] = context.engines
+    if context.inventory.replayed:
+        engines = (ANY_LLAMA_SERVER,)
+    elif request.engine_id is not None:
+        engines = [engine for engine in engines if engine.id == request.engine_id]
+    return target_gpus(
+        request, context.inventory, lambda gpu: any(suits(engine, request, (gpu,)) for engine in engines)
+    )
+
+
+def _choice(request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext) -> Choice:
+    if context.inventory.replayed:
+        return for_recorded_machine(request, context.model)
+    if request.n_gpu_layers == 0:  # then the devices are only looked at, and any engine will do
+        return choose(replace(request, rpc_workers=()), context.model, (), context.engines)
+    return choose(request, context.model, [reading.gpu for reading in readings], context.engines)
+
+
+def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[EngineDevice], port: int) -> LlamaLaunch:
+    """The number of layers is still to be found out."""
+    embedding = request.server_type is ServerType.EMBEDDING
+    # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
+    borrowed = embedding and model.server_types[0] is not ServerType.EMBEDDING
+    return LlamaLaunch(
+        model_path=request.model_path,
+        alias=request.model_id or default_model_id(model),
+        host=HOST,
+        port=port,
+        n_ctx=request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT),
+        n_parallel=request.n_parallel,
+        n_gpu_layers=0,
+        cache_type_k=request.cache_type_k,
+        cache_type_v=request.cache_type_v,
+        embedding=embedding,
+        pooling="mean" if borrowed else None,
+        devices=tuple(device.option for device in devices),
+        split=_split(devices),
+        rpc_workers=request.rpc_workers,
+    )
+
+
+def default_model_id(model: ModelInfo) -> str:
+    """The model's name as a word: "Qwen3 8B" becomes "qwen3-8b"."""
+    return re.sub(r"[^\w.]+", "-", model.name.lower()).strip("-.")[:100] or "model"
+
+
+def _split(devices: Sequence[EngineDevice]) -> tuple[float, ...]:
+    """Shares by free memory, in GiB with one decimal, so that argv and estimate mean the same; else equal ones."""
+    free = [device.free_bytes for device in devices]
+    known = [size for size in free if size is not None]
+    if len(known) < len(free):
+        return (1.0,) * len(free)
+    return tuple(max(round(size / GIB, 1), 0.1) for size in known)
+
+
+def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice]) -> Load:
+    return Load(
+        n_gpu_layers=launch.n_gpu_layers,
+        n_ctx=launch.n_ctx,
+        n_parallel=launch.n_parallel,
+        cache_type_k=launch.cache_type_k,
+        cache_type_v=launch.cache_type_v,
+        embedding=launch.embedding,
+        devices=tuple(_device(device) for device in devices),
+        split=launch.split,
+        n_batch=launch.n_batch,
+        n_ubatch=launch.n_ubatch,
+    )
+
+
+def _device(device: EngineDevice) -> Device:
+    """A worker's process is there already: what its driver holds is not free any more."""
+    if device.is_worker:
+        return Device(device.label, device.free_bytes, context_bytes=0)
+    return Device(device.label, device.free_bytes)
+
+
+def _resolve(asked: int | None, largest: int | None, total: int) -> int:
+    """Where it cannot be told what fits, "auto" is all."""
+    if asked is None:
+        return total if largest is None else largest
+    return total if asked == ALL_LAYERS else asked
+
+
+def _environment(
+    engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext, *, on_gpu: bool
+) -> Placement:
+    machine = [reading.gpu for reading in context.inventory.gpus]
+    gpus = [reading.gpu for reading in readings]
+    masked = [gpu for gpu in gpus if is_masked(engine, gpu)]
+    if not on_gpu or not gpus:
+        return place((), machine)
+    return place(masked, machine) if masked else unmasked()
+
+
+def _estimate(context: PlanningContext, load: Load) -> Estimate:
+    assert context.memory is not None  # noqa: S101 (checked first; for the type checker)
+    estimate = context.memory.estimate(load)
+    return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
+
+
+def _gpu_reasons(request: ModelLoadRequest, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
+    if request.gpu_indices is None and readings:
+        return (Message("GPU {index} has the most free memory", index=readings[0].gpu.index),)
+    return ()
+
+
+def _warnings(
+    request: ModelLoadRequest,
+    context: PlanningContext,
+    choice: Choice,
+    devices: Sequence[EngineDevice],
+    largest: int | None,
+) -> tuple[Message, ...]:
+    warnings = [choice.blocker.message] if choice.blocker else []
+    asked = request.n_gpu_layers
+    if not devices:
+        if request.gpu_indices is None and context.inventory.gpus and asked != 0:
+            warnings.append(Message("No engine found here can use this machine's GPUs: the model will run on the CPU."))
+        elif asked not in {None, 0}:
+            warnings.append(Message("On the CPU no layer is placed on a GPU; the layers asked for are ignored."))
+    elif asked is None and largest == 0:
+        warnings.append(Message("Not one layer fits on the chosen devices: the model will run on the CPU."))
+    unknown = [device.label for device in devices if device.free_bytes is None]
+    if asked is None and unknown:
+        names = ", ".join(unknown)
+        warnings.append(Message("The free memory of {names} is not known: all layers are placed.", names=names))
+    return tuple(warnings)

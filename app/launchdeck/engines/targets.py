@@ -1,0 +1,56 @@
+"""Which of this machine's GPUs a request means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
+from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, Inventory
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+
+
+def target_gpus(
+    request: ModelLoadRequest, inventory: Inventory, usable: Callable[[Gpu], bool]
+) -> tuple[GpuReading, ...]:
+    """The GPUs asked for, in that order. Where the choice is ours, the one with the most free memory that some engine
+    can use, and none if there is none.
+
+    Raises:
+        LaunchdeckError: there is no such GPU, it is asked for twice, or it does not answer any more.
+    """
+    if request.gpu_indices is None:
+        free = [reading for reading in inventory.gpus if _is_there(reading) and usable(reading.gpu)]
+        return tuple(sorted(free, key=lambda reading: reading.sample.free_memory_bytes or 0, reverse=True)[:1])
+    by_index = {reading.gpu.index: reading for reading in inventory.gpus}
+    if len(set(request.gpu_indices)) < len(request.gpu_indices):
+        raise _refusal(Message("A GPU is asked for twice."), Message("Name each GPU once."))
+    for index in request.gpu_indices:
+        if index not in by_index:
+            raise _unknown(index, sorted(by_index))
+        if not _is_there(by_index[index]):
+            raise _refusal(
+                Message("GPU {index} ({name}) does not answer any more.", index=index, name=by_index[index].gpu.name),
+                Message("Choose another GPU, or restart the machine."),
+            )
+    return tuple(by_index[index] for index in request.gpu_indices)
+
+
+def _is_there(reading: GpuReading) -> bool:
+    return reading.sample.state is not GpuState.LOST
+
+
+def _unknown(index: int, known: list[int]) -> LaunchdeckError:
+    if not known:
+        return _refusal(
+            Message("There is no GPU {index}: this machine has no GPU.", index=index), Message("Choose the CPU.")
+        )
+    return _refusal(
+        Message("There is no GPU {index}.", index=index),
+        Message("Choose from {known}, or the CPU.", known=", ".join(map(str, known))),
+    )
+
+
+def _refusal(message: Message, advice: Message) -> LaunchdeckError:
+    fix = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("n_gpu_layers", 0)))
+    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(fix,)))
