@@ -9,21 +9,33 @@ import secrets
 import socket
 import sys
 import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
+from launchdeck.domain.plan import MASK, DeviceEstimate, EngineInfo, EngineKind, Estimate, LaunchPlan, LayerPlan
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.registry import adapters
 from launchdeck.serving.launcher import COMMAND, read_answer
-from launchdeck.serving.processes import all_stats, sweep
+from launchdeck.serving.manager import ProcessManager
+from launchdeck.serving.processes import all_stats, identify, sweep
 from launchdeck.serving.shim_client import ShimClient
 from launchdeck.settings.paths import Paths
+from launchdeck.settings.schema import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from launchdeck.serving.processes import Process
 
 FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
 PATIENCE_S = 15.0
+Planner = Callable[[ModelLoadRequest, int], LaunchPlan]
 
 
 class PlainLauncher:
@@ -134,3 +146,90 @@ def end_all(home: Path) -> list[Process]:
     left = processes_of(home)
     sweep(left, PATIENCE_S)
     return left
+
+
+@pytest.fixture(autouse=True)
+def no_process_left(launchdeck_home: Path) -> Iterator[None]:
+    """Whatever a test does, nothing it started may outlive it. Holds where it is imported."""
+    yield
+    try:
+        until(lambda: not processes_of(launchdeck_home), "the shims to go")
+    finally:
+        left = end_all(launchdeck_home)
+    assert not left
+
+
+def fake_planner(*switches: object, host: str = "127.0.0.1", secret: bool = True) -> Planner:
+    """A planner of launches of the fake server with these switches; every plan gets its own port."""
+
+    def plan(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        nothing = DeviceEstimate("cpu", 0, 0, 0, 0, None)
+        name = request.model_id or "demo"
+        return LaunchPlan(
+            request=request,
+            model=ModelInfo(
+                request.model_path, "demo", ModelFormat.GGUF, "llama", 1, 1, 2048, "Q4_1", (ServerType.LLM,)
+            ),
+            model_id=name,
+            engine=EngineInfo(EngineKind.LLAMA_SERVER, (sys.executable,), None, "1", frozenset({GpuType.CPU})),
+            reasons=(Message("The model is a {format} file.", format=Message("GGUF")),),
+            argv=(*fake_command(*switches), "--alias", name, "--host", host, "--port", str(port)),
+            env=(("LLAMA_API_KEY", MASK),) if secret else (),
+            env_unset=(),
+            secret_env=("LLAMA_API_KEY",) if secret else (),
+            host=host,
+            port=port,
+            n_ctx=2048,
+            device_names=(),
+            layers=LayerPlan(0, 0, 2, None),
+            estimate=Estimate((), nothing),
+        )
+
+    return plan
+
+
+@dataclass(slots=True)
+class History:
+    """Every state that every deployment was seen in, in order."""
+
+    states: dict[str, list[State]] = field(default_factory=dict)
+
+    def __call__(self, deployment: Deployment) -> None:
+        seen = self.states.setdefault(deployment.id, [])
+        if not seen or seen[-1] is not deployment.state:
+            seen.append(deployment.state)
+
+
+class Bench:
+    """A manager with the fake server behind it, and ports of the test's own."""
+
+    def __init__(self, *switches: object, planner: Planner | None = None, **settings: Any) -> None:
+        first = free_port()
+        self.settings = Settings(**{"first_port": first, "last_port": first, "probe_interval_s": 0.2} | settings)
+        self.history = History()
+        self.manager = ProcessManager(
+            paths=Paths.resolve(),
+            settings=lambda: self.settings,
+            launcher=PlainLauncher(),
+            planner=planner or fake_planner(*switches),
+            adapters=adapters(),
+        )
+        self.manager.subscribe(self.history)
+
+    async def load(self, **request: Any) -> str:
+        deployment = await self.manager.load(ModelLoadRequest(Path("/models/demo.gguf"), **request))
+        return deployment.id
+
+    def get(self, deployment_id: str) -> Deployment:
+        return next(d for d in self.manager.deployments if d.id == deployment_id)
+
+    async def until_state(self, deployment_id: str, *states: State) -> Deployment:
+        await until_async(lambda: self.get(deployment_id).state in states, f"{states}, not {self.get(deployment_id)}")
+        return self.get(deployment_id)
+
+    async def running(self, **request: Any) -> Deployment:
+        return await self.until_state(await self.load(**request), State.RUNNING)
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    return [pid for pid in pids if identify(pid) is not None]

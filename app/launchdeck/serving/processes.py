@@ -92,25 +92,19 @@ def send_signal(process: Process, signum: int) -> bool:
     return True
 
 
-def sweep(processes: list[Process], timeout_s: float) -> list[Process]:
-    """Kill these, all they started, and what is left of their sessions. Gives back what would not die in time.
+def sweep(processes: list[Process], timeout_s: float, sessions: frozenset[int] = frozenset()) -> list[Process]:
+    """Kill these, what they started, and the members of these sessions. Gives back what would not die in time.
 
-    For the case that nobody supervises them any more. A child that left the tree by losing its parent is found by
-    its session; the number of a session is not given out again while it has members.
+    For the case that nobody supervises them any more. A child that lost its parent is found by its session alone.
+    Name a session only if it was seen alive moments ago: its number may be given out again once it is empty.
     """
     deadline_s = time.monotonic() + timeout_s
-    wanted = {process for process in processes if _is_ours(process)}
+    wanted = set(processes)
     while True:
         wanted |= set(descendants({pid for pid, start in wanted if is_alive((pid, start))}))
-        sessions = {pid for pid, _ in wanted}
-        wanted |= {stat.process for stat in all_stats() if stat.session in sessions and not stat.is_zombie}
+        if sessions:
+            wanted |= {stat.process for stat in all_stats() if stat.session in sessions and not stat.is_zombie}
         left = [process for process in wanted if send_signal(process, signal.SIGKILL)]
         if not left or time.monotonic() > deadline_s:
             return left
         time.sleep(SWEEP_POLL_S)
-
-
-def _is_ours(process: Process) -> bool:
-    """Not so if its pid now belongs to another: then its session would be the other's as well."""
-    stat = read_stat(process[0])
-    return stat is None or stat.process == process

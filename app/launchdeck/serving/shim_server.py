@@ -45,6 +45,7 @@ class Shim:
     def __init__(self, spec: dict[str, Any], listener: socket.socket) -> None:
         self._spec = spec
         self._listener = listener
+        self._socket_inode = os.stat(spec["socket"]).st_ino
         self._record = Record(spec["folder"], spec)
         self._record.save()  # before the engine starts: nothing may run that nobody knows of
         self._log = LogWriter(spec["folder"], spec["log_limit_bytes"])
@@ -77,7 +78,7 @@ class Shim:
             self._tick()
             self._end_if_gone()
             self._serve_connections()
-        with contextlib.suppress(FileNotFoundError):
+        if self._has_socket():  # the next launch of the same deployment may have taken its place
             os.unlink(self._spec["socket"])
         self._log.close()
 
@@ -145,9 +146,15 @@ class Shim:
         if nobody_came and self._when_app_dies == "stop":
             self._stop(self._spec["stop_grace_s"])
 
+    def _has_socket(self) -> bool:
+        try:
+            return os.stat(self._spec["socket"]).st_ino == self._socket_inode
+        except FileNotFoundError:
+            return False
+
     def _remake_socket(self) -> None:
         """The runtime folder may vanish when the user logs out while models live on."""
-        if os.path.exists(self._spec["socket"]):
+        if self._has_socket():
             return
         try:
             listener = listen(self._spec["socket"])
@@ -156,6 +163,7 @@ class Shim:
         self._selector.unregister(self._listener)
         self._listener.close()
         self._listener = listener
+        self._socket_inode = os.stat(self._spec["socket"]).st_ino
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def _look_at_tree(self) -> None:
@@ -168,6 +176,7 @@ class Shim:
         if not self._is_ended:
             self._look_at_tree()
             self._record.update(stop_asked=True)
+            self._broadcast({"event": "stopping"})
             self._engine.begin_stop(grace_s)
 
     def _end_if_gone(self) -> None:
@@ -209,7 +218,7 @@ class Shim:
             case "follow":
                 connection.follow(int(request["offset"]))
             case "stop":
-                self._stop(float(request["grace_s"]))
+                self._stop(float(request.get("grace_s", self._spec["stop_grace_s"])))
             case "note":
                 self._record.update(note=self._record.facts["note"] | dict(request["note"]))
             case "secrets":

@@ -1,0 +1,90 @@
+"""The failures that the supervision itself finds."""
+
+from __future__ import annotations
+
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.text import Message
+
+
+def supervisor_lost() -> Failure:
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message("The process that supervised this model was killed, and the model with it."),
+        Message("Start the model again."),
+    )
+
+
+def machine_restarted() -> Failure:
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message("The computer was restarted while this model was running."),
+        Message("Start the model again."),
+    )
+
+
+def port_taken(port: int) -> Failure:
+    return Failure(
+        Cause.PORT_TAKEN,
+        Message("Another program took port {port} before the model could use it.", port=port),
+        Message("Start the model again."),
+    )
+
+
+def stalled(silent_s: float) -> Failure:
+    return Failure(
+        Cause.STALLED,
+        Message("Loading stalled: the engine said nothing for {seconds} s.", seconds=round(silent_s)),
+        Message("Look at the end of the log. If the disk is slow, allow more time in the settings."),
+    )
+
+
+def took_too_long(limit_s: float) -> Failure:
+    return Failure(
+        Cause.STALLED,
+        Message("Loading took longer than {seconds} s.", seconds=round(limit_s)),
+        Message("Look at the end of the log, or allow more time in the settings."),
+    )
+
+
+def unexpected(error: Exception) -> Failure:
+    return Failure(
+        Cause.CRASHED,
+        Message("Launchdeck made a mistake while supervising this model: {error}", error=repr(error)),
+        Message("The log of Launchdeck has the details. Start the model again."),
+    )
+
+
+def not_found(deployment_id: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.NOT_FOUND, Message("There is no deployment {id}.", id=deployment_id), Message("Look at the list.")
+    )
+
+
+def shim_silent(model_id: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.SUPERVISOR_LOST,
+        Message("The process that supervises {name} does not answer.", name=model_id),
+        Message("Start Launchdeck: it takes over what runs, and cleans up what is lost."),
+    )
+
+
+def still_runs(deployment_id: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.BAD_REQUEST, Message("The deployment {id} still runs.", id=deployment_id), Message("Stop it first.")
+    )
+
+
+def name_in_use(model_id: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.BAD_REQUEST,
+        Message("A model named {name} is deployed already.", name=model_id),
+        Message("Choose another name, or stop that model first."),
+    )
+
+
+def linux_only() -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.START_FAILED,
+        Message("Models can only be started on Linux so far."),
+        Message("Run Launchdeck on a Linux machine."),
+    )

@@ -1,0 +1,113 @@
+"""Asks one engine how it is for as long as it lives: when it is ready, when it hangs, when loading leads nowhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Final, Protocol
+
+from launchdeck.serving.failures import port_taken, stalled, took_too_long
+from launchdeck.serving.health import ask_health
+from launchdeck.serving.readiness import Owner, owner_of_port
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from launchdeck.domain.deployment import Deployment
+    from launchdeck.domain.errors import Failure
+    from launchdeck.settings.schema import Settings
+
+FIRST_PROBE_S: Final = 0.05
+LOADING_PROBE_MAX_S: Final = 0.2
+PROBE_TIMEOUT_MIN_S: Final = 1.0
+MISSES_ALLOWED: Final = 3
+HTTP_OK: Final = 200
+
+
+class Watched(Protocol):
+    """What the watch needs of a supervisor. `last_sign_s`: when the engine last said anything (monotonic seconds)."""
+
+    deployment: Deployment
+    last_sign_s: float
+
+    def is_loading(self) -> bool: ...
+    def is_ending(self) -> bool: ...
+    async def fresh_pids(self) -> tuple[int, ...]: ...
+    async def be_ready(self) -> None: ...
+    async def give_up(self, failure: Failure) -> None: ...
+    async def keep_policy(self) -> None: ...
+    def hear(self, *, answers: bool) -> None: ...
+
+
+class HealthWatch:
+    """Clocks are monotonic: they stand still while the machine sleeps, so nothing times out on waking up."""
+
+    def __init__(self, watched: Watched, settings: Callable[[], Settings]) -> None:
+        self._watched = watched
+        self._settings = settings
+        self._since_s = time.monotonic()
+        self._last_code: int | None = None
+        self._asked_at_s = 0.0
+        self._asked_before_s = 0.0
+        self._misses = 0
+
+    async def run(self) -> None:
+        """Until cancelled. Raises ConnectionError when the shim has gone."""
+        delay_s = FIRST_PROBE_S
+        while True:
+            await asyncio.sleep(delay_s)
+            if self._watched.is_ending():
+                return
+            is_loading = self._watched.is_loading()
+            code = await self._ask()
+            if self._watched.is_ending():
+                return
+            if is_loading:
+                await self._judge_loading(code)
+            else:
+                self._judge_running(code)
+            await self._watched.keep_policy()
+            probe_s = LOADING_PROBE_MAX_S if self._watched.is_loading() else self._settings().probe_interval_s
+            delay_s = min(2 * delay_s, probe_s) if is_loading else probe_s
+
+    async def _ask(self) -> int | None:
+        plan = self._watched.deployment.plan
+        self._asked_before_s, self._asked_at_s = self._asked_at_s, time.monotonic()
+        return await ask_health(plan.host, plan.port, max(PROBE_TIMEOUT_MIN_S, self._settings().probe_interval_s))
+
+    async def _judge_loading(self, code: int | None) -> None:
+        """Whose answer it is costs a look at the kernel's tables: only when the answer is new, or says ready."""
+        is_news = code is not None and (code == HTTP_OK or code != self._last_code)
+        self._last_code = code
+        if is_news:
+            await self._judge_answer(is_ready=code == HTTP_OK)
+        if self._watched.is_loading():
+            await self._judge_patience()
+
+    async def _judge_answer(self, *, is_ready: bool) -> None:
+        """An answer proves nothing about our engine, unless the listening socket is its own."""
+        plan = self._watched.deployment.plan
+        pids = await self._watched.fresh_pids()
+        owner = await asyncio.to_thread(owner_of_port, plan.host, plan.port, pids)
+        if self._watched.is_ending():
+            return
+        if owner is Owner.FOREIGN:
+            await self._watched.give_up(port_taken(plan.port))
+        elif owner is Owner.OURS and is_ready:
+            await self._watched.be_ready()
+
+    async def _judge_patience(self) -> None:
+        """Any output extends the stall timeout, nothing the hard cap."""
+        settings = self._settings()
+        now_s = time.monotonic()
+        if now_s - self._since_s > settings.load_timeout_s:
+            await self._watched.give_up(took_too_long(settings.load_timeout_s))
+        elif now_s - max(self._since_s, self._watched.last_sign_s) > settings.stall_timeout_s:
+            await self._watched.give_up(stalled(settings.stall_timeout_s))
+
+    def _judge_running(self, code: int | None) -> None:
+        """An engine that is too busy to answer, but still writes its log, does not hang."""
+        is_alive = code == HTTP_OK or self._watched.last_sign_s > self._asked_before_s
+        self._misses = 0 if is_alive else self._misses + 1
+        if code == HTTP_OK or self._misses >= MISSES_ALLOWED:
+            self._watched.hear(answers=code == HTTP_OK)

@@ -1,0 +1,240 @@
+"""All deployments: load, stop, adopt, and tell whoever wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import shutil
+import sys
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.serving.failures import linux_only, name_in_use, not_found, still_runs
+from launchdeck.serving.launcher import ShimLauncher, launch_failed
+from launchdeck.serving.logs import LogBuffer
+from launchdeck.serving.port_table import PortTable
+from launchdeck.serving.processes import sweep
+from launchdeck.serving.readings import rss_bytes, vram_bytes
+from launchdeck.serving.recall import is_supervised, recall_ended, recall_live
+from launchdeck.serving.records import Record, read_records
+from launchdeck.serving.spec import build_spec
+from launchdeck.serving.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from launchdeck.domain.gpu import Inventory
+    from launchdeck.domain.plan import EngineKind, LaunchPlan
+    from launchdeck.domain.request import ModelLoadRequest
+    from launchdeck.engines.adapter import EngineAdapter
+    from launchdeck.settings.paths import Paths
+    from launchdeck.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
+
+ID_BYTES: Final = 4
+API_KEY_BYTES: Final = 24
+SWEEP_TIMEOUT_S: Final = 5.0
+
+
+class ProcessManager:
+    """Lives in one event loop and needs no Qt. The ended ones of this run stay in the list until dismissed."""
+
+    def __init__(
+        self,
+        *,
+        paths: Paths,
+        settings: Callable[[], Settings],
+        launcher: ShimLauncher,
+        planner: Callable[[ModelLoadRequest, int], LaunchPlan],
+        adapters: Mapping[EngineKind, EngineAdapter],
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._launcher = launcher
+        self._planner = planner
+        self._adapters = adapters
+        self._ports = PortTable(paths.runtime)
+        self._ports_in_use: dict[str, int] = {}
+        self._supervisors: dict[str, Supervisor] = {}
+        self._callbacks: list[Callable[[Deployment], None]] = []
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """How everything stands, oldest first."""
+        deployments = (supervisor.deployment for supervisor in self._supervisors.values())
+        return tuple(sorted(deployments, key=lambda deployment: deployment.created_at_s))
+
+    def subscribe(self, callback: Callable[[Deployment], None]) -> Callable[[], None]:
+        """Have every change told, in the event loop's thread. Call what is returned to end that."""
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback)
+
+    def suggest_port(self) -> int | None:
+        """The port that the next model would get; None if there is none."""
+        return self._ports.suggest(self._settings().ports)
+
+    def log(self, deployment_id: str) -> LogBuffer:
+        """Raises LaunchdeckError."""
+        return self._find(deployment_id).log
+
+    def api_key(self, deployment_id: str) -> str | None:
+        """None: it has no key, or is not reached yet. Raises LaunchdeckError."""
+        return self._find(deployment_id).api_key
+
+    async def load(self, request: ModelLoadRequest) -> Deployment:
+        """Start a model, and return at once. Raises LaunchdeckError, and has started nothing then."""
+        if sys.platform != "linux":
+            raise linux_only()
+        port = self._reserve()
+        try:
+            plan = await self._plan(request, port)
+        except BaseException:
+            self._ports.release(port)
+            raise
+        deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+        self._ports_in_use[deployment.id] = port
+        supervisor = self._add(deployment, LogBuffer())
+        if plan.secret_env and self._settings().model_api_keys:
+            supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
+
+        async def launch(deployment: Deployment) -> Path:
+            spec = build_spec(
+                deployment,
+                api_key=supervisor.api_key,
+                paths=self._paths,
+                settings=self._settings(),
+                environ=os.environ,
+            )
+            return await self._launcher.launch(spec)
+
+        supervisor.launch(launch, lambda plan: self._plan_on_next_port(deployment.id, plan))
+        return supervisor.deployment
+
+    async def stop(self, deployment_id: str) -> None:
+        """Returns when nothing is left of it. Raises LaunchdeckError if there is no such deployment."""
+        await self._find(deployment_id).stop()
+
+    async def stop_all(self) -> None:
+        await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors.values()))
+
+    async def restart(self, deployment_id: str) -> Deployment:
+        """The same request once more, as a new deployment in the place of the old one. Raises LaunchdeckError."""
+        supervisor = self._find(deployment_id)
+        await supervisor.stop()
+        started = await self.load(supervisor.deployment.plan.request)
+        self.dismiss(deployment_id)
+        return started
+
+    def dismiss(self, deployment_id: str) -> None:
+        """Remove an ended deployment with its record and log. Raises LaunchdeckError."""
+        if self._find(deployment_id).deployment.state.is_live:
+            raise still_runs(deployment_id)
+        del self._supervisors[deployment_id]
+        self._forget(deployment_id)
+
+    async def adopt(self) -> None:
+        """Take over what runs since an earlier run of the application, and tell what has ended since."""
+        records = await asyncio.to_thread(read_records, self._paths.records)
+        await asyncio.gather(*(self._adopt(record) for record in records if record.status.id not in self._supervisors))
+
+    async def _adopt(self, record: Record) -> None:
+        status = record.status
+        log = LogBuffer()
+        if is_supervised(status):
+            self._ports.adopt(record.plan.port)
+            self._ports_in_use[status.id] = record.plan.port
+            supervisor = self._add(recall_live(record, status), log)
+            await supervisor.adopt(status)
+        else:
+            await asyncio.to_thread(sweep, status.survivors(), SWEEP_TIMEOUT_S)
+            adapter = self._adapters[record.plan.engine.kind]
+            supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
+        self._tell(supervisor.deployment)
+
+    def observe(self, inventory: Inventory) -> None:
+        """What every deployment takes, by the processes of its tree."""
+        for supervisor in self._supervisors.values():
+            pids = supervisor.deployment.pids
+            supervisor.measure(rss_bytes=rss_bytes(pids), vram_bytes=vram_bytes(pids, inventory))
+
+    async def close(self, *, keep: bool) -> None:
+        """Leave every model serving, or stop them all. What has ended is forgotten."""
+        if keep:
+            await asyncio.gather(*(supervisor.detach() for supervisor in self._supervisors.values()))
+        else:
+            await self.stop_all()
+        for deployment in self.deployments:
+            if not deployment.state.is_live:
+                self.dismiss(deployment.id)
+
+    def _find(self, deployment_id: str) -> Supervisor:
+        try:
+            return self._supervisors[deployment_id]
+        except KeyError:
+            raise not_found(deployment_id) from None
+
+    def _add(self, deployment: Deployment, log: LogBuffer) -> Supervisor:
+        supervisor = Supervisor(
+            deployment,
+            log=log,
+            adapter=self._adapters[deployment.plan.engine.kind],
+            settings=self._settings,
+            changed=self._on_change,
+        )
+        self._supervisors[deployment.id] = supervisor
+        return supervisor
+
+    def _on_change(self, deployment: Deployment) -> None:
+        if not deployment.state.is_live:
+            port = self._ports_in_use.pop(deployment.id, None)
+            if port is not None:
+                self._ports.release(port)
+        self._tell(deployment)
+
+    def _tell(self, deployment: Deployment) -> None:
+        for callback in tuple(self._callbacks):
+            try:
+                callback(deployment)
+            except Exception:
+                logger.exception("A listener failed over %s", deployment.id)
+
+    def _forget(self, deployment_id: str) -> None:
+        """Only what is there: a launch that failed early has left no folder."""
+        folder = self._paths.records / deployment_id
+        if folder.exists():
+            shutil.rmtree(folder)
+
+    def _reserve(self) -> int:
+        try:
+            return self._ports.reserve(self._settings().ports)
+        except OSError as error:
+            raise launch_failed(error) from error
+
+    async def _plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
+        """A plan that can be started, under a name that no other model has. Raises LaunchdeckError."""
+        plan = await asyncio.to_thread(self._planner, request, port)
+        names = {deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live}
+        if plan.model_id in names:
+            if request.model_id is not None:
+                raise name_in_use(plan.model_id)
+            number = next(n for n in range(2, len(names) + 3) if f"{plan.model_id}-{n}" not in names)
+            renamed = replace(request, model_id=f"{plan.model_id}-{number}")
+            plan = await asyncio.to_thread(self._planner, renamed, port)
+        if plan.blocker is not None:
+            raise LaunchdeckError(plan.blocker)
+        return plan
+
+    async def _plan_on_next_port(self, deployment_id: str, lost: LaunchPlan) -> LaunchPlan:
+        """The same launch once more: its first port went to another program. Raises LaunchdeckError."""
+        port = self._reserve()
+        self._ports.release(self._ports_in_use[deployment_id])
+        self._ports_in_use[deployment_id] = port
+        self._forget(deployment_id)
+        return await asyncio.to_thread(self._planner, replace(lost.request, model_id=lost.model_id), port)

@@ -1,0 +1,124 @@
+"""What the shims wrote down, read back: every model that was started, whoever has died since.
+
+A record is written by its shim alone (shim_record.py). No secret ever stands in one.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from launchdeck.domain.deployment import Exit
+from launchdeck.domain.errors import Cause, Failure
+from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.text import Message
+from launchdeck.serving.codec import from_json
+from launchdeck.serving.processes import boot_id
+from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION
+
+logger = logging.getLogger(__name__)
+
+_UNREADABLE: Final = (OSError, ValueError)
+
+
+@dataclass(frozen=True, slots=True)
+class StartError:
+    """Why the engine could not be executed."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What the application had the shim keep for the next one."""
+
+    ready_at_s: float | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ShimStatus:
+    """One moment of a shim, from its socket or its record. Processes are (pid, start time); times are Unix seconds.
+
+    `exit_code` is negative for a signal. `tree` holds the engine first.
+    """
+
+    id: str
+    boot_id: str
+    created_at_s: float
+    socket: Path
+    shim: tuple[int, int] | None
+    engine: tuple[int, int] | None
+    tree: tuple[tuple[int, int], ...]
+    ended_at_s: float | None
+    stop_asked: bool
+    exit_code: int | None
+    start_error: StartError | None
+    note: Note
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> ShimStatus:
+        """Raises ValueError."""
+        status: ShimStatus = from_json(cls, facts)
+        return status
+
+    @property
+    def exit(self) -> Exit | None:
+        if self.exit_code is None:
+            return None
+        return Exit(self.exit_code, None) if self.exit_code >= 0 else Exit(None, -self.exit_code)
+
+    def processes(self) -> list[tuple[int, int]]:
+        """Everything that is known of it, its shim as well."""
+        known = (self.shim, self.engine, *self.tree)
+        return [process for process in known if process is not None]
+
+    def survivors(self) -> list[tuple[int, int]]:
+        """What may have outlived its shim; of another boot nothing has."""
+        return self.processes() if self.boot_id == boot_id() and self.ended_at_s is None else []
+
+    @property
+    def start_failure(self) -> Failure | None:
+        if self.start_error is None:
+            return None
+        return Failure(
+            Cause.START_FAILED,
+            Message(
+                "{path} could not be started: {reason}", path=self.start_error.path, reason=self.start_error.reason
+            ),
+            Message("Check that the file is there and may be executed, or choose another engine."),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A deployment on disk: `folder` holds its record and its log."""
+
+    folder: Path
+    status: ShimStatus
+    plan: LaunchPlan
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records, oldest first. A broken one is kept as `.corrupt`, and said."""
+    records = []
+    for path in folder.glob(f"*/{RECORD_NAME}"):
+        try:
+            records.append(read_record(path))
+        except _UNREADABLE as error:
+            kept = path.with_suffix(".corrupt")
+            logger.warning("The record %s cannot be read (%s); it is kept as %s", path, error, kept.name)
+            path.replace(kept)
+    return sorted(records, key=lambda record: record.status.created_at_s)
+
+
+def read_record(path: Path) -> Record:
+    """Raises OSError, or ValueError for a record that is broken or of another version."""
+    facts = json.loads(path.read_bytes())
+    if not isinstance(facts, dict) or facts.get("version") != RECORD_VERSION:
+        raise ValueError("not a record of this version")
+    return Record(path.parent, ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan")))

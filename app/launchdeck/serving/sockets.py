@@ -1,0 +1,95 @@
+"""TCP sockets as Linux tells of them: who listens on a port, and whether the port can be bound."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from launchdeck.planning.ports import is_free
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_LISTEN: Final = 0x0A
+_TIME_WAIT: Final = 0x06
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+
+
+@dataclass(frozen=True, slots=True)
+class TcpRow:
+    """A line of the kernel's table. `address` is in the table's own hexadecimal; `inode` 0 for TIME_WAIT."""
+
+    address: str
+    state: int
+    inode: int
+
+
+def rows_of_port(port: int) -> list[TcpRow]:
+    """Every socket with this local port. One that is bound and does not listen is in no table."""
+    ending = f":{port:04X}"
+    rows = []
+    for table in _TABLES:
+        with contextlib.suppress(FileNotFoundError):  # a machine without IPv6
+            for line in table.read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[1].endswith(ending):
+                    rows.append(TcpRow(fields[1][: -len(ending)], int(fields[3], 16), int(fields[9])))
+    return rows
+
+
+def listeners(host: str, port: int) -> frozenset[int]:
+    """The inodes of the sockets among which the kernel chooses for a connection to this IPv4 address.
+
+    The most exact address takes all: the address itself, the same in IPv6's clothes, then the wildcards.
+    """
+    address = _word(socket.inet_aton(host))
+    mapped = "0" * 16 + _word(b"\0\0\xff\xff") + address
+    rows = [row for row in rows_of_port(port) if row.state == _LISTEN]
+    for wanted in (address, mapped, "0" * 8, "0" * 32):
+        found = frozenset(row.inode for row in rows if row.address == wanted)
+        if found:
+            return found
+    return frozenset()
+
+
+def _word(four_bytes: bytes) -> str:
+    """As the table writes it: the bytes of the network as one number of this machine."""
+    return f"{int.from_bytes(four_bytes, sys.byteorder):08X}"
+
+
+def sockets_of(pids: Iterable[int]) -> frozenset[int]:
+    """The inodes of all sockets that these processes hold."""
+    inodes = set()
+    for pid in pids:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            for handle in Path(f"/proc/{pid}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    kind, _, inode = str(handle.readlink()).partition(":[")
+                    if kind == "socket":
+                        inodes.add(int(inode.rstrip("]")))
+    return frozenset(inodes)
+
+
+def is_port_free(host: str, port: int) -> bool:
+    """Whether an engine could bind it now; see planning.ports.is_free."""
+    return is_free(
+        can_bind=lambda reuse: _can_bind(host, port, reuse=reuse),
+        is_waiting=lambda: {row.state for row in rows_of_port(port)} == {_TIME_WAIT},
+    )
+
+
+def _can_bind(host: str, port: int, *, reuse: bool) -> bool:
+    with socket.socket() as probe:
+        try:
+            if reuse:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            if reuse:
+                probe.listen(1)
+        except OSError:
+            return False
+    return True

@@ -1,0 +1,338 @@
+"""One deployment, from launch or adoption to its end: the only writer of its state."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import logging
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from launchdeck.domain.deployment import Applied, Deployment, State
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.serving.codec import to_json
+from launchdeck.serving.failures import supervisor_lost, unexpected
+from launchdeck.serving.findings import LogReader
+from launchdeck.serving.health_watch import HealthWatch
+from launchdeck.serving.lifecycle import Event, next_state
+from launchdeck.serving.logs import LogBuffer
+from launchdeck.serving.processes import sweep
+from launchdeck.serving.recall import explain
+from launchdeck.serving.records import ShimStatus
+from launchdeck.serving.shim_client import ShimClient
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.engines.adapter import EngineAdapter
+    from launchdeck.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
+
+PORT_ATTEMPTS: Final = 3
+CONNECT_PATIENCE_S: Final = 5.0
+CONNECT_RETRY_S: Final = 0.1
+SWEEP_TIMEOUT_S: Final = 5.0
+
+
+class Supervisor:
+    """Lives in the event loop. `changed` is called with every new `deployment`."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        *,
+        log: LogBuffer,
+        adapter: EngineAdapter,
+        settings: Callable[[], Settings],
+        changed: Callable[[Deployment], None],
+    ) -> None:
+        self.deployment = deployment
+        self.log = log
+        self.last_sign_s = 0.0
+        self.api_key: str | None = None
+        self._adapter = adapter
+        self._settings = settings
+        self._changed = changed
+        self._reader = LogReader(adapter, log)
+        self._client: ShimClient | None = None
+        self._status: ShimStatus | None = None
+        self._policy: str | None = None
+        self._is_stop_asked = False
+        self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
+        self._attached = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # What the manager does with it
+
+    def launch(
+        self, launch: Callable[[Deployment], Awaitable[Path]], next_plan: Callable[[LaunchPlan], Awaitable[LaunchPlan]]
+    ) -> None:
+        """Start the model. `launch` gives the socket of its shim; `next_plan` the same launch on another port."""
+        self._change(Event.LAUNCH)
+        self._task = asyncio.create_task(self._run(self._launch(launch, next_plan)))
+
+    async def adopt(self, status: ShimStatus) -> None:
+        """Take over a model that was launched by another run of the application. Returns when its state is known."""
+        self._status = status
+        self._task = asyncio.create_task(self._run(self._supervise(status.socket)))
+        await self._until_attached()
+
+    async def stop(self) -> None:
+        """Returns when nothing is left of it."""
+        if self._task is None or self._task.done():
+            return
+        self._is_stop_asked = True
+        if self.deployment.state is not State.STOPPING:
+            self._failure = None  # a lost port does not count any more
+            self._change(Event.STOP)
+        await self._tell_stop()
+        await asyncio.wait({self._task})
+
+    async def detach(self) -> None:
+        """Let it serve on without us."""
+        if self._task is None or self._task.done():
+            return
+        await self._until_attached()
+        if self._client is not None:
+            try:
+                await self._client.ask("release")
+            except ConnectionError:
+                logger.warning("The supervisor of %s is gone", self.deployment.id)
+        self._task.cancel()
+        await asyncio.wait({self._task})
+
+    def measure(self, *, rss_bytes: int | None, vram_bytes: int | None) -> None:
+        if self.deployment.state.is_live:
+            self._change(rss_bytes=rss_bytes, vram_bytes=vram_bytes)
+
+    # What the health watch sees
+
+    def is_loading(self) -> bool:
+        return self.deployment.state in {State.STARTING, State.LOADING} and not self.is_ending()
+
+    def is_ending(self) -> bool:
+        return self._failure is not None or self.deployment.state is State.STOPPING or not self.deployment.state.is_live
+
+    async def fresh_pids(self) -> tuple[int, ...]:
+        """The engine's tree at this moment. Raises ConnectionError."""
+        if self._client is not None:
+            self._take_status((await self._client.ask("status"))["status"])
+        return self.deployment.pids
+
+    async def be_ready(self) -> None:
+        ready_at_s = time.time()
+        self._change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
+        if self._client is not None:
+            await self._client.ask("note", note={"ready_at_s": ready_at_s})
+
+    async def give_up(self, failure: Failure) -> None:
+        """End it; it is failed when nothing is left. A port that was lost leads to another attempt instead."""
+        self._failure = failure
+        if failure.cause is not Cause.PORT_TAKEN:
+            self._change(Event.STOP)
+            if self._client is not None:
+                await self._client.ask("note", note={"failure": to_json(failure)})
+        await self._tell_stop()
+
+    async def keep_policy(self) -> None:
+        """Hand on what the setting says now."""
+        policy = self._settings().when_app_dies
+        if self._client is not None and policy != self._policy:
+            self._policy = policy
+            await self._client.ask("hold", when_app_dies=policy)
+
+    def hear(self, *, answers: bool) -> None:
+        state = self.deployment.state
+        if answers and state is State.UNRESPONSIVE:
+            self._change(Event.ANSWERED)
+        elif not answers and state is State.RUNNING:
+            self._change(Event.MISSED)
+
+    # The life of a deployment
+
+    def _change(self, event: Event | None = None, **changes: Any) -> None:
+        """Raises ValueError if the event cannot happen now."""
+        if event is not None:
+            changes["state"] = next_state(self.deployment.state, event)
+        changed = replace(self.deployment, **changes)
+        if changed != self.deployment:
+            self.deployment = changed
+            self._changed(changed)
+
+    async def _run(self, life: Awaitable[Failure | None]) -> None:
+        """To the end, which is never an exception."""
+        try:
+            failure = await life
+        except LaunchdeckError as error:
+            failure = error.failure
+        except Exception as error:
+            logger.exception("The supervision of %s failed", self.deployment.id)
+            await self._sweep()
+            failure = unexpected(error)
+        self._finish(failure)
+
+    def _finish(self, failure: Failure | None) -> None:
+        if self._is_stop_asked and self._failure is None:
+            failure = None  # whatever it was, it did not hinder the stop
+        if failure is None and self.deployment.state is not State.STOPPING:
+            self._change(Event.STOP)
+        self._change(
+            Event.ENDED if failure is None else Event.FAILED,
+            failure=failure,
+            exit=self._status and self._status.exit,
+            ended_at_s=time.time(),
+            progress=None,
+            stage=None,
+            pids=(),
+            rss_bytes=None,
+            vram_bytes=None,
+        )
+
+    async def _launch(
+        self, launch: Callable[[Deployment], Awaitable[Path]], next_plan: Callable[[LaunchPlan], Awaitable[LaunchPlan]]
+    ) -> Failure | None:
+        for attempts_left in reversed(range(PORT_ATTEMPTS)):
+            failure = await self._supervise(await launch(self.deployment))
+            if not attempts_left or not self._may_retry(failure):
+                break
+            plan = await next_plan(self.deployment.plan)
+            if not self._may_retry(failure):  # a stop was asked for meanwhile
+                break
+            self._begin_again(plan)
+        return failure
+
+    def _may_retry(self, failure: Failure | None) -> bool:
+        return failure is not None and failure.cause is Cause.PORT_TAKEN and not self._is_stop_asked
+
+    def _begin_again(self, plan: LaunchPlan) -> None:
+        self._failure = None
+        self._reader = LogReader(self._adapter, self.log)
+        self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied())
+
+    async def _supervise(self, path: Path) -> Failure | None:
+        """Stay with the shim at this socket until its engine is gone; say why it went, None if as asked."""
+        client = await self._connect(path)
+        if client is None:
+            return await self._lose()
+        ended = asyncio.get_running_loop().create_future()
+        listening = client.listen(lambda event: self._on_event(event, ended))
+        self._client = client
+        working = asyncio.create_task(self._work(client))
+        try:
+            done, _ = await asyncio.wait({ended, listening, working}, return_when=asyncio.FIRST_COMPLETED)
+            if working in done:
+                working.result()  # a mistake of ours ends the supervision here
+                await asyncio.wait({ended, listening}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._client = None
+            working.cancel()
+            await asyncio.gather(working, return_exceptions=True)
+            await client.close()
+        return self._explain() if ended.done() else await self._lose()
+
+    async def _connect(self, path: Path) -> ShimClient | None:
+        """A shim whose socket has vanished makes it again within seconds."""
+        deadline_s = time.monotonic() + CONNECT_PATIENCE_S
+        while True:
+            try:
+                return await ShimClient.connect(path)
+            except ConnectionError as error:
+                if time.monotonic() > deadline_s:
+                    logger.warning("No supervisor of %s: %s", self.deployment.id, error)
+                    return None
+            await asyncio.sleep(CONNECT_RETRY_S)
+
+    async def _work(self, client: ShimClient) -> None:
+        """What is asked of the shim while its engine lives."""
+        try:
+            self._policy = self._settings().when_app_dies
+            await client.ask("hold", when_app_dies=self._policy)
+            self.api_key = (await client.ask("secrets"))["secrets"].get("api_key")
+            self.last_sign_s = time.monotonic()
+            self._take_status(client.status)
+            await client.ask("follow", offset=0)
+            if self.is_ending():
+                await self._tell_stop()
+            self._attached.set()
+            await HealthWatch(self, self._settings).run()
+        except ConnectionError:
+            return  # who listens is told as well
+
+    async def _until_attached(self) -> None:
+        if self._task is None:
+            return
+        attached = asyncio.create_task(self._attached.wait())
+        await asyncio.wait({self._task, attached}, return_when=asyncio.FIRST_COMPLETED)
+        attached.cancel()
+
+    async def _tell_stop(self) -> None:
+        """While it is still being launched, `_work` will do it."""
+        if self._client is not None:
+            try:
+                await self._client.ask("stop", grace_s=self._settings().stop_grace_s)
+            except ConnectionError:
+                logger.warning("The supervisor of %s is gone", self.deployment.id)
+
+    def _on_event(self, event: dict[str, Any], ended: asyncio.Future[None]) -> None:
+        match event["event"]:
+            case "log":
+                self.last_sign_s = time.monotonic()
+                self._reader.feed(binascii.a2b_base64(event["data"]))
+                self._take_findings()
+            case "dropped":
+                self.log.note_dropped(event["size"])
+            case "tree":
+                if self._status is not None:
+                    tree = tuple((pid, start) for pid, start in event["tree"])
+                    self._status = replace(self._status, tree=tree)
+                    self._change(pids=tuple(pid for pid, _ in tree))
+            case "stopping":
+                if not self.is_ending():  # asked for by someone else
+                    self._change(Event.STOP)
+            case "warning":
+                logger.warning("The log of %s cannot be written: %s", self.deployment.id, event["reason"])
+            case "ended":
+                self._take_status(event["status"])
+                if not ended.done():
+                    ended.set_result(None)
+
+    def _take_status(self, facts: dict[str, Any]) -> None:
+        self._status = status = ShimStatus.of(facts)
+        if self.deployment.state is State.STARTING and status.engine is not None and not self.is_ending():
+            self._change(Event.STARTED)
+        self._change(pids=tuple(pid for pid, _ in status.tree))
+
+    def _take_findings(self) -> None:
+        findings = self._reader.findings
+        if self.is_loading():
+            self._change(progress=findings.progress, stage=findings.stage, applied=findings.applied)
+        else:
+            self._change(applied=findings.applied)
+
+    def _explain(self) -> Failure | None:
+        """Why the engine is gone, now that its shim has told how it went."""
+        status = self._status
+        if self._failure is not None or status is None:
+            return self._failure
+        if status.stop_asked:
+            return None
+        return explain(status, self._reader, self._adapter)
+
+    async def _lose(self) -> Failure | None:
+        """The shim is gone without a word."""
+        await self._sweep()
+        return self._failure or supervisor_lost()
+
+    async def _sweep(self) -> None:
+        """Leave nothing of it, whoever has died."""
+        if self._status is None:
+            return
+        engine = self._status.engine
+        session = frozenset(() if engine is None else (engine[0],))
+        left = await asyncio.to_thread(sweep, self._status.processes(), SWEEP_TIMEOUT_S, session)
+        if left:
+            logger.error("%s left processes that cannot be killed: %s", self.deployment.id, left)
