@@ -7,7 +7,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,8 +95,27 @@ def in_window(core: Core, main: Callable[[WindowApplication], Coroutine[Any, Any
     async def run() -> int:
         return await main(WindowApplication(app, core))
 
-    with loop:
+    with loop, _closing_generators(loop):
         return loop.run_until_complete(run())
+
+
+@contextmanager
+def _closing_generators(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have abandoned asynchronous generators closed by the loop, as asyncio's own loops do and qasync's does not.
+
+    Without it a cancelled answer ends in "async generator ignored GeneratorExit".
+    """
+
+    def close(generator: AsyncGenerator[Any, Any]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(lambda: loop.create_task(generator.aclose()))
+
+    before = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=close)
+    try:
+        yield
+    finally:
+        sys.set_asyncgen_hooks(*before)
 
 
 def in_console(core: Core, main: Callable[[Core], Coroutine[Any, Any, int]]) -> int:

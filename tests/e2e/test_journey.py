@@ -10,6 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from PySide6.QtWidgets import QPlainTextEdit
+
 from e2e.window import (
     assert_gone,
     click,
@@ -21,8 +23,6 @@ from e2e.window import (
     type_and_send,
     until,
 )
-from PySide6.QtWidgets import QPlainTextEdit
-
 from launchdeck.compose import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.model import ServerType

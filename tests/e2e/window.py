@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import psutil
 from PySide6.QtCore import Qt
@@ -106,6 +105,14 @@ def free_ports(count: int) -> range:
 
 def quick_settings(**changes: object) -> Settings:
     ports = free_ports(20)
-    return Settings(**{"language": "en", "theme": "dark", "sampling_interval_s": 1.0, "first_port": ports.start,
-                       "last_port": ports.stop - 1, "stop_grace_s": 5.0, **changes})  # type: ignore[arg-type]
-
+    return Settings(
+        **{
+            "language": "en",
+            "theme": "dark",
+            "sampling_interval_s": 1.0,
+            "first_port": ports.start,
+            "last_port": ports.stop - 1,
+            "stop_grace_s": 5.0,
+            **changes,
+        }
+    )  # type: ignore[arg-type]

@@ -84,6 +84,11 @@ def test_everything_but_the_rooms_for_it_imports_without_qt() -> None:
         "print('ok')\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env={"PYTHONPATH": str(APP)}, check=False
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PYTHONPATH": str(APP)},
+        check=False,
     )
     assert result.stdout.endswith("ok\n"), result.stderr

@@ -9,7 +9,7 @@ from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
-from launchdeck.models.library import find_models, scan
+from launchdeck.models.library import known_models, scan
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
         models = tuple(scan(options.folders))
     else:
         paths = Paths.resolve()
-        models = find_models(paths, SettingsStore(paths.settings_file).settings)
+        models = known_models(SettingsStore(paths.settings_file).settings, paths)
     if options.json:
         print_json({"models": [to_document(model) for model in models]})
     else:

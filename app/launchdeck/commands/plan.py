@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 
 from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
@@ -16,7 +15,8 @@ from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
 from launchdeck.hardware.source import open_source
 from launchdeck.models.describe import inspect
-from launchdeck.planning.ports import PortTable
+from launchdeck.planning.ports import no_port
+from launchdeck.serving.port_table import PortTable
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -36,7 +36,10 @@ def run(options: argparse.Namespace) -> int:
     finally:
         source.close()
     planner.engines = find_engines(settings, paths).engines
-    plan = planner.plan(request, PortTable(settings.ports, paths.runtime).suggest())
+    port = PortTable(paths.runtime).suggest(settings.ports)
+    if port is None:
+        raise no_port(settings.ports)
+    plan = planner.plan(request, port)
     if options.json:
         print_json(plan_document(plan))
     else:
@@ -100,7 +103,7 @@ def _number(text: str, option: str, wanted: str) -> int:
 
 
 def _print(plan: LaunchPlan) -> None:
-    print_line(f"{plan.model.name} on {', '.join(plan.device_names)}, {plan.engine.kind}")
+    print_line(f"{plan.model.name} on {', '.join(plan.device_names) or 'the CPU'}, {plan.engine.kind}")
     for reason in plan.reasons:
         print_line(f"  because {reason}")
     fitting = plan.layers.largest_that_fits
@@ -109,18 +112,21 @@ def _print(plan: LaunchPlan) -> None:
         + ("" if fitting is None else f", at most {fitting} fit")
         + f"; context {plan.n_ctx:,}; port {plan.port}"
     )
-    gib: Callable[[int], str] = lambda size: f"{size / GIB:.2f}"  # noqa: E731
-
-    def row(device: DeviceEstimate) -> tuple[str, ...]:
-        parts = (device.weights_bytes, device.kv_bytes, device.compute_bytes, device.overhead_bytes, device.total_bytes)
-        free = "-" if device.free_bytes is None else gib(device.free_bytes)
-        verdict = {True: "fits", False: "does not fit", None: "not known"}[device.fits]
-        return (device.device, *map(gib, parts), free, verdict)
-
     header = ("GiB", "weights", "KV", "compute", "overhead", "total", "free", "")
     print_table(
-        header, [row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
+        header, [_row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
     )
     for warning in plan.warnings:
         print_line(f"note: {warning}")
     print_line(command_line(plan))
+
+
+def _row(device: DeviceEstimate) -> tuple[str, ...]:
+    parts = (device.weights_bytes, device.kv_bytes, device.compute_bytes, device.overhead_bytes, device.total_bytes)
+    free = "-" if device.free_bytes is None else _gib(device.free_bytes)
+    verdict = {True: "fits", False: "does not fit", None: "not known"}[device.fits]
+    return (device.device, *map(_gib, parts), free, verdict)
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / GIB:.2f}"

@@ -104,10 +104,10 @@ class QtShimLauncher(QObject):
         self._worker = _Worker()
         self._worker.moveToThread(self._thread)
         self._ordered.connect(self._worker.launch, Qt.ConnectionType.QueuedConnection)
-        self._thread.start()
 
     async def launch(self, spec: dict[str, Any]) -> Path:
         """Start a shim and give its socket. Raises LaunchdeckError; then nothing runs."""
+        self._thread.start()  # does nothing from the second time on; not before, an application may not exist yet
         loop = asyncio.get_running_loop()
         order = _Order(json.dumps(spec).encode(), loop, loop.create_future())
         self._ordered.emit(order)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, QSettings, Slot
 from PySide6.QtWidgets import QApplication, QTabWidget
 
 from launchdeck.domain.deployment import Deployment
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
 from launchdeck.engines import client
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from launchdeck.compose import Core
 
 logger = logging.getLogger(__name__)
+_SCREENSHOT_PAUSE_S = 0.5
 
 
 def dress(app: QApplication, settings: Settings) -> None:
@@ -87,6 +91,22 @@ class WindowApplication(QObject):
         self.window.close_for_good()
         self.sampler.stop()
         await self._core.close(keep=keep)
+
+    async def save_screenshot(self, file: Path, samples: int) -> None:
+        """Save a picture of the window once the charts have this many more readings.
+
+        Raises:
+            LaunchdeckError: the file cannot be written.
+        """
+        for _ in range(samples):
+            self.sampler.sample_now()
+            await asyncio.sleep(_SCREENSHOT_PAUSE_S)
+        if not self.window.grab().save(str(file), "PNG"):
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("The picture could not be saved as {file}.", file=file),
+                Message("Name a file in a folder that can be written to."),
+            )
 
     @Slot()
     def ask_to_quit(self) -> None:

