@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 NVIDIA, AMD = 0x10DE, 0x1002
+GIB = 2**30
 
 
 class FakeSystem:
@@ -28,6 +29,27 @@ class FakeSystem:
         folder = f"proc/driver/nvidia/gpus/{address}"
         self.write(f"{folder}/information", f"Model: \t\t {name}\nIRQ:   \t\t 120\nGPU UUID: \t {uuid}")
         self.write(f"{folder}/power", f"Runtime D3 status:          {rtd3}\nVideo Memory:               Active")
+
+    def add_amd(self, address: str, *, integrated: bool = False, **files: object) -> None:
+        """A card that the amdgpu driver runs: an RX 7900 XTX, with these files besides (`__` stands for `/`)."""
+        self.add_card(address, AMD)
+        usual = {
+            "device": "0x744c",
+            "revision": "0xc8",
+            "unique_id": "a1b2c3d4e5f60718",
+            "mem_info_vram_total": 24 * GIB,
+            "mem_info_vram_used": 3 * GIB,
+            "mem_info_gtt_total": 16 * GIB,
+            "mem_info_gtt_used": GIB,
+            "gpu_busy_percent": 17,
+            "hwmon__hwmon4__temp1_input": 52_000,
+            "hwmon__hwmon4__power1_average": 95_000_000,
+            "hwmon__hwmon4__power1_cap": 303_000_000,
+            "gpu_metrics": f"\x60\0{chr(2 if integrated else 1)}\3",
+        }
+        for name, value in (usual | files).items():
+            if value is not None:
+                self.write(f"sys/bus/pci/devices/{address}/{name.replace('__', '/')}", str(value))
 
     def write(self, path: str, text: str) -> None:
         """Write a file below the root, with its folders."""

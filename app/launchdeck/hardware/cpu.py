@@ -10,6 +10,7 @@ import psutil
 
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuType
 from launchdeck.hardware.detector import Outcome, Step
+from launchdeck.hardware.memory import ram
 
 CPU_UUID = "cpu"
 _SHORTEST_LOAD_S = 0.1  # a load over less than this says nothing: the kernel counts in ticks of 10 ms
@@ -25,7 +26,7 @@ class CPUDetector:
     def __init__(self, root: Path = Path("/")) -> None:
         self.step = Step(self.name, Outcome.FOUND)
         name = _cpu_name(root / "proc/cpuinfo")
-        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, psutil.virtual_memory().total)
+        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram().total_bytes)
         self._load_since_s = time.monotonic()
         self._busy_s, self._total_s = _cpu_seconds()
 
@@ -36,11 +37,11 @@ class CPUDetector:
         return [self._gpu]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (there is only one)
-        ram = psutil.virtual_memory()
+        memory = ram()
         return GpuSample(
             sampled_at_s=time.time(),
-            used_memory_bytes=ram.total - ram.available,
-            free_memory_bytes=ram.available,
+            used_memory_bytes=memory.used_bytes,
+            free_memory_bytes=memory.free_bytes,
             utilization_percent=self._load_percent(),
         )
 

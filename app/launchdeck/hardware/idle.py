@@ -1,4 +1,4 @@
-"""Letting an idle laptop GPU sleep: the driver keeps it awake for as long as anybody has its library open."""
+"""Letting an idle GPU sleep: asking it for readings keeps it awake, with NVML even the opened library does."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _NEVER_S = float("-inf")
 
 
 class IdleRest:
-    """When to close the library so that the GPUs can fall asleep, and when to open it again.
+    """When to leave a GPU alone so that it can fall asleep, and when to look at it again.
 
-    After a minute without work comes a rest of 20 s, in which nothing is read. A GPU that has not fallen asleep by
-    then is kept awake by somebody else (a monitor, say), and the next attempt is made ten minutes later.
+    After a minute without work comes a rest of 20 s, in which nothing is read and the GPU counts as asleep. If it
+    has not really fallen asleep by then, somebody else keeps it awake (a monitor, say), and the next attempt is made
+    ten minutes later.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.idle import IdleRest
+from launchdeck.hardware.memory import ram
 from launchdeck.hardware.nvidia_proc import NvidiaProc
-from launchdeck.hardware.nvml import GpuLostError, Memory, Nvml
+from launchdeck.hardware.nvml import GpuLostError, Nvml
 from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, normalise_address
 
 _RETRY_LOST_S = 60.0
@@ -86,7 +85,7 @@ class NVMLDetector:
             self._rest.note_sleep()
             return GpuSample(time.time(), state=GpuState.ASLEEP)
         if self._rest.is_resting:
-            return GpuSample(time.time())
+            return GpuSample(time.time(), state=GpuState.ASLEEP)
         if _key(gpu) not in self._devices:
             self.get_gpu_list()  # it has just woken up
         device = self._devices.get(_key(gpu))
@@ -156,7 +155,7 @@ class NVMLDetector:
         uuid = _text(self._nvml.ask(address or "", "nvmlDeviceGetUUID", handle) or address or "nvidia")
         memory = self._nvml.memory(uuid, handle)
         shared = self._nvml.shares_ram(uuid, memory)
-        memory = _ram() if shared else memory
+        memory = ram() if shared else memory
         return Gpu(
             index=0,  # its place is known when all are
             uuid=uuid,
@@ -179,7 +178,7 @@ class NVMLDetector:
         if self._clock() >= device.slow_due_s:
             self._read_slow(device)
         utilization = self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
-        memory = _ram() if device.gpu.integrated else self._nvml.memory(uuid, handle)
+        memory = ram() if device.gpu.integrated else self._nvml.memory(uuid, handle)
         sample = GpuSample(
             sampled_at_s=time.time(),
             used_memory_bytes=memory.used_bytes if memory else None,
@@ -217,8 +216,3 @@ def _text(value: str | bytes) -> str:
 
 def _watts(milliwatts: int | None) -> float | None:
     return None if milliwatts is None else milliwatts / 1000
-
-
-def _ram() -> Memory:
-    ram = psutil.virtual_memory()
-    return Memory(ram.total, ram.total - ram.available, ram.available)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +12,7 @@ import psutil
 from launchdeck.domain.gpu import GpuProcess
 from launchdeck.domain.text import Message
 from launchdeck.hardware.detector import Complaints, Outcome
+from launchdeck.hardware.memory import Memory
 
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte
 _NOT_SUPPORTED = 3
@@ -36,13 +36,6 @@ _REASONS = {
 
 class GpuLostError(Exception):
     """The GPU does not answer any more: it fell off the bus or needs a reset."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    total_bytes: int
-    used_bytes: int
-    free_bytes: int
 
 
 class Nvml:

@@ -10,6 +10,8 @@ from typing import ClassVar, TypeVar
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventory
 from launchdeck.domain.text import Message
+from launchdeck.hardware.amd import AMDSMIDetector
+from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import Complaints, GPUDetector, Outcome, Step
 from launchdeck.hardware.nvidia import NVMLDetector
@@ -39,7 +41,12 @@ class UnifiedGPUDetector:
     All calls belong to one thread.
     """
 
-    DETECTOR_CHAIN: ClassVar[tuple[Callable[[], GPUDetector], ...]] = (NVMLDetector, CPUDetector)
+    DETECTOR_CHAIN: ClassVar[tuple[Callable[[], GPUDetector], ...]] = (
+        AMDSMIDetector,
+        AMDGPUSysfsDetector,
+        NVMLDetector,
+        CPUDetector,
+    )
 
     def __init__(
         self,
@@ -139,10 +146,8 @@ class UnifiedGPUDetector:
         sample: GpuSample | None = None
         for detector, gpu in device.sources:
             reading = detector.get_gpu_info(gpu)
-            if reading.state is not GpuState.ACTIVE:
-                return reading
             sample = _filled(sample, reading) if sample else reading
-            if all(getattr(sample, metric) is not None for metric in _METRICS):
+            if sample.state is not GpuState.ACTIVE or all(getattr(sample, metric) is not None for metric in _METRICS):
                 break
         return sample or GpuSample(time.time(), state=GpuState.LOST)
 

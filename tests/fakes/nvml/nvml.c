@@ -1,88 +1,20 @@
-/* A libnvidia-ml.so.1 without a GPU: what it answers stands in a text file that may change at any time.
- *
- * LAUNCHDECK_FAKE_NVML names the file; without it there is no driver. Its lines are `key=value`:
- *   init=CODE                   what nvmlInit returns
- *   count=N                     GPUs; as with the real library, only those that were there at nvmlInit are known
+/* A libnvidia-ml.so.1 without a GPU. Besides the keys of answers.h:
  *   driver=TEXT
- *   memory_v2=0                 an old driver, which has no nvmlDeviceGetMemoryInfo_v2
+ *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
- *   N.compute N.graphics        PID:BYTES,PID:BYTES; BYTES may be ? (the driver does not tell)
- *   N.error.CALL=CODE           what CALL (Memory, Utilization, ...) returns for GPU N
- *   N.error=CODE                what every call returns for GPU N, and its handle too
- *   delay_ms.CALL=MILLISECONDS  how long CALL takes; it comes back early when the line goes
- * Every call is added to the file LAUNCHDECK_FAKE_NVML_LOG, if named, as a line `CALL N`.
+ *   N.compute N.graphics        PID:BYTES,PID:BYTES
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <time.h>
-
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NO_LIBRARY = 12, NO_FUNCTION = 13 };
 
-typedef unsigned long long u64;
+#define ANSWERS_FILE "LAUNCHDECK_FAKE_NVML"
+#define CALLS_FILE "LAUNCHDECK_FAKE_NVML_CALLS"
+#include "../answers.h"
+
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
 typedef struct { u64 total, free, used; } Memory;
 typedef struct { unsigned version; u64 total, reserved, free, used; } Memory2;
 typedef struct { unsigned gpu, memory; } Utilization;
 typedef struct { unsigned pid; u64 used; unsigned gpu_instance, compute_instance; } Process;
-
-static char text[65536];
-static char *keys[2048], *values[2048];
-static int lines, opened = -1;
-static struct stat seen;
-
-static void load(void) {
-    const char *path = getenv("LAUNCHDECK_FAKE_NVML");
-    struct stat now;
-    if (!path || stat(path, &now)) { lines = 0; memset(&seen, 0, sizeof seen); return; }
-    if (now.st_ino == seen.st_ino && !memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) return;
-    seen = now;
-    lines = 0;
-    FILE *file = fopen(path, "r");
-    if (!file) return;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    for (char *line = strtok(text, "\n"); line && lines < 2048; line = strtok(NULL, "\n")) {
-        char *equals = strchr(line, '=');
-        if (!equals) continue;
-        *equals = 0;
-        keys[lines] = line;
-        values[lines++] = equals + 1;
-    }
-}
-
-static const char *get(const char *key) {
-    for (int i = 0; i < lines; i++)
-        if (!strcmp(keys[i], key)) return values[i];
-    return "";
-}
-
-static const char *of(int gpu, const char *key) {
-    char full[96];
-    snprintf(full, sizeof full, "%d.%s", gpu, key);
-    return get(full);
-}
-
-static u64 number(int gpu, const char *key) { return strtoull(of(gpu, key), NULL, 0); }
-
-/* Begin a call: write it down, take as long as told, and give the error it has to return. */
-static int enter(const char *call, int gpu) {
-    char key[96];
-    const char *log = getenv("LAUNCHDECK_FAKE_NVML_LOG");
-    FILE *file = log ? fopen(log, "a") : NULL;
-    if (file) { fprintf(file, "%s %d\n", call, gpu); fclose(file); }
-    load();
-    snprintf(key, sizeof key, "delay_ms.%s", call);
-    for (int waited = 0; waited < atoi(get(key)); waited += 5, load())
-        nanosleep(&(struct timespec){0, 5000000}, NULL);
-    if (opened < 0) return UNINITIALIZED;
-    if (gpu < 0) return OK;
-    if (gpu >= opened) return INVALID;
-    if (*of(gpu, "error")) return atoi(of(gpu, "error"));
-    snprintf(key, sizeof key, "error.%s", call);
-    return atoi(of(gpu, key));
-}
 
 static int index_of(void *handle) { return (int)(size_t)handle - 1; }
 
@@ -215,12 +147,9 @@ static int processes(const char *call, void *handle, const char *key, unsigned *
     unsigned room = *count, found = 0;
     if (error) return error;
     for (const char *entry = of(gpu, key); *entry; found++) {
-        char *end;
-        unsigned pid = (unsigned)strtoul(entry, &end, 10);
-        u64 used = end[1] == '?' ? ~0ULL : strtoull(end + 1, NULL, 10);
-        if (found < room && list) list[found] = (Process){pid, used, ~0U, ~0U};
-        entry = strchr(end, ',');
-        entry = entry ? entry + 1 : "";
+        Process process = {0, 0, ~0U, ~0U};
+        entry = next_process(entry, &process.pid, &process.used);
+        if (found < room && list) list[found] = process;
     }
     *count = found;
     return found > room ? INSUFFICIENT_SIZE : OK;

@@ -18,21 +18,8 @@ FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"
 NOT_SUPPORTED, NO_PERMISSION, UNKNOWN, LOST, MISMATCH, NOT_LOADED = 3, 4, 999, 15, 18, 9
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def detector(nvml: FakeNvml, system: FakeSystem, clock: Clock):
+def detector(nvml: FakeNvml, system: FakeSystem, clock):
     detector = NVMLDetector(root=system.root, clock=clock)
     yield detector
     nvml.set(**{"delay_ms.Shutdown": None})
@@ -255,7 +242,7 @@ def idle_laptop(nvml: FakeNvml, system: FakeSystem, **values: object) -> None:
     system.add_card(FIRST)
 
 
-def sample_for(detector: NVMLDetector, clock: Clock, seconds: int) -> None:
+def sample_for(detector: NVMLDetector, clock, seconds: int) -> None:
     (gpu,) = detector.get_gpu_list()
     for _ in range(seconds):
         detector.get_gpu_info(gpu)
@@ -279,7 +266,7 @@ def test_a_laptop_gpu_that_stays_awake_is_read_again(nvml, system, detector, clo
     idle_laptop(nvml, system)
     system.add_nvidia_proc(FIRST, "RTX", "GPU-abc")
     sample_for(detector, clock, 65)
-    assert only(detector)[1].used_memory_bytes is None
+    assert only(detector)[1].state is GpuState.ASLEEP
     clock.now_s += 20
     assert only(detector)[1].used_memory_bytes == 2 * GIB
     sample_for(detector, clock, 300)

@@ -1,0 +1,71 @@
+"""AMD GPUs by the kernel's files alone: where AMD's library is missing, or has no readings (as for gfx1151)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launchdeck.domain.gpu import Gpu, GpuSample, GpuState, GpuType
+from launchdeck.hardware.amdgpu import Amdgpu
+from launchdeck.hardware.detector import Outcome, Step
+
+
+class AMDGPUSysfsDetector:
+    """Knows everything but the processes, and names where libdrm's list of them is installed."""
+
+    name = "AMDGPUSysfsDetector"
+    gpu_type = GpuType.AMD
+    last_resort = False
+
+    def __init__(self, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
+        self.step = Step(self.name, Outcome.SKIPPED)
+        self._amdgpu = Amdgpu(root, clock)
+        self._gpus: dict[str, Gpu] = {}
+
+    def is_available(self) -> bool:
+        return bool(self.get_gpu_list())
+
+    def get_gpu_list(self) -> list[Gpu]:
+        cards = self._amdgpu.cards()
+        self.step = Step(self.name, Outcome.FOUND if cards else Outcome.EMPTY)
+        for card in cards:
+            known = self._gpus.get(card)
+            if known is None or (known.total_memory_bytes is None and not self._amdgpu.is_asleep(card)):
+                self._gpus[card] = self._describe(card)
+        return [self._gpus[card] for card in cards]
+
+    def get_gpu_info(self, gpu: Gpu) -> GpuSample:
+        card = gpu.pci_address or ""
+        if self._amdgpu.leaves_alone(card):
+            return GpuSample(time.time(), state=GpuState.ASLEEP)
+        memory = self._amdgpu.memory(card, integrated=gpu.integrated)
+        sample = GpuSample(
+            sampled_at_s=time.time(),
+            used_memory_bytes=memory.used_bytes if memory else None,
+            free_memory_bytes=memory.free_bytes if memory else None,
+            utilization_percent=self._amdgpu.utilization_percent(card),
+            temperature_c=self._amdgpu.temperature_c(card),
+            power_watts=self._amdgpu.power_watts(card),
+            power_limit_watts=self._amdgpu.power_limit_watts(card),
+        )
+        self._amdgpu.note(card, sample)
+        return sample
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _describe(self, card: str) -> Gpu:
+        """What can be said of a sleeping card without waking it is its name."""
+        asleep = self._amdgpu.is_asleep(card)
+        integrated = not asleep and self._amdgpu.is_integrated(card)
+        memory = None if asleep else self._amdgpu.memory(card, integrated=integrated)
+        return Gpu(
+            index=0,
+            uuid=(None if asleep else self._amdgpu.uuid(card)) or card,
+            pci_address=card,
+            name=self._amdgpu.name(card),
+            gpu_type=GpuType.AMD,
+            total_memory_bytes=memory.total_bytes if memory else None,
+            integrated=integrated,
+        )

@@ -1,0 +1,128 @@
+"""What Linux's amdgpu driver tells of AMD GPUs in sysfs, without any library."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from launchdeck.domain.gpu import GpuSample
+from launchdeck.hardware.idle import IdleRest
+from launchdeck.hardware.memory import Memory, ram
+from launchdeck.hardware.pci import AMD_VENDOR, PciBus, read_number, read_text
+
+_IDLE_VRAM_BYTES = 256 * 1024 * 1024  # more than an idle card's driver takes, less than any model
+
+
+class Amdgpu:
+    """`root` is where the system's `sys` and `usr` are. Cards are named by their PCI address.
+
+    Any reading is None where the driver has none. Readings wake a card: ask `leaves_alone` first.
+    """
+
+    def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._pci = PciBus(root)
+        self._names = root / "usr/share/libdrm/amdgpu.ids"
+        self._clock = clock
+        self._rests: dict[str, IdleRest] = {}
+
+    def cards(self) -> tuple[str, ...]:
+        """The cards that the amdgpu driver runs."""
+        cards = self._pci.graphics_cards(AMD_VENDOR)
+        return tuple(card for card in cards if (self._pci.device(card) / "mem_info_vram_total").exists())
+
+    def is_asleep(self, card: str) -> bool:
+        return self._pci.is_asleep(card)
+
+    def leaves_alone(self, card: str) -> bool:
+        """Whether the card sleeps, or is to be left alone so that it can fall asleep."""
+        rest = self._rest(card)
+        if self.is_asleep(card):
+            rest.note_sleep()
+            return True
+        return rest.is_resting
+
+    def note(self, card: str, sample: GpuSample) -> None:
+        """After every sample: a card that shows no work and can sleep is left alone for a while."""
+        used_bytes = sample.used_memory_bytes or 0
+        if sample.utilization_percent or sample.processes or used_bytes > _IDLE_VRAM_BYTES or not self._may_sleep(card):
+            self._rest(card).note_work()
+        else:
+            self._rest(card).begins()
+
+    def name(self, card: str) -> str:
+        """The name on the box, as libdrm's list has it for the chip and its revision."""
+        device, revision = (read_number(self._pci.device(card) / file) for file in ("device", "revision"))
+        wanted = (f"{device or 0:04X}", f"{revision or 0:02X}")
+        for line in (read_text(self._names) or "").splitlines():
+            fields = [field.strip() for field in line.split(",", 2)]
+            if len(fields) == 3 and (fields[0].upper(), fields[1].upper()) == wanted:
+                return fields[2]
+        return f"AMD GPU {wanted[0]}"
+
+    def uuid(self, card: str) -> str | None:
+        """`GPU-` and the chip's own number, which is what HIP calls it; integrated GPUs have none."""
+        unique_id = read_text(self._pci.device(card) / "unique_id")
+        return f"GPU-{unique_id}" if unique_id and unique_id.strip("0") else None
+
+    def is_integrated(self, card: str) -> bool:
+        """By the layout of the driver's metrics: the tables of format 1 are for cards, 2 and 3 for APUs."""
+        try:
+            with (self._pci.device(card) / "gpu_metrics").open("rb") as table:
+                header = table.read(4)  # 16 bits of size, the format, the format's revision
+        except OSError:
+            return False
+        return len(header) == 4 and header[2] > 1
+
+    def memory(self, card: str, *, integrated: bool) -> Memory | None:
+        """A card's VRAM. For an APU that is what the firmware set aside; the RAM it may use besides is added."""
+        vram = self._pool(card, "vram")
+        if vram is None or not integrated:
+            return vram
+        return with_ram(vram, self._pool(card, "gtt"))
+
+    def utilization_percent(self, card: str) -> int | None:
+        return read_number(self._pci.device(card) / "gpu_busy_percent")
+
+    def temperature_c(self, card: str) -> int | None:
+        """Of the sensor at the edge of the die."""
+        millidegrees = self._sensor(card, "temp1_input")
+        return None if millidegrees is None else round(millidegrees / 1000)
+
+    def power_watts(self, card: str) -> float | None:
+        """Averaged by the driver, or where it does not do that, of this moment."""
+        return _watts(self._sensor(card, "power1_average") or self._sensor(card, "power1_input"))
+
+    def power_limit_watts(self, card: str) -> float | None:
+        return _watts(self._sensor(card, "power1_cap"))
+
+    def _rest(self, card: str) -> IdleRest:
+        return self._rests.setdefault(card, IdleRest(self._clock))
+
+    def _may_sleep(self, card: str) -> bool:
+        """Whether the driver suspends this card when it is idle; never while it feeds a monitor."""
+        device = self._pci.device(card)
+        if read_text(device / "power/control") != "auto":
+            return False
+        return not any(read_text(status) == "connected" for status in device.glob("drm/card*/card*-*/status"))
+
+    def _pool(self, card: str, pool: str) -> Memory | None:
+        total, used = (read_number(self._pci.device(card) / f"mem_info_{pool}_{value}") for value in ("total", "used"))
+        return None if total is None or used is None else Memory(total, used, max(total - used, 0))
+
+    def _sensor(self, card: str, file: str) -> int | None:
+        for path in self._pci.device(card).glob(f"hwmon/hwmon*/{file}"):
+            return read_number(path)
+        return None
+
+
+def with_ram(vram: Memory, gtt: Memory | None) -> Memory:
+    """The memory of an APU: VRAM, and as much of the RAM as the driver allows (GTT) and as is left."""
+    if gtt is None:
+        return vram
+    left_bytes = min(gtt.free_bytes, ram().free_bytes)
+    return Memory(vram.total_bytes + gtt.total_bytes, vram.used_bytes + gtt.used_bytes, vram.free_bytes + left_bytes)
+
+
+def _watts(microwatts: int | None) -> float | None:
+    return None if microwatts is None else microwatts / 1_000_000

@@ -1,0 +1,129 @@
+"""AMD's management library: finding its Python module, and the one place where its errors become missing readings."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from launchdeck.domain.text import Message
+from launchdeck.hardware.detector import Complaints, Outcome
+
+logger = logging.getLogger(__name__)
+
+_NOT_SUPPORTED = 2
+_NO_PERMISSION = 10
+_NO_READING = 0xFFFF
+_NOT_AVAILABLE = "N/A"  # what AMD's module gives for a value that the GPU does not have
+
+
+class AmdSmi:
+    """The opened library. `card` is only a name for the log; handles are the library's own."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._rocm = Path(environ.get("ROCM_HOME") or environ.get("ROCM_PATH") or "/opt/rocm")
+        self._module: ModuleType | None = None
+        self._missing = False
+        self._complaints = Complaints()
+
+    @property
+    def is_open(self) -> bool:
+        return self._module is not None
+
+    def open(self) -> tuple[Outcome, Message] | None:
+        """None: it is open. Else what is wrong, in words."""
+        module = None if self._missing else _import(self._rocm / "share/amd_smi")
+        if module is None:
+            self._missing = True  # it will not appear before the next start, and looking for it takes a while
+            return Outcome.NOT_INSTALLED, Message("AMD's library (amdsmi, a part of ROCm) is not installed.")
+        try:
+            module.amdsmi_init(module.AmdSmiInitFlags.INIT_AMD_GPUS)
+        except Exception as error:  # noqa: BLE001 (whatever the library does, the other vendors' GPUs are shown)
+            return Outcome.FAILED, _reason(error)
+        self._module = module
+        return None
+
+    def close(self) -> None:
+        if self._module is not None:
+            self.ask("", "amdsmi_shut_down")
+            self._module = None
+
+    def constant(self, kind: str, name: str) -> Any:
+        """A member of one of the module's enumerations: the library takes no plain numbers."""
+        return getattr(getattr(self._module, kind), name)
+
+    def ask(self, card: str, call: str, *arguments: Any) -> Any:
+        """The result of the module's function `call`; None where the GPU has none, which is logged once.
+
+        Every reading is asked for alone: the activity of an integrated GPU fails while all else works.
+        """
+        try:
+            answer = getattr(self._module, call)(*arguments)
+        except Exception as error:  # noqa: BLE001 (the choke point: this module raises AttributeError and KeyError, too)
+            code = _code(error)
+            level = logging.DEBUG if code == _NOT_SUPPORTED else logging.WARNING
+            self._complaints.log(level, (card, call, str(code)), f"{card or 'amdsmi'}: no {call}: {_line(error)}")
+            return None
+        return None if answer == _NOT_AVAILABLE else answer
+
+    def number(self, card: str, call: str, handle: Any, *keys: str) -> int | None:
+        """The first of these keys that is a reading in the dictionary that `call` gives.
+
+        0xFFFF and above is how the hardware says that it has none; not every release of the module knows that.
+        """
+        answer = self.ask(card, call, handle) or {}
+        values = (answer.get(key) for key in keys)
+        return next((value for value in values if isinstance(value, int) and value < _NO_READING), None)
+
+    def text(self, card: str, call: str, handle: Any, key: str) -> str | None:
+        """A text in the dictionary that `call` gives."""
+        answer = (self.ask(card, call, handle) or {}).get(key)
+        return answer if isinstance(answer, str) and answer not in {"", _NOT_AVAILABLE} else None
+
+
+def _import(rocm_module: Path) -> ModuleType | None:
+    """ROCm's own module, which fits its library, and then the package's. Their import prints what goes wrong."""
+    for folder in (rocm_module, None):
+        printed = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(printed), _first_on_path(folder):
+                return importlib.import_module("amdsmi")
+        except Exception as error:  # noqa: BLE001 (KeyError without the library, AttributeError with an old one)
+            logger.debug("amdsmi from %s: %r %s", folder or "the package", error, printed.getvalue())
+            for name in [name for name in sys.modules if name.split(".")[0] == "amdsmi"]:
+                del sys.modules[name]
+    return None
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path | None) -> Iterator[None]:
+    if folder is None or not folder.is_dir():
+        yield
+        return
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
+def _reason(error: Exception) -> Message:
+    if _code(error) == _NO_PERMISSION:
+        return Message("The AMD driver refuses access. Add this user to the groups render and video.")
+    return Message("AMD's library does not answer: {error}.", error=_line(error))
+
+
+def _code(error: Exception) -> Any:
+    return getattr(error, "err_code", type(error).__name__)
+
+
+def _line(error: Exception) -> str:
+    """The library's messages are laid out over several lines."""
+    return " ".join(str(error).split())

@@ -1,0 +1,84 @@
+/* A driver library's answers, read from a text file of `key=value` lines that may change at any time.
+ *
+ * The library that includes this defines ANSWERS_FILE and CALLS_FILE, the environment variables that name the files,
+ * and UNINITIALIZED and INVALID, its error codes. Common keys, N being a GPU's place and CALL a function's short name:
+ *   count=N                     GPUs; only those that were there when the library was opened are known
+ *   init=CODE                   what opening the library returns
+ *   N.error=CODE                what every call returns for GPU N, and its handle too
+ *   N.error.CALL=CODE           what CALL returns for GPU N
+ *   delay_ms.CALL=MILLISECONDS  how long CALL takes; it comes back early when the line goes
+ * Every call is added to the calls' file, if one is named, as a line `CALL N`.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+typedef unsigned long long u64;
+
+static char text[65536];
+static char *keys[2048], *values[2048];
+static int lines, opened = -1;
+static struct stat seen;
+
+static void load(void) {
+    const char *path = getenv(ANSWERS_FILE);
+    struct stat now;
+    if (!path || stat(path, &now)) { lines = 0; memset(&seen, 0, sizeof seen); return; }
+    if (now.st_ino == seen.st_ino && !memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) return;
+    seen = now;
+    lines = 0;
+    FILE *file = fopen(path, "r");
+    if (!file) return;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    for (char *line = strtok(text, "\n"); line && lines < 2048; line = strtok(NULL, "\n")) {
+        char *equals = strchr(line, '=');
+        if (!equals) continue;
+        *equals = 0;
+        keys[lines] = line;
+        values[lines++] = equals + 1;
+    }
+}
+
+static const char *get(const char *key) {
+    for (int i = 0; i < lines; i++)
+        if (!strcmp(keys[i], key)) return values[i];
+    return "";
+}
+
+static const char *of(int gpu, const char *key) {
+    char full[96];
+    snprintf(full, sizeof full, "%d.%s", gpu, key);
+    return get(full);
+}
+
+static u64 number(int gpu, const char *key) { return strtoull(of(gpu, key), NULL, 0); }
+
+/* Begin a call: write it down, take as long as told, and give the error it has to return. */
+static int enter(const char *call, int gpu) {
+    char key[96];
+    const char *log = getenv(CALLS_FILE);
+    FILE *file = log ? fopen(log, "a") : NULL;
+    if (file) { fprintf(file, "%s %d\n", call, gpu); fclose(file); }
+    load();
+    snprintf(key, sizeof key, "delay_ms.%s", call);
+    for (int waited = 0; waited < atoi(get(key)); waited += 5, load())
+        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    if (opened < 0) return UNINITIALIZED;
+    if (gpu < 0) return 0;
+    if (gpu >= opened) return INVALID;
+    if (*of(gpu, "error")) return atoi(of(gpu, "error"));
+    snprintf(key, sizeof key, "error.%s", call);
+    return atoi(of(gpu, key));
+}
+
+/* The next `PID:BYTES` of a list, and the rest of it; BYTES may be ? (all ones: the driver does not tell). */
+static const char *next_process(const char *list, unsigned *pid, u64 *bytes) {
+    char *end;
+    *pid = (unsigned)strtoul(list, &end, 10);
+    *bytes = end[1] == '?' ? ~0ULL : strtoull(end + 1, NULL, 10);
+    const char *comma = strchr(end, ',');
+    return comma ? comma + 1 : "";
+}
