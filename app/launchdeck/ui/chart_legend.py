@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QAbstractButton, QHBoxLayout, QSizePolicy, QWidget
 
 from launchdeck.ui import fonts, theme
@@ -115,7 +115,7 @@ class LegendEntry(QAbstractButton):
         if text == self._value:
             return
         self._value = text
-        self.setAccessibleName(f"{self._name}: {text} {unit}")
+        self.setAccessibleName(f"{self._name}: {text} {unit}" if self._is_number() else f"{self._name}: {text}")
         self.setToolTip(f"{self._name}  {text}\n{tr('Click to show or hide this curve')}")
         self.updateGeometry()
         self.update()
@@ -128,12 +128,12 @@ class LegendEntry(QAbstractButton):
 
     def width_px(self, detail: Detail) -> int:
         """How wide the entry is with this much detail."""
-        label_px = QFontMetrics(fonts.small_font()).horizontalAdvance(self._label(detail))
+        label_px = fonts.small_width_px(self._label(detail))
         value_px = self._value_px() + _GAP_PX if self._tells_value(detail) else 0
         return _DASH_PX + _GAP_PX + label_px + value_px
 
     def sizeHint(self) -> QSize:
-        return QSize(self.width_px(self._detail), QFontMetrics(fonts.small_font()).height() + 4)
+        return QSize(self.width_px(self._detail), fonts.small_height_px() + 4)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -149,7 +149,7 @@ class LegendEntry(QAbstractButton):
         label = self._label(self._detail)
         painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, label)
         if self._tells_value(self._detail):
-            area.setLeft(area.left() + QFontMetrics(painter.font()).horizontalAdvance(label) + _GAP_PX)
+            area.setLeft(area.left() + fonts.small_width_px(label) + _GAP_PX)
             painter.setFont(fonts.small_font(bold=True))
             painter.setPen(QColor(tokens.text if self.isChecked() else tokens.faint))
             painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, self._value)
@@ -170,8 +170,10 @@ class LegendEntry(QAbstractButton):
         return self._name if detail is Detail.FULL else self._name.split(" ", 1)[0]
 
     def _tells_value(self, detail: Detail) -> bool:
-        return detail is Detail.FULL or (detail is Detail.SHORT and self._value[:1].isdigit())
+        return detail is Detail.FULL or (detail is Detail.SHORT and self._is_number())
+
+    def _is_number(self) -> bool:
+        return self._value[:1].isdigit()
 
     def _value_px(self) -> int:
-        metrics = QFontMetrics(fonts.small_font(bold=True))
-        return max(metrics.horizontalAdvance(self._value), metrics.horizontalAdvance(self._usual_value))
+        return max(fonts.small_width_px(text, bold=True) for text in (self._value, self._usual_value))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from launchdeck.ui import fonts, theme
@@ -141,7 +141,7 @@ class ChartAxes(QWidget):
 
     def _time_label(self, mark: Mark) -> QRectF:
         area = self._area()
-        width = QFontMetrics(fonts.small_font()).horizontalAdvance(mark.text) + 2
+        width = fonts.small_width_px(mark.text) + 2
         left = area.left() + mark.place * area.width() - width / 2
         left = min(max(left, area.left()), area.right() + 1 - width)
         return QRectF(left, self.height() - _STRIP_PX, width, _STRIP_PX)

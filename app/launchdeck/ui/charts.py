@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from launchdeck.monitor.history import History
 
 _GAP_PX = 12
-_BUCKETS = 720
+_BUCKETS = 360  # two points each: about one a pixel
 _MARKERS_KEPT = 200
 _BEFORE_S = 60.0  # drawn from a little before the left edge, so that a curve begins there
 _AFTER_S = 0.001  # the history's end is exclusive

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRect, QSize, Qt
-from PySide6.QtGui import QColor, QFontMetrics, QPainter
+from PySide6.QtGui import QColor, QPainter
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from launchdeck.ui import fonts, theme
@@ -55,7 +55,7 @@ class FactsRow(QWidget):
         self.update()
 
     def heightForWidth(self, width: int) -> int:
-        line_px = QFontMetrics(fonts.small_font()).height()
+        line_px = fonts.small_height_px()
         count = self._line_count(width)
         return count * line_px + (count - 1) * _LINE_SPACING_PX
 
@@ -67,15 +67,14 @@ class FactsRow(QWidget):
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         painter = QPainter(self)
-        line_px = QFontMetrics(fonts.small_font()).height()
+        line_px = fonts.small_height_px()
         lead = QRect(0, 0, self._lead_px(), line_px)
-        bold = fonts.small_font(bold=True)
-        painter.setFont(bold)
+        painter.setFont(fonts.small_font(bold=True))
         painter.setPen(QColor(theme.tokens().bad if self.facts.alert else theme.tokens().text))
         painter.drawText(lead, Qt.AlignmentFlag.AlignVCenter, self.facts.lead)
         painter.setFont(fonts.small_font())
         painter.setPen(QColor(theme.tokens().muted))
-        lead.setLeft(QFontMetrics(bold).horizontalAdvance(self.facts.lead))
+        lead.setLeft(fonts.small_width_px(self.facts.lead, bold=True))
         painter.drawText(lead, Qt.AlignmentFlag.AlignVCenter, self.facts.rest)
         if self._line_count(self.width()) == 1:
             self._paint_others(painter, QRect(lead.right() + 1, 0, self.width() - lead.right() - 1, line_px))
@@ -100,9 +99,8 @@ class FactsRow(QWidget):
         return 1 if self._lead_px() + sum(others) + _SMALLEST_GAP_PX * len(others) <= width else 2
 
     def _lead_px(self) -> int:
-        bold = QFontMetrics(fonts.small_font(bold=True)).horizontalAdvance(self.facts.lead)
-        return bold + QFontMetrics(fonts.small_font()).horizontalAdvance(self.facts.rest)
+        bold = fonts.small_width_px(self.facts.lead, bold=True)
+        return bold + fonts.small_width_px(self.facts.rest)
 
     def _widths(self) -> list[int]:
-        metrics = QFontMetrics(fonts.small_font())
-        return [max(map(metrics.horizontalAdvance, pair)) for pair in self.facts.others]
+        return [max(map(fonts.small_width_px, pair)) for pair in self.facts.others]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
-from PySide6.QtGui import QFont, QFontDatabase
+from PySide6.QtGui import QFont, QFontDatabase, QFontMetrics
 
 from launchdeck.resources import resource
 
@@ -26,12 +27,22 @@ def load() -> None:
 
 def text_font(*, bold: bool = False) -> QFont:
     """The font of most text."""
-    return _font(TEXT_PX, bold=bold)
+    return QFont(_font(TEXT_PX, bold))
 
 
 def small_font(*, bold: bool = False) -> QFont:
     """The font of what stands beside: units, legends, notes."""
-    return _font(SMALL_PX, bold=bold)
+    return QFont(_font(SMALL_PX, bold))
+
+
+def small_width_px(text: str, *, bold: bool = False) -> int:
+    """How wide `text` is in the small font."""
+    return _metrics(bold).horizontalAdvance(text)
+
+
+def small_height_px() -> int:
+    """The height of a line in the small font."""
+    return _metrics(False).height()
 
 
 def mono_font() -> QFont:
@@ -41,10 +52,16 @@ def mono_font() -> QFont:
     return font
 
 
-def _font(size_px: int, *, bold: bool) -> QFont:
+@cache
+def _font(size_px: int, bold: bool) -> QFont:  # noqa: FBT001
     font = QFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.GeneralFont))
     font.setFamilies([FAMILY, *font.families()])
     font.setPixelSize(size_px)
     font.setWeight(QFont.Weight.DemiBold if bold else QFont.Weight.Normal)
     font.setFeature(QFont.Tag("tnum"), 1)  # tabular figures: nothing jumps when a value changes
     return font
+
+
+@cache
+def _metrics(bold: bool) -> QFontMetrics:  # noqa: FBT001
+    return QFontMetrics(_font(SMALL_PX, bold))

@@ -50,7 +50,8 @@ class GpuCards(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_GAP_PX)
-        layout.addWidget(_scrolled(page), 1)
+        self._area = _scrolled(page)
+        layout.addWidget(self._area, 1)
         layout.addWidget(self._footer)
 
     def sizeHint(self) -> QSize:
@@ -143,6 +144,7 @@ class GpuCards(QWidget):
         place = cards.index(card) + step
         if 0 <= place < len(cards):
             cards[place].setFocus(Qt.FocusReason.TabFocusReason)
+            self._area.ensureWidgetVisible(cards[place], 0, 0)
             self._choose(cards[place])
 
     def _rove(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QSizePolicy, QSlider, QWidget
 
 from launchdeck.ui import fonts, theme
@@ -55,7 +55,7 @@ class LayerSlider(QSlider):
         return f"{self.value():,}", f"{rest} · {tr('auto')}" if self._auto else rest
 
     def sizeHint(self) -> QSize:
-        return QSize(160, _TRACK_HEIGHT_PX + QFontMetrics(fonts.small_font()).height() + 2)
+        return QSize(160, _TRACK_HEIGHT_PX + fonts.small_height_px() + 2)
 
     def minimumSizeHint(self) -> QSize:
         return self.sizeHint()
@@ -130,11 +130,10 @@ class LayerSlider(QSlider):
         if not self.isEnabled():
             return
         number, rest = self.caption()
-        bold = fonts.small_font(bold=True)
-        number_px = QFontMetrics(bold).horizontalAdvance(number)
-        rest_px = QFontMetrics(fonts.small_font()).horizontalAdvance(rest)
+        number_px = fonts.small_width_px(number, bold=True)
+        rest_px = fonts.small_width_px(rest)
         left = (self.width() - number_px - rest_px) // 2
         painter.drawText(area.adjusted(left + number_px, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, rest)
-        painter.setFont(bold)
+        painter.setFont(fonts.small_font(bold=True))
         painter.setPen(QColor(theme_tokens.text))
         painter.drawText(area.adjusted(left, 0, 0, 0), Qt.AlignmentFlag.AlignVCenter, number)

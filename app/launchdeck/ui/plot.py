@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetrics, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
 from launchdeck.ui import fonts, theme
@@ -56,7 +56,9 @@ class Plot(pg.GraphicsView):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.FullViewportUpdate)
         self.setMouseTracking(True)
-        self.viewport().setAutoFillBackground(False)  # the hairlines lie below; a cached background would hide them, too
+        self.viewport().setAutoFillBackground(
+            False
+        )  # the hairlines lie below; a cached background would hide them, too
         self.setCacheMode(pg.GraphicsView.CacheModeFlag.CacheNone)
 
     def set_axes(self, range_s: float, top: float) -> None:
@@ -129,15 +131,14 @@ class Plot(pg.GraphicsView):
         """A label is left out where the next one needs its room."""
         tokens = theme.tokens()
         colors = {"started": tokens.accent, "ready": tokens.ok, "failed": tokens.bad}
-        metrics = QFontMetrics(fonts.small_font())
         painter.setFont(fonts.small_font())
         ends = [*(place * self.width() for place, _ in self._markers[1:]), float(self.width())]
         for (place, marker), end in zip(self._markers, ends, strict=False):  # without markers there is one end
             painter.setPen(QPen(QColor(colors[marker.kind]), 1, Qt.PenStyle.DashLine))
             self._paint_line(painter, place)
             left = place * self.width() + _LABEL_GAP_PX
-            if left + metrics.horizontalAdvance(marker.text) <= end:
-                painter.drawText(QPointF(left, metrics.ascent()), marker.text)
+            if left + fonts.small_width_px(marker.text) <= end:
+                painter.drawText(QPointF(left, painter.fontMetrics().ascent()), marker.text)
 
     def _paint_line(self, painter: QPainter, place: float) -> None:
         x = round(place * (self.width() - 1)) + 0.5

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QApplication, QLabel
+
+from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
+from launchdeck.domain.deployment import State
+from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.domain.plan import DeviceEstimate
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.ui import theme
+from launchdeck.ui.gpu_cards import CPU_INDEX, GpuCards
+from launchdeck.ui.i18n import set_language
+from launchdeck.ui.memory_share import held_bytes, others_bytes
+from launchdeck.ui.model_colors import keep_model_colors, model_color
+
+
+@pytest.fixture
+def cards(qtbot) -> GpuCards:
+    keep_model_colors(())
+    made = GpuCards()
+    qtbot.addWidget(made)
+    made.resize(280, 700)
+    return made
+
+
+def with_sample(reading: GpuReading, **changes: object) -> GpuReading:
+    return replace(reading, sample=replace(reading.sample, **changes))
+
+
+def one_gpu(**changes: object) -> Inventory:
+    return inventory(with_sample(gpu(0, "NVIDIA GeForce RTX 4090", GpuType.NVIDIA, 24, 11.4), **changes))
+
+
+def test_a_card_for_every_gpu_and_the_cpu(cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    assert [card.accessibleName() for card in cards.cards()] == ["0 RTX 4090", "1 RX 7900 XTX", "CPU"]
+    assert str(cards.cards()[0].facts) == "11.4 / 24 GiB, 43 %, 61 °C, 212 W"
+    assert str(cards.cards()[2].facts) == "18.2 / 64 GiB, 12 %"
+
+
+def test_cards_are_kept_from_sample_to_sample(cards: GpuCards):
+    cards.show_inventory(one_gpu())
+    before = cards.cards()
+    cards.show_inventory(one_gpu(used_memory_bytes=20 * GIB, utilization_percent=99))
+    assert cards.cards() == before
+    assert str(before[0].facts) == "20.0 / 24 GiB, 99 %, 61 °C, 212 W"
+
+
+def test_a_card_goes_with_its_gpu(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    kept = cards.cards()[1]
+    cards.show_inventory(inventory(two_gpus().gpus[1]))
+    assert [card.accessibleName() for card in cards.cards()] == ["1 RX 7900 XTX", "CPU"]
+    assert cards.cards()[0] is kept
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts"),
+    [
+        ({"utilization_percent": None}, "11.4 / 24 GiB, Not measurable, 61 °C, 212 W"),
+        ({"utilization_percent": None, "power_watts": None}, "11.4 / 24 GiB, 61 °C, %, W: Not measurable"),
+        ({"used_memory_bytes": None}, "Not measurable, 43 %, 61 °C, 212 W"),
+        ({"utilization_percent": 0, "power_watts": 0.0}, "11.4 / 24 GiB, 0 %, 61 °C, 0 W"),
+        ({"state": GpuState.ASLEEP}, "Asleep · 24 GiB"),
+        ({"state": GpuState.LOST}, "▲ Lost · does not answer any more"),
+    ],
+)
+def test_what_cannot_be_measured_is_said(cards: GpuCards, changes: dict[str, object], facts: str):
+    cards.show_inventory(one_gpu(**changes))
+    assert str(cards.cards()[0].facts) == facts
+
+
+def test_not_measurable_in_korean(cards: GpuCards):
+    set_language("ko")
+    cards.show_inventory(one_gpu(utilization_percent=None))
+    assert "측정 불가" in str(cards.cards()[0].facts)
+
+
+def test_models_have_their_colours_and_the_rest_is_grey(cards: GpuCards):
+    processes = (GpuProcess(1, "llama-server", 7 * GIB), GpuProcess(2, "vllm", 2 * GIB), GpuProcess(9, "blender", GIB))
+    cards.show_inventory(one_gpu(processes=processes))
+    cards.show_deployments((deployment("a", "qwen3-8b", pids=(1,)), deployment("b", "bge-m3", pids=(2,))))
+    segments = cards.cards()[0].segments
+    assert [segment.label for segment in segments] == ["qwen3-8b", "bge-m3", "Other processes"]
+    assert [segment.color for segment in segments] == [model_color("a"), model_color("b"), theme.tokens().muted]
+    assert [round(segment.size_bytes / GIB, 1) for segment in segments] == [7.0, 2.0, 2.4]
+
+
+def test_ended_deployments_hold_nothing(cards: GpuCards):
+    cards.show_inventory(one_gpu())
+    cards.show_deployments((deployment("a", state=State.FAILED, vram_bytes=5 * GIB),))
+    assert [segment.label for segment in cards.cards()[0].segments] == ["Other processes"]
+
+
+def test_colours_follow_the_theme(qapp: QApplication, cards: GpuCards):
+    cards.show_inventory(one_gpu())
+    theme.apply(qapp, "light")
+    assert cards.cards()[0].segments[-1].color == theme.LIGHT.muted
+
+
+def test_memory_of_a_model_on_two_gpus_is_shared_out_as_estimated():
+    devices = tuple(DeviceEstimate(name, size * GIB, 0, 0, 0, None) for name, size in (("CUDA0", 6), ("CUDA1", 2)))
+    request = ModelLoadRequest(plan().model.path, gpu_indices=(1, 0))
+    placed = deployment("a", plan=replace(plan(devices=devices), request=request), vram_bytes=4 * GIB)
+    first, second = two_gpus().gpus
+    assert (held_bytes(second, placed), held_bytes(first, placed)) == (3 * GIB, GIB)
+
+
+def test_others_hold_what_is_left_and_never_less_than_nothing():
+    reading = one_gpu(used_memory_bytes=3 * GIB).gpus[0]
+    assert others_bytes(reading, ()) == 3 * GIB
+    assert others_bytes(reading, (deployment("a", vram_bytes=4 * GIB),)) == 0
+
+
+def test_on_the_cpu_a_model_holds_its_resident_memory():
+    assert held_bytes(inventory().cpu, deployment("a", rss_bytes=5 * GIB)) == 5 * GIB
+    assert held_bytes(inventory().cpu, deployment("a")) == 0
+
+
+def test_a_click_selects_and_tells(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    with qtbot.waitSignal(cards.gpu_selected) as selected:
+        qtbot.mouseClick(cards.cards()[1], Qt.MouseButton.LeftButton)
+    assert selected.args == [1]
+    assert [card.selected for card in cards.cards()] == [False, True, False]
+
+
+def test_selecting_by_the_program_is_silent(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    with qtbot.assertNotEmitted(cards.gpu_selected):
+        cards.select(CPU_INDEX)
+    assert [card.selected for card in cards.cards()] == [False, False, True]
+
+
+def test_arrows_and_space_select(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    cards.show()
+    cards.activateWindow()
+    first, second, cpu = cards.cards()
+    first.setFocus()
+    chosen: list[int] = []
+    cards.gpu_selected.connect(chosen.append)
+    qtbot.keyClick(first, Qt.Key.Key_Space)
+    qtbot.keyClick(first, Qt.Key.Key_Up)
+    qtbot.keyClick(first, Qt.Key.Key_Down)
+    qtbot.waitUntil(second.hasFocus)
+    qtbot.keyClick(second, Qt.Key.Key_Down)
+    assert chosen == [0, 1, CPU_INDEX]
+    assert cpu.selected
+
+
+def test_the_tab_key_stops_at_the_selected_card_only(cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    tab_stops = lambda: [card.focusPolicy() == Qt.FocusPolicy.TabFocus for card in cards.cards()]  # noqa: E731
+    assert tab_stops() == [True, False, False]
+    cards.select(1)
+    assert tab_stops() == [False, True, False]
+
+
+def test_selection_can_be_seen(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    cards.show()
+    before = cards.cards()[1].grab().toImage()
+    cards.select(1)
+    assert cards.cards()[1].grab().toImage() != before
+
+
+def test_cards_tell_their_values_to_a_screen_reader(cards: GpuCards):
+    cards.show_inventory(one_gpu(processes=(GpuProcess(1, "llama-server", 7 * GIB),)))
+    cards.show_deployments((deployment("a", "qwen3-8b", pids=(1,)),))
+    told = cards.cards()[0].accessibleDescription()
+    assert told == "11.4 / 24 GiB, 43 %, 61 °C, 212 W. qwen3-8b  7.00 GiB, Other processes  4.40 GiB"
+
+
+def test_a_narrow_column_takes_a_second_line(qtbot, cards: GpuCards):
+    cards.show_inventory(one_gpu(utilization_percent=None))
+    cards.show()
+    wide = cards.cards()[0].heightForWidth(400)
+    assert cards.cards()[0].heightForWidth(220) > wide
+
+
+def test_eight_gpus_scroll(qtbot, cards: GpuCards):
+    cards.resize(240, 480)
+    cards.show_inventory(inventory(*(gpu(n, f"RTX {n}", GpuType.NVIDIA, 24, n) for n in range(8))))
+    cards.show()
+    last = cards.cards()[-1]
+    assert last.visibleRegion().isEmpty()
+    cards.cards()[0].setFocus()
+    for card in cards.cards()[:-1]:
+        qtbot.keyClick(card, Qt.Key.Key_Down)
+    qtbot.waitUntil(lambda: not last.visibleRegion().isEmpty())
+
+
+def footer(cards: GpuCards) -> str:
+    return next(label.text() for label in cards.findChildren(QLabel) if "etected by" in label.text())
+
+
+def test_the_footer_names_the_detector(cards: GpuCards):
+    cards.show_inventory(replace(two_gpus(), detector="AMDSMIDetector+NVMLDetector"))
+    assert footer(cards) == "Detected by AMDSMIDetector + NVMLDetector, every 5 s"
+    cards.set_interval_s(1.5)
+    assert footer(cards) == "Detected by AMDSMIDetector + NVMLDetector, every 1.5 s"
+
+
+def test_a_recorded_inventory_is_called_so(cards: GpuCards):
+    cards.show_inventory(replace(two_gpus(), replayed=True))
+    assert footer(cards) == "REPLAY: a recorded inventory, detected by NVMLDetector"
+
+
+def test_unknown_size_and_use(cards: GpuCards):
+    unknown = replace(gpu(0, "GB10", GpuType.NVIDIA, 1, 1).gpu, total_memory_bytes=None)
+    cards.show_inventory(inventory(GpuReading(unknown, GpuSample(1000.0))))
+    assert str(cards.cards()[0].facts) == "Not measurable, %, °C, W: Not measurable"

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QPoint, QRect, Qt
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QApplication
+
+import launchdeck
+from fakes.samples import GIB, inventory, two_gpus
+from launchdeck.domain.gpu import GpuReading, Inventory
+from launchdeck.ui import theme
+from launchdeck.ui.chart_panel import ChartPanel
+from launchdeck.ui.charts import Charts
+
+NOW_S = 1_800_000_000.0
+
+
+@pytest.fixture
+def charts(qtbot) -> Charts:
+    made = Charts()
+    qtbot.addWidget(made)
+    made.resize(760, 370)
+    made.show()
+    made.build()
+    return made
+
+
+def at(time_s: float, used_gib: float | None = 12.0, utilization_percent: int | None = 50) -> Inventory:
+    """The second GPU holds half as much, and its utilization is never measurable."""
+
+    def read(reading: GpuReading) -> GpuReading:
+        used = None if used_gib is None else int(used_gib * GIB / (1 + reading.gpu.index))
+        load = utilization_percent if reading.gpu.index == 0 else None
+        changes = {"sampled_at_s": time_s, "used_memory_bytes": used, "utilization_percent": load}
+        return replace(reading, sample=replace(reading.sample, **changes))
+
+    both = two_gpus()
+    return replace(both, gpus=tuple(map(read, both.gpus)), sampled_at_s=time_s)
+
+
+def feed(charts: Charts, used_gib: list[float | None], step_s: float = 5.0) -> None:
+    """The last one at NOW_S."""
+    for place, value in enumerate(used_gib):
+        load = None if value is None else 50
+        charts.show_inventory(at(NOW_S - (len(used_gib) - 1 - place) * step_s, value, load))
+
+
+def values(panel: ChartPanel) -> list[str]:
+    return [entry.value for entry in panel.legend.entries()]
+
+
+def picture(panel: ChartPanel) -> QImage:
+    """The area of the curves."""
+    corner = panel.plot.mapTo(panel, QPoint(0, 0))
+    return panel.grab(QRect(corner, panel.plot.size())).toImage().convertToFormat(QImage.Format.Format_RGBA8888)
+
+
+def pixels(panel: ChartPanel) -> np.ndarray:
+    """Rows, columns, and red, green, blue."""
+    image = picture(panel)
+    flat = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine() // 4, 4)
+    return flat[:, : image.width(), :3].astype(float)
+
+
+def drawn_in(panel: ChartPanel, color: str) -> np.ndarray:
+    """Which pixels have this colour, or are a blend of it and the panel, as antialiased lines are."""
+    ground, full = (np.array([int(c[at : at + 2], 16) for at in (1, 3, 5)]) for c in (theme.tokens().panel, color))
+    towards = full - ground
+    share = (pixels(panel) - ground) @ towards / (towards @ towards)
+    off = np.linalg.norm(pixels(panel) - ground - share[..., None] * towards, axis=-1)
+    return (share > 0.35) & (share < 1.2) & (off < 12)
+
+
+def colored_columns(panel: ChartPanel, color: str) -> set[int]:
+    """The pixel columns in which something of this colour is drawn."""
+    return {int(x) for x in np.flatnonzero(drawn_in(panel, color).any(axis=0))}
+
+
+def test_nothing_heavy_is_imported_before_build():
+    """The window is painted before numpy and pyqtgraph, which take longer than all of Qt."""
+    code = """if True:
+        import sys
+        from PySide6.QtWidgets import QApplication
+        app = QApplication([])
+        from launchdeck.ui import charts, gpu_cards, theme, tray
+        theme.apply(app, "dark")
+        shown = charts.Charts(), gpu_cards.GpuCards(), tray.Tray()
+        shown[0].grab()
+        print([name for name in ("numpy", "pyqtgraph", "pydantic", "httpx") if name in sys.modules])
+        shown[0].build()
+        print("pyqtgraph" in sys.modules)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(launchdeck.__file__).parents[1])}
+    answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert answer.stdout.split("\n")[:2] == ["[]", "True"]
+
+
+def test_legend_tells_the_latest_values(charts: Charts):
+    charts.show_inventory(at(NOW_S, 11.44, 43))
+    assert values(charts.memory) == ["11.4", "5.7"]
+    assert values(charts.utilization) == ["43", "Not measurable"]
+    assert charts.utilization.legend.entries()[1].accessibleName() == "1 RX 7900 XTX: Not measurable"
+
+
+def test_curves_reach_the_right_edge_in_their_colours(charts: Charts):
+    feed(charts, [6.0] * 60)
+    columns = colored_columns(charts.utilization, theme.tokens().curve(0))
+    assert max(columns) >= charts.utilization.plot.width() - 3
+    assert min(columns) <= charts.utilization.plot.width() * 0.03
+    assert colored_columns(charts.utilization, theme.tokens().curve(1)) == set()
+
+
+def test_a_missing_reading_is_a_gap(charts: Charts):
+    feed(charts, [6.0] * 20 + [None] * 20 + [6.0] * 20)
+    columns = colored_columns(charts.utilization, theme.tokens().curve(0))
+    width = charts.utilization.plot.width()
+    gap = {x for x in range(width) if 0.37 * width < x < 0.63 * width}
+    assert columns
+    assert not columns & gap
+
+
+def test_larger_values_are_higher(charts: Charts):
+    heights = []
+    for used_gib in (3.0, 20.0):
+        feed(charts, [used_gib] * 60)
+        heights.append(np.flatnonzero(drawn_in(charts.memory, theme.tokens().curve(0)).any(axis=1)).mean())
+    assert heights[1] < heights[0] - 50
+
+
+def test_a_click_on_the_legend_hides_the_curve_in_both_charts(qtbot, charts: Charts):
+    feed(charts, [6.0] * 60)
+    qtbot.mouseClick(charts.memory.legend.entries()[0], Qt.MouseButton.LeftButton)
+    assert colored_columns(charts.utilization, theme.tokens().curve(0)) == set()
+    assert not charts.utilization.legend.entries()[0].isChecked()
+    qtbot.mouseClick(charts.utilization.legend.entries()[0], Qt.MouseButton.LeftButton)
+    assert colored_columns(charts.utilization, theme.tokens().curve(0))
+
+
+def test_a_hidden_curve_stays_hidden_while_samples_come(qtbot, charts: Charts):
+    feed(charts, [6.0] * 60)
+    qtbot.mouseClick(charts.utilization.legend.entries()[0], Qt.MouseButton.LeftButton)
+    charts.show_inventory(at(NOW_S + 5))
+    assert colored_columns(charts.utilization, theme.tokens().curve(0)) == set()
+
+
+def test_pause_holds_the_picture_and_loses_nothing(charts: Charts):
+    feed(charts, [6.0] * 60)
+    before = picture(charts.memory)
+    charts.set_paused(True)
+    charts.show_inventory(at(NOW_S + 5, 20.0))
+    assert picture(charts.memory) == before
+    assert values(charts.memory) == ["6.0", "3.0"]
+    charts.set_paused(False)
+    assert picture(charts.memory) != before
+    assert values(charts.memory) == ["20.0", "10.0"]
+
+
+def test_nothing_is_drawn_while_hidden_and_all_when_shown(charts: Charts):
+    feed(charts, [6.0] * 60)
+    charts.hide()
+    charts.show_inventory(at(NOW_S + 5, 20.0))
+    assert values(charts.memory) == ["6.0", "3.0"]
+    charts.show()
+    assert values(charts.memory) == ["20.0", "10.0"]
+
+
+def test_a_longer_range_shows_more(charts: Charts):
+    feed(charts, [6.0] * 60)
+    charts.set_range_s(3600)
+    columns = colored_columns(charts.utilization, theme.tokens().curve(0))
+    assert min(columns) > charts.utilization.plot.width() * 0.85
+
+
+def test_markers_stand_at_their_time(charts: Charts):
+    feed(charts, [6.0] * 60)
+    charts.add_marker(NOW_S - 150, "qwen3-8b ready", "ready")
+    columns = colored_columns(charts.memory, theme.tokens().ok)
+    assert min(columns) == pytest.approx(charts.memory.plot.width() / 2, abs=2)
+    charts.set_range_s(60)
+    assert colored_columns(charts.memory, theme.tokens().ok) == set()
+
+
+def test_a_label_gives_way_to_the_next_marker(charts: Charts):
+    feed(charts, [6.0] * 60)
+    charts.add_marker(NOW_S - 150, "a failed", "failed")
+    charts.add_marker(NOW_S - 148, "b started", "started")
+    assert len(colored_columns(charts.memory, theme.tokens().bad)) == 1
+
+
+def test_the_crosshair_reads_the_past(qtbot, charts: Charts):
+    feed(charts, [6.0] * 30 + [18.0] * 30)
+    plot = charts.memory.plot
+    qtbot.mouseMove(plot.viewport(), QPoint(plot.width() // 4, 20))
+    qtbot.waitUntil(lambda: values(charts.memory) == ["6.0", "3.0"])
+    plot.hovered.emit(None)
+    assert values(charts.memory) == ["18.0", "9.0"]
+
+
+def test_without_a_gpu_the_charts_show_the_cpu(charts: Charts):
+    charts.show_inventory(inventory())
+    assert (charts.memory.title, charts.utilization.title) == ("RAM", "CPU load")
+    assert values(charts.memory) == ["18.2"]
+    assert values(charts.utilization) == ["12"]
+    assert charts.memory.axes.top == 64
+
+
+def test_a_gpu_that_comes_later_gets_its_curve(charts: Charts):
+    charts.show_inventory(inventory())
+    feed(charts, [6.0] * 60)
+    assert charts.memory.title == "VRAM"
+    assert colored_columns(charts.memory, theme.tokens().curve(1))
+
+
+def test_what_came_before_build_is_drawn_after_it(qtbot):
+    charts = Charts()
+    qtbot.addWidget(charts)
+    charts.show()
+    charts.show_inventory(at(NOW_S, 7.0))
+    assert values(charts.memory) == ["7.0", "3.5"]
+    charts.build()
+    charts.show_inventory(at(NOW_S + 5, 7.0))
+    assert colored_columns(charts.memory, theme.tokens().curve(1))
+
+
+def test_a_pause_in_the_samples_is_a_gap_by_the_interval(charts: Charts):
+    charts.set_interval_s(60)
+    feed(charts, [6.0] * 5, step_s=60)
+    whole = colored_columns(charts.utilization, theme.tokens().curve(0))
+    assert max(whole) - min(whole) + 1 == len(whole)
+
+
+def test_curves_take_the_themes_colours(qapp: QApplication, charts: Charts):
+    feed(charts, [6.0] * 60)
+    theme.apply(qapp, "light")
+    assert colored_columns(charts.utilization, theme.LIGHT.curve(0))
+
+
+def test_a_narrow_legend_keeps_the_numbers_of_the_devices(charts: Charts):
+    charts.show_inventory(at(NOW_S))
+    wide = charts.memory.legend.entries()[0].width()
+    charts.resize(300, 370)
+    QApplication.processEvents()
+    assert charts.memory.legend.entries()[0].width() < wide
+    assert charts.memory.legend.entries()[0].toolTip().startswith("0 RTX 4090  12.0")

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import QSystemTrayIcon
+
+from fakes.samples import deployment, failed_deployment, inventory, two_gpus
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.ui.tray import Tray, TrayState
+
+
+@pytest.fixture
+def tray(qapp) -> Tray:
+    return Tray()
+
+
+def submenu(tray: Tray, title: str) -> list[QAction]:
+    return next(action.menu().actions() for action in tray.contextMenu().actions() if action.text() == title)
+
+
+@pytest.mark.parametrize(
+    ("deployments", "state"),
+    [
+        ((), TrayState.IDLE),
+        ((deployment(state=State.STOPPED),), TrayState.IDLE),
+        ((deployment(state=State.RUNNING),), TrayState.RUNNING),
+        ((deployment(state=State.RUNNING), deployment("d2", state=State.LOADING)), TrayState.LOADING),
+        ((deployment(state=State.RUNNING), deployment("d2", state=State.STOPPING)), TrayState.RUNNING),
+        ((deployment(state=State.LOADING), failed_deployment()), TrayState.FAILED),
+        ((deployment(state=State.UNRESPONSIVE),), TrayState.FAILED),
+    ],
+)
+def test_icon_tells_the_worst_state(tray: Tray, deployments: tuple[Deployment, ...], state: TrayState):
+    tray.show_deployments(deployments)
+    assert tray.state is state
+
+
+def test_every_state_has_a_picture_of_its_own(tray: Tray):
+    pictures = []
+    for states in ((), (State.LOADING,), (State.RUNNING,), (State.UNRESPONSIVE,)):
+        tray.show_deployments(tuple(deployment(state=state) for state in states))
+        pictures.append(tray.icon().pixmap(32, 32).toImage())
+    assert all(one != other for at, one in enumerate(pictures) for other in pictures[:at])
+
+
+def test_tooltip_tells_memory_per_gpu_and_counts(tray: Tray):
+    tray.show_inventory(two_gpus())
+    tray.show_deployments((deployment(), deployment("d2", state=State.LOADING)))
+    assert tray.toolTip().splitlines() == [
+        "Launchdeck",
+        "0 RTX 4090  11.4 / 24 GiB",
+        "1 RX 7900 XTX  4.1 / 24 GiB",
+        "1 running, 1 loading, 0 failed",
+    ]
+
+
+def test_without_a_gpu_the_tooltip_tells_the_ram(tray: Tray):
+    tray.show_inventory(inventory())
+    assert "CPU  18.2 / 64 GiB" in tray.toolTip()
+
+
+def test_menu_has_every_live_model(tray: Tray):
+    tray.show_deployments(
+        (deployment("d1", "qwen3-8b"), deployment("d2", "bge-m3", State.LOADING), failed_deployment())
+    )
+    titles = [action.text() for action in tray.contextMenu().actions() if action.menu() is not None]
+    assert titles == ["qwen3-8b · running", "bge-m3 · loading"]
+
+
+@pytest.mark.parametrize(("place", "signal"), [(0, "open_requested"), (1, "copy_url_requested"), (2, "stop_requested")])
+def test_menu_of_a_model_names_its_deployment(qtbot, tray: Tray, place: int, signal: str):
+    tray.show_deployments((deployment("d1", "qwen3-8b"), deployment("d2", "bge-m3")))
+    with qtbot.waitSignal(getattr(tray, signal)) as emitted:
+        submenu(tray, "bge-m3 · running")[place].trigger()
+    assert emitted.args == ["d2"]
+
+
+@pytest.mark.parametrize(("text", "signal"), [("Show Launchdeck", "show_requested"), ("Quit", "quit_requested")])
+def test_show_and_quit(qtbot, tray: Tray, text: str, signal: str):
+    with qtbot.waitSignal(getattr(tray, signal)):
+        next(action for action in tray.contextMenu().actions() if action.text() == text).trigger()
+
+
+def test_a_click_shows_the_window(qtbot, tray: Tray):
+    with qtbot.waitSignal(tray.show_requested):
+        tray.activated.emit(QSystemTrayIcon.ActivationReason.Trigger)
+
+
+def test_shown_only_where_there_is_a_tray(tray: Tray):
+    tray.show_if_possible()
+    assert tray.is_shown() is QSystemTrayIcon.isSystemTrayAvailable()
