@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,12 +79,11 @@ def test_style_sheet_is_complete_and_understood(qapp: QApplication, qtlog, token
     assert [record.message for record in qtlog.records if "stylesheet" in record.message.lower()] == []
 
 
-def test_every_picture_the_style_sheet_names_exists():
-    from launchdeck.resources import resource
-
-    names = re.findall(r'url\("\$icons/([^"]+)"\)', resource("style/app.qss").read_text(encoding="utf-8"))
-    assert names
-    assert [name for name in names if not resource(f"icons/{name}").is_file()] == []
+@THEMES
+def test_every_picture_the_style_sheet_names_exists(tokens: Tokens):
+    paths = re.findall(r'url\("([^"]+)"\)', theme.style_sheet(tokens))
+    assert paths
+    assert [path for path in paths if not Path(path).is_file()] == []
 
 
 def test_applying_changes_tokens_and_palette(qapp: QApplication):

@@ -106,12 +106,9 @@ class Tray(QSystemTrayIcon):
 
     def _add_model(self, deployment: Deployment) -> None:
         menu = self._menu.addMenu(f"{deployment.plan.model_id} · {state_word(deployment.state)}")
-        for label, signal in (
-            (tr("Open in the browser"), self.open_requested),
-            (tr("Copy URL"), self.copy_url_requested),
-            (tr("Stop"), self.stop_requested),
-        ):
-            menu.addAction(label, lambda signal=signal: signal.emit(deployment.id))
+        menu.addAction(tr("Open in the browser"), lambda: self.open_requested.emit(deployment.id))
+        menu.addAction(tr("Copy URL"), lambda: self.copy_url_requested.emit(deployment.id))
+        menu.addAction(tr("Stop"), lambda: self.stop_requested.emit(deployment.id))
 
     def _on_activated(self, reason: QSystemTrayIcon.ActivationReason) -> None:
         if reason == QSystemTrayIcon.ActivationReason.Trigger:
