@@ -125,6 +125,15 @@ def test_segmented_moves_by_arrow_keys(qtbot):
     assert changed.args == [300]
 
 
+def test_the_tab_key_goes_to_the_chosen_option(qtbot):
+    choice = Segmented([(60, "1 min"), (300, "5 min")], "Range")
+    qtbot.addWidget(choice)
+    stops = lambda: [bool(choice._buttons.button(n).focusPolicy() & Qt.FocusPolicy.TabFocus) for n in (0, 1)]  # noqa: E731
+    assert stops() == [True, False]
+    choice.set_value(300)
+    assert stops() == [False, True]
+
+
 def test_segmented_tells_why_an_option_is_off(qtbot):
     choice = Segmented([("llm", "LLM"), ("embedding", "Embedding")], "Serve as")
     qtbot.addWidget(choice)

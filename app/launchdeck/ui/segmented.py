@@ -29,11 +29,12 @@ class Segmented(QFrame):
         row.setContentsMargins(1, 1, 1, 1)
         row.setSpacing(0)
         for place, (_, label) in enumerate(options):
-            button = QPushButton(label, self, checkable=True, checked=place == 0)
+            button = QPushButton(label, self, checkable=True)
             button.setAccessibleName(f"{name}: {label}")
             button.setProperty("place", {0: "first", len(options) - 1: "last"}.get(place, "middle"))
             self._buttons.addButton(button, place)
             row.addWidget(button)
+        self._buttons.button(0).setChecked(True)  # in the group already: so the tab key goes to the chosen one only
         self._buttons.idClicked.connect(lambda place: self.changed.emit(self._values[place]))
 
     def value(self) -> object:
