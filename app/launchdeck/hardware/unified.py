@@ -15,6 +15,8 @@ from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import Complaints, GPUDetector, Outcome, Step
 from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.torch_cuda import TorchCUDADetector
+from launchdeck.hardware.torch_rocm import TorchROCmDetector
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,8 @@ class UnifiedGPUDetector:
         AMDSMIDetector,
         AMDGPUSysfsDetector,
         NVMLDetector,
+        TorchROCmDetector,
+        TorchCUDADetector,
         CPUDetector,
     )
 

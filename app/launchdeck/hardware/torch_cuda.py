@@ -1,0 +1,18 @@
+"""NVIDIA GPUs as a CUDA build of PyTorch sees them, where NVML does not answer."""
+
+from __future__ import annotations
+
+from launchdeck.domain.gpu import GpuType
+from launchdeck.hardware.torch_probe import TorchDetector
+
+
+class TorchCUDADetector(TorchDetector):
+    """Inventory only, see torch_probe."""
+
+    name = "TorchCUDADetector"
+    gpu_type = GpuType.NVIDIA
+    build = "cuda"
+    device_files = ("nvidiactl", "nvmap", "dxg")  # the driver's, a Jetson's, WSL's
+
+    def uuid(self, reported: str) -> str | None:
+        return f"GPU-{reported}" if reported else None

@@ -1,0 +1,124 @@
+"""GPUs through PyTorch: a package of that name stands in for it, in a real process of its own."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from fakes.system import FakeSystem
+from launchdeck.domain.gpu import GpuSample, GpuType
+from launchdeck.hardware.detector import Outcome
+from launchdeck.hardware.torch_cuda import TorchCUDADetector
+from launchdeck.hardware.torch_rocm import TorchROCmDetector
+
+GIB = 2**30
+CUDA, ROCM = "cuda = '12.8'\nhip = None", "cuda = None\nhip: str | None = '6.4.43482'"
+LIBRARY = """
+    import types
+    GPU = dict(
+        name="{name}", total_memory=24 * 2**30, major=8, minor=9, is_integrated=0, uuid="{uuid}",
+        pci_domain_id=0, pci_bus_id=10, pci_device_id=0,
+    )
+    cuda = types.SimpleNamespace(
+        device_count=lambda: 1, get_device_properties=lambda index: types.SimpleNamespace(**GPU)
+    )
+"""
+
+
+@pytest.fixture
+def torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Install a PyTorch: its version file, and its code."""
+
+    def install(version: str, code: str) -> None:
+        package = tmp_path / "site/torch"
+        package.mkdir(parents=True)
+        (package / "version.py").write_text(version)
+        (package / "__init__.py").write_text(textwrap.dedent(code))
+        monkeypatch.syspath_prepend(str(package.parent))
+        monkeypatch.setenv("PYTHONPATH", str(package.parent))
+
+    return install
+
+
+@pytest.fixture
+def with_devices(system: FakeSystem) -> Path:
+    system.write("dev/nvidiactl", "")
+    system.write("dev/kfd", "")
+    return system.root
+
+
+def test_a_cuda_build(torch, with_devices):
+    torch(CUDA, LIBRARY.format(name="NVIDIA RTX 4090", uuid="12345678-9abc-def0-1234-56789abcdef0"))
+    detector = TorchCUDADetector(root=with_devices)
+    (gpu,) = detector.get_gpu_list()
+    assert detector.step.outcome is Outcome.FOUND
+    assert (gpu.name, gpu.gpu_type, gpu.uuid) == (
+        "NVIDIA RTX 4090",
+        GpuType.NVIDIA,
+        "GPU-12345678-9abc-def0-1234-56789abcdef0",
+    )
+    assert (gpu.pci_address, gpu.total_memory_bytes) == ("0000:0a:00.0", 24 * GIB)
+    assert gpu.compute_capability == (8, 9)
+    sample = detector.get_gpu_info(gpu)
+    assert sample == GpuSample(sample.sampled_at_s)
+    assert TorchROCmDetector(root=with_devices).get_gpu_list() == []
+
+
+def test_a_rocm_build_is_known_by_its_hip_version(torch, with_devices):
+    torch(ROCM, LIBRARY.format(name="AMD Radeon RX 7900 XTX", uuid="61316232-6333-6434-6535-663630373138"))
+    detector = TorchROCmDetector(root=with_devices)
+    (gpu,) = detector.get_gpu_list()
+    assert (gpu.gpu_type, gpu.uuid, gpu.compute_capability) == (GpuType.AMD, "GPU-a1b2c3d4e5f60718", None)
+    cuda = TorchCUDADetector(root=with_devices)
+    assert cuda.get_gpu_list() == []
+    assert cuda.step.outcome is Outcome.NOT_INSTALLED
+
+
+@pytest.mark.parametrize("uuid", ["", "not a number", "00000000-0000-0000-0000-000000000000"])
+def test_a_rocm_gpu_without_a_uuid_is_known_by_its_address(torch, with_devices, uuid):
+    torch(ROCM, LIBRARY.format(name="AMD Radeon 780M", uuid=uuid))
+    (gpu,) = TorchROCmDetector(root=with_devices).get_gpu_list()
+    assert gpu.uuid == "0000:0a:00.0"
+
+
+def test_what_was_found_is_kept(torch, with_devices, tmp_path):
+    torch(CUDA, f"open({str(tmp_path / 'asked')!r}, 'a').write('x')" + LIBRARY.replace("\n    ", "\n"))
+    detector = TorchCUDADetector(root=with_devices)
+    assert detector.get_gpu_list() == detector.get_gpu_list()
+    assert (tmp_path / "asked").read_text() == "x"
+
+
+def test_without_a_device_file_pytorch_is_not_started(torch, system):
+    torch(CUDA, "raise SystemExit('started')")
+    detector = TorchCUDADetector(root=system.root)
+    assert not detector.is_available()
+    assert detector.step.outcome is Outcome.EMPTY
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [("raise ImportError('libcudart.so.12')", "libcudart.so.12"), ("import os; os._exit(3)", "exit status 3"),
+     ("import time; time.sleep(60)", "timed out"), ("import os; os._exit(0)", "Expecting value")],
+)  # fmt: skip
+def test_a_pytorch_that_fails_says_why(torch, with_devices, code, words):
+    torch(CUDA, code)
+    detector = TorchCUDADetector(root=with_devices, timeout_s=1.0)
+    assert detector.get_gpu_list() == []
+    assert detector.step.outcome is Outcome.FAILED
+    assert words in str(detector.step.reason)
+
+
+def test_pytorch_is_never_imported_into_this_process(torch, with_devices):
+    torch(CUDA, LIBRARY.format(name="GPU", uuid=""))
+    assert TorchCUDADetector(root=with_devices).is_available()
+    assert "torch" not in sys.modules
+
+
+def test_without_pytorch(with_devices, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    detector = TorchCUDADetector(root=with_devices)
+    assert detector.get_gpu_list() == []
+    assert detector.step.outcome is Outcome.NOT_INSTALLED
