@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QAbstractButton, QButtonGroup, QFrame, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,10 +31,12 @@ class Segmented(QFrame):
         for place, (_, label) in enumerate(options):
             button = QPushButton(label, self, checkable=True)
             button.setAccessibleName(f"{name}: {label}")
+            button.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
             button.setProperty("place", {0: "first", len(options) - 1: "last"}.get(place, "middle"))
             self._buttons.addButton(button, place)
             row.addWidget(button)
-        self._buttons.button(0).setChecked(True)  # in the group already: so the tab key goes to the chosen one only
+        self._buttons.buttonToggled.connect(_stop_tab_at_chosen)
+        self._buttons.button(0).setChecked(True)
         self._buttons.idClicked.connect(lambda place: self.changed.emit(self._values[place]))
 
     def value(self) -> object:
@@ -50,3 +52,8 @@ class Segmented(QFrame):
         button = self._buttons.button(self._values.index(value))
         button.setEnabled(enabled)
         button.setToolTip("" if enabled else reason)
+
+
+def _stop_tab_at_chosen(button: QAbstractButton, chosen: bool) -> None:  # noqa: FBT001 (a signal's argument)
+    """The whole choice is one stop of the tab key; the arrows lead on from there."""
+    button.setFocusPolicy(Qt.FocusPolicy.StrongFocus if chosen else Qt.FocusPolicy.ClickFocus)
