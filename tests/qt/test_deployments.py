@@ -3,11 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from fakes import samples
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 
+from fakes import samples
 from launchdeck.domain.deployment import Applied, State
 from launchdeck.ui import i18n, theme
 from launchdeck.ui.deployments_model import SORT_ROLE, Column, DeploymentsModel

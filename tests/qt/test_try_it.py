@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 import qasync
-from fakes import samples
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QTableWidget
 
+from fakes import samples
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
@@ -117,7 +117,7 @@ def run(loop, scenario):
 
 
 async def until(condition):
-    while not condition():
+    while not condition():  # noqa: ASYNC110 (what it waits for are widgets)
         await asyncio.sleep(0.005)
 
 

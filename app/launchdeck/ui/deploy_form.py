@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -22,6 +21,7 @@ from PySide6.QtWidgets import (
 from launchdeck.domain.errors import Fix, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
+from launchdeck.engines.checks import MAX_SLOTS
 from launchdeck.engines.document import command_line
 from launchdeck.ui.command_view import CommandView
 from launchdeck.ui.context_combo import ContextCombo
@@ -34,6 +34,7 @@ from launchdeck.ui.keys import give_key
 from launchdeck.ui.layers_field import LayersField
 from launchdeck.ui.model_combo import ModelCombo
 from launchdeck.ui.more_settings import MoreSettings
+from launchdeck.ui.number_field import NumberField
 from launchdeck.ui.segmented import Segmented
 from launchdeck.ui.wheel_guard import WheelGuard
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
     from launchdeck.ui.verdict import Preview
 
-_MAX_SLOTS = 256
 _SHORTCUT = "Ctrl+Enter"
 
 
@@ -63,6 +63,7 @@ class DeployForm(QFrame):
         self._preview = preview
         self._inventory: Inventory | None = None
         self._rpc_workers: tuple[str, ...] = ()
+        self._device_is_wanted = False  # by the user, and not only found for him
         self._make_fields()
         self._estimate = EstimatePanel(preview)
         self._command = CommandView()
@@ -105,21 +106,27 @@ class DeployForm(QFrame):
     def set_engines(self, engines: tuple[EngineInfo, ...]) -> None:
         """Offer these engines besides the automatic choice."""
         self._engine.set_engines(engines)
+        if not self._device_is_wanted:
+            self._device.forget()  # other engines may use other GPUs
         self.refresh()
 
     def select_gpu(self, index: int) -> None:
         """Choose this GPU alone."""
         self._device.choose((index,))
-        self.refresh()
+        self._take_device()
 
     def show_request(self, request: ModelLoadRequest) -> None:
         """Fill the form with a request, so that it can be looked at, changed and deployed."""
         self._model.choose(request.model_path)
         self._fit_fields_to_model()
         self._serve_as.set_value(request.server_type)
-        if request.gpu_indices is not None or request.rpc_workers:
-            self._device.choose(request.gpu_indices or (), request.rpc_workers)
         self._layers.set_value(request.n_gpu_layers)
+        self._device_is_wanted = request.gpu_indices is not None or bool(request.rpc_workers)
+        if self._device_is_wanted:
+            self._device.choose(request.gpu_indices or (), request.rpc_workers)
+        else:
+            self._device.forget()
+        self._fit_layers_to_device()
         self._context.set_value(request.n_ctx)
         self._slots.setValue(request.n_parallel)
         self._engine.choose(request.engine_id)
@@ -134,14 +141,13 @@ class DeployForm(QFrame):
         if model is None:
             return None
         devices = self._device.entries()
-        on_cpu = bool(devices) and devices[0].is_cpu
         return ModelLoadRequest(
             model_path=model.path,
             server_type=ServerType(str(self._serve_as.value())),
             model_id=self._more.name.text().strip() or None,
             gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
             rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
-            n_gpu_layers=0 if on_cpu else self._layers.value(),
+            n_gpu_layers=0 if self._is_on_cpu() else self._layers.value(),
             n_ctx=self._context.value(),
             n_parallel=self._slots.value(),
             cache_type_k=self._more.cache_type_k.currentText(),
@@ -168,9 +174,14 @@ class DeployForm(QFrame):
             self._show_plan(plan)
 
     def _show_plan(self, plan: LaunchPlan) -> None:
+        if self._inventory and not self._device.entries():
+            self._device.choose(plan.request.gpu_indices or (), plan.request.rpc_workers)
+            self._fit_layers_to_device()
+            self.refresh()  # the planner was free to choose; from here on that is what is asked for
+            return
         self._layers.show_resolved(plan.layers.resolved)
         self._engine.show_auto(plan.engine if self._engine.engine_id() is None else None)
-        self._reasons.setText("; ".join(tr(reason) for reason in plan.reasons))
+        self._reasons.setText(tr("because {reasons}", reasons=", ".join(tr(reason) for reason in plan.reasons)))
         self._reasons.setVisible(bool(plan.reasons))
         self._more.name.setPlaceholderText(plan.model_id)
         self._estimate.show_plan(plan)
@@ -212,11 +223,27 @@ class DeployForm(QFrame):
     def _offer_devices(self) -> None:
         if self._inventory is not None:
             self._device.set_entries(device_entries(self._inventory, self._rpc_workers))
+            self._fit_layers_to_device()
             self.refresh()
 
     def _model_changed(self) -> None:
         self._fit_fields_to_model()
         self.refresh()
+
+    def _take_device(self) -> None:
+        self._device_is_wanted = True
+        self._fit_layers_to_device()
+        self.refresh()
+
+    def _is_on_cpu(self) -> bool:
+        return any(device.is_cpu for device in self._device.entries())
+
+    def _fit_layers_to_device(self) -> None:
+        """There is nothing to place on a GPU while the CPU is chosen; back on a GPU it is found out anew."""
+        on_cpu = self._is_on_cpu()
+        self._layers.setEnabled(not on_cpu)
+        if on_cpu:
+            self._layers.set_value(None)
 
     def _fit_fields_to_model(self) -> None:
         """Layers, context and purpose as the chosen model allows them."""
@@ -240,9 +267,8 @@ class DeployForm(QFrame):
         self._device = DeviceCombo()
         self._layers = LayersField()
         self._context = ContextCombo()
-        self._slots = QSpinBox(minimum=1, maximum=_MAX_SLOTS, value=DEFAULT_SLOT_COUNT)
+        self._slots = NumberField(tr("Slots: requests answered at the same time"), 1, MAX_SLOTS, DEFAULT_SLOT_COUNT)
         self._slots.setSuffix(tr(" slots"))
-        self._slots.setAccessibleName(tr("Slots: requests answered at the same time"))
         self._slots.setToolTip(tr("Slots: requests answered at the same time"))
         self._engine = EngineCombo()
         self._reasons = QLabel(wordWrap=True)
@@ -253,7 +279,8 @@ class DeployForm(QFrame):
         self._model.chosen.connect(self._model_changed)
         self._serve_as.changed.connect(lambda _: self.refresh())
         self._slots.valueChanged.connect(lambda _: self.refresh())
-        for field in (self._device, self._layers, self._context, self._engine, self._more):
+        self._device.chosen.connect(self._take_device)
+        for field in (self._layers, self._context, self._engine, self._more):
             field.chosen.connect(self.refresh)
         self._estimate.fix_requested.connect(self._apply_fix)
         guard = WheelGuard(self)
@@ -265,7 +292,8 @@ class DeployForm(QFrame):
         box = QFrame()
         text = QLabel(tr("No model was found. Choose a folder in which GGUF files lie."), wordWrap=True)
         text.setProperty("role", "muted")
-        button = QPushButton(tr("Choose a folder …"), clicked=self.add_folder_requested)
+        button = QPushButton(tr("Choose a folder …"))
+        button.clicked.connect(self.add_folder_requested)
         column = QVBoxLayout(box)
         column.setContentsMargins(0, 0, 0, 0)
         column.addWidget(text)

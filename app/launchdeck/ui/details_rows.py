@@ -75,8 +75,7 @@ def _device(deployment: Deployment, place: int) -> list[DetailRow]:
     plan = deployment.plan
     predicted = plan.estimate.devices[place]
     label = words.device_label(plan, place)
-    engine_names = deployment.applied.devices
-    names = {engine_names[place]} if len(engine_names) == len(plan.estimate.devices) else set()
+    names = set(plan.device_names[place : place + 1])
     alone = len(plan.estimate.devices) == 1
     measured = deployment.vram_bytes if alone else None
     return [

@@ -13,7 +13,7 @@ from launchdeck.domain.gpu import GpuState
 from launchdeck.ui.format import gib, not_measurable
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.theme import tokens
-from launchdeck.ui.trailing_combo import KEY_ROLE, TRAILING_ROLE, TrailingCombo
+from launchdeck.ui.trailing_combo import TRAILING_ROLE, TrailingCombo
 
 if TYPE_CHECKING:
     from launchdeck.domain.gpu import GpuReading, Inventory
@@ -62,14 +62,14 @@ class DeviceCombo(TrailingCombo):
         self.view().viewport().installEventFilter(self)
 
     def set_entries(self, entries: tuple[DeviceEntry, ...]) -> None:
-        """Offer these. What was chosen stays; at first, or where it is gone, the GPU with the most free memory is."""
+        """Offer these. What was chosen stays, as far as it is still there; at first nothing is chosen."""
         same = [entry.key for entry in entries] == [entry.key for entry in self._entries]
         self._entries = entries
         if not same:
             self._items.clear()
             for entry in entries:
                 self._items.appendRow(_item(entry))
-        self._keys = tuple(entry.key for entry in entries if entry.key in self._keys) or (_best(entries).key,)
+        self._keys = tuple(entry.key for entry in entries if entry.key in self._keys)
         self._show()
 
     def entries(self) -> tuple[DeviceEntry, ...]:
@@ -77,13 +77,21 @@ class DeviceCombo(TrailingCombo):
         return tuple(entry for entry in self._entries if entry.key in self._keys)
 
     def choose(self, gpu_indices: tuple[int, ...], rpc_workers: tuple[str, ...] = ()) -> None:
-        """Choose these (nothing at all: the CPU) without telling anybody; what is not offered is left out."""
+        """Choose these (nothing at all: the CPU) without telling anybody; what is not offered is left out.
+
+        Before anything is offered, nothing is chosen.
+        """
         wanted = tuple(
             entry.key
             for entry in self._entries
             if (entry.gpu_index in gpu_indices if entry.rpc_worker is None else entry.rpc_worker in rpc_workers)
         )
-        self._keys = wanted or ("cpu",)
+        self._keys = wanted or (("cpu",) if self._entries else ())
+        self._show()
+
+    def forget(self) -> None:
+        """Choose nothing: whoever plans may choose."""
+        self._keys = ()
         self._show()
 
     def toggle(self, row: int) -> None:
@@ -131,12 +139,6 @@ class DeviceCombo(TrailingCombo):
         self.setAccessibleDescription(", ".join(f"{entry.text} {_free_text(entry.free_bytes)}" for entry in chosen))
 
 
-def _best(entries: tuple[DeviceEntry, ...]) -> DeviceEntry:
-    """The usable GPU with the most free memory; the CPU, which is last, where there is none."""
-    gpus = [entry for entry in entries if entry.gpu_index is not None and entry.usable]
-    return max(gpus, key=lambda entry: entry.free_bytes or 0, default=entries[-1])
-
-
 def _gpu_entry(reading: GpuReading) -> DeviceEntry:
     gpu, sample = reading.gpu, reading.sample
     return DeviceEntry(
@@ -154,7 +156,6 @@ def _free_text(free_bytes: int | None) -> str:
 
 def _item(entry: DeviceEntry) -> QStandardItem:
     item = QStandardItem(entry.text)
-    item.setData(entry.key, KEY_ROLE)
     item.setCheckable(not entry.is_cpu)
     if entry.gpu_index is not None:
         item.setIcon(_dot(tokens().curve(entry.gpu_index)))

@@ -64,6 +64,7 @@ class EstimatePanel(QFrame):
         self._preview = preview
         self._plan: LaunchPlan | None = None
         self._rows: list[DeviceEstimateRow] = []
+        self._shown_fixes: tuple[Fix, ...] = ()
         self._chip = QLabel()
         self._chip.setProperty("role", "chip")
         self._chip.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
@@ -98,8 +99,9 @@ class EstimatePanel(QFrame):
             self._show_fixes((remedy,) if remedy else ())
             if verdict is verdicts.Verdict.FITS:
                 self._advice.start()
-        self._warnings.setText("\n".join(f"▲ {tr(warning)}" for warning in plan.warnings))
-        self._warnings.setVisible(bool(plan.warnings))
+        warnings = [tr(warning) for warning in plan.warnings if not blocker or warning != blocker.message]
+        self._warnings.setText("\n".join(f"▲ {warning}" for warning in warnings))
+        self._warnings.setVisible(bool(warnings))
 
     def show_failure(self, failure: Failure) -> None:
         """There is no plan: why, what to do, and the fixes as buttons."""
@@ -151,6 +153,9 @@ class EstimatePanel(QFrame):
                 row.show_estimate(*devices[place])
 
     def _show_fixes(self, fixes: tuple[Fix, ...]) -> None:
+        if fixes == self._shown_fixes:
+            return
+        self._shown_fixes = fixes
         while (item := self._fixes.takeAt(0)) is not None:
             if widget := item.widget():
                 widget.deleteLater()

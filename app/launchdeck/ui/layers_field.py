@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from launchdeck.domain.request import ALL_LAYERS
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.keys import give_key
 from launchdeck.ui.layer_slider import LayerSlider
+from launchdeck.ui.number_field import NumberField
 
 
 class LayersField(QWidget):
@@ -19,8 +20,7 @@ class LayersField(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.slider = LayerSlider()
-        self.number = QSpinBox()
-        self.number.setAccessibleName(tr("Number of layers on the GPU"))
+        self.number = NumberField(tr("Number of layers on the GPU"))
         self.auto = QCheckBox(tr("auto"), checked=True)
         self.auto.setToolTip(tr("The largest number that fits"))
         give_key(self.auto, "Alt+U")
@@ -36,6 +36,7 @@ class LayersField(QWidget):
         column.setSpacing(4)
         column.addWidget(self.slider)
         column.addLayout(below)
+        self.slider.set_auto(True)
         self.set_layer_count(0)
 
     def set_layer_count(self, count: int) -> None:

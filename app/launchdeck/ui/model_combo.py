@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QModelIndex, Qt, Signal
 from PySide6.QtGui import QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QComboBox, QCompleter, QLineEdit, QListView, QWidget
 
@@ -15,6 +15,8 @@ from launchdeck.ui.trailing_combo import TRAILING_ROLE, TrailingCombo, TrailingD
 
 if TYPE_CHECKING:
     from launchdeck.domain.model import ModelInfo
+
+_PATH_ROLE = Qt.ItemDataRole.UserRole + 1
 
 
 class ModelCombo(TrailingCombo):
@@ -68,6 +70,7 @@ class ModelCombo(TrailingCombo):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setPopup(self._found)
+        completer.activated[QModelIndex].connect(self._take_found)  # type: ignore[index] # stubs know no overloads
         return completer
 
     def _first_usable(self) -> ModelInfo | None:
@@ -77,6 +80,9 @@ class ModelCombo(TrailingCombo):
         self._current = self._models[place]
         self._show_current()
         self.chosen.emit()
+
+    def _take_found(self, found: QModelIndex) -> None:
+        self._take(next(place for place, model in enumerate(self._models) if str(model.path) == found.data(_PATH_ROLE)))
 
     def _restore_name(self) -> None:
         if self._current and not self._found.isVisible():
@@ -97,6 +103,7 @@ class ModelCombo(TrailingCombo):
 def _item(model: ModelInfo) -> QStandardItem:
     item = QStandardItem(model.name)
     item.setData(gib_with_unit(model.size_bytes), TRAILING_ROLE)
+    item.setData(str(model.path), _PATH_ROLE)
     item.setToolTip(tr(model.problem) if model.problem else str(model.path))
     item.setEnabled(model.problem is None)
     if model.problem:

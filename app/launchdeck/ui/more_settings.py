@@ -5,9 +5,10 @@ from __future__ import annotations
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
 
+from launchdeck.engines.llama_argv import CACHE_TYPES
 from launchdeck.ui.i18n import tr
 
-CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+DEFAULT_CACHE_TYPE = "f16"
 
 
 class MoreSettings(QWidget):
@@ -47,5 +48,6 @@ class MoreSettings(QWidget):
 def _cache_combo(name: str) -> QComboBox:
     combo = QComboBox()
     combo.addItems(CACHE_TYPES)
+    combo.setCurrentText(DEFAULT_CACHE_TYPE)
     combo.setAccessibleName(name)
     return combo

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
 from launchdeck.ui.theme import tokens
 
 TRAILING_ROLE = Qt.ItemDataRole.UserRole + 10
-KEY_ROLE = Qt.ItemDataRole.UserRole + 11
 
 _ARROW_PX = 24
 _GAP_PX = 10

@@ -1,0 +1,519 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
+
+from fakes import gguf_models, samples
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.planner import Planner
+from launchdeck.models.describe import inspect
+from launchdeck.settings.schema import Settings
+from launchdeck.ui import verdict
+from launchdeck.ui.command_view import CommandView
+from launchdeck.ui.deploy_form import DeployForm
+from launchdeck.ui.estimate_panel import EstimatePanel
+from launchdeck.ui.trailing_combo import TRAILING_ROLE
+
+PORT = 8004
+WAIT_MS = 5000
+WORKER = "127.0.0.1:50052"
+ENGINE = replace(samples.LLAMA_SERVER, supports_rpc=True)
+ONE_GPU = samples.inventory(samples.gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 11.4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def big(folder):
+    """A 14B model without data: 41 layers, about 8 GiB, a context of 40,960."""
+    shape = {"n_layer": 40, "n_embd": 5120, "n_head": 40, "n_head_kv": 8, "n_ff": 17408, "head_dim": 128}
+    file = gguf_models.llama(architecture="qwen3", n_vocab=151936, n_ctx=40960, quant="q4_k", head_norm=True, **shape)
+    return inspect(file.write(folder / "qwen3-14b.gguf"))
+
+
+@pytest.fixture(scope="module")
+def small(folder):
+    """2 blocks, a context of 4,096."""
+    return inspect(gguf_models.llama().write(folder / "tiny.gguf"))
+
+
+@pytest.fixture(scope="module")
+def broken(folder):
+    path = folder / "broken.gguf"
+    path.write_bytes(b"not a model")
+    return inspect(path)
+
+
+@pytest.fixture
+def planner(big, small):
+    planner = Planner(lambda: Settings(rpc_workers=(WORKER,)))
+    planner.inventory = ONE_GPU
+    planner.engines = (ENGINE, samples.EMBEDDED)
+    for model in (big, small):
+        planner.prepare(model.path)
+    return planner
+
+
+@pytest.fixture
+def form(qtbot, planner, big, small, broken):
+    """As the application fills it, on the real planner."""
+    form = DeployForm(lambda request: planner.preview(request, PORT))
+    qtbot.addWidget(form)
+    form.resize(350, 800)
+    form.set_models((big, small, broken))
+    form.set_engines(planner.engines)
+    form.set_inventory(ONE_GPU)
+    form.show()
+    qtbot.waitExposed(form)
+    return form
+
+
+def use_inventory(form, planner, inventory):
+    planner.inventory = inventory
+    form.set_inventory(inventory)
+
+
+def named(form, name):
+    return next(w for w in form.findChildren(object) if getattr(w, "accessibleName", str)() == name)
+
+
+def button(form, text):
+    QApplication.processEvents()  # a layout shows what was just put into it a moment later
+    return next(b for b in form.findChildren(QPushButton) if b.isVisible() and b.text() == text)
+
+
+def deploy_button(form):
+    return named(form, "Deploy")
+
+
+def texts(widget):
+    return [label.text() for label in widget.findChildren(QLabel) if label.isVisible() and label.text()]
+
+
+def estimate(form):
+    return texts(form.findChild(EstimatePanel))
+
+
+def command(form):
+    return form.findChild(CommandView).command()
+
+
+def pick(combo, row):
+    """As a person does it: the entry becomes the current one, and the box says that it was picked."""
+    combo.setCurrentIndex(row)
+    combo.activated.emit(row)
+
+
+class TestFirstSight:
+    def test_everything_is_filled_in_and_ready_to_deploy(self, form, big):
+        assert form.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=8192)
+        assert deploy_button(form).isEnabled()
+        assert "✓ fits" in estimate(form)
+        assert "because the file is GGUF" in texts(form)
+        assert f"--n-gpu-layers {big.layer_count} " in command(form)
+
+    def test_the_gpu_is_the_one_that_the_planner_would_choose(self, qtbot, planner, big):
+        planner.inventory = samples.two_gpus()  # the second has more free memory, but the engine cannot use it
+        fresh = DeployForm(lambda request: planner.preview(request, PORT))
+        qtbot.addWidget(fresh)
+        fresh.set_models((big,))
+        fresh.set_inventory(planner.inventory)
+        assert fresh.request().gpu_indices == (0,)
+
+    def test_the_size_and_the_free_memory_stand_in_the_fields(self, form, big):
+        assert named(form, "Model").trailing() == f"{big.size_bytes / samples.GIB:.1f} GiB"
+        assert named(form, "GPU").trailing() == "12.6 free"
+        assert named(form, "GPU").shown_text() == "0 RTX 4090"
+
+    def test_the_automatic_engine_is_named(self, form):
+        assert named(form, "Engine").currentText() == "Auto: llama-server"
+
+
+class TestModels:
+    def test_without_models_it_says_what_to_do(self, qtbot, form):
+        form.set_models(())
+        assert form.request() is None
+        assert not deploy_button(form).isEnabled()
+        with qtbot.waitSignal(form.add_folder_requested):
+            qtbot.mouseClick(button(form, "Choose a folder …"), Qt.MouseButton.LeftButton)
+
+    def test_an_unusable_model_comes_last_greyed_with_its_reason(self, form, broken):
+        items = named(form, "Model").model()
+        index = items.index(items.rowCount() - 1, 0)
+        assert index.data() == "broken"
+        assert not index.flags() & Qt.ItemFlag.ItemIsEnabled
+        assert index.data(Qt.ItemDataRole.ToolTipRole) == str(broken.problem)
+
+    def test_typing_finds_a_model_anywhere_in_its_name(self, qtbot, form, small):
+        combo = named(form, "Model")
+        combo.lineEdit().selectAll()
+        qtbot.keyClicks(combo.lineEdit(), "iny")
+        found = combo.completer().popup()
+        qtbot.waitUntil(found.isVisible, timeout=WAIT_MS)
+        assert found.model().rowCount() == 1
+        qtbot.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(20, 10))
+        assert form.request().model_path == small.path
+
+    def test_what_matches_nothing_goes_back_to_the_chosen_model(self, qtbot, form, big):
+        edit = named(form, "Model").lineEdit()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "nothing like it")
+        qtbot.keyClick(edit, Qt.Key.Key_Return)
+        assert edit.text() == big.name
+        assert form.request().model_path == big.path
+
+    def test_another_model_brings_its_own_layers_and_context(self, form, small):
+        pick(named(form, "Model"), 1)
+        assert form.request().model_path == small.path
+        assert named(form, "Layers on the GPU").maximum() == small.layer_count
+        context = named(form, "Context, in tokens")
+        assert form.request().n_ctx == 4096
+        assert [context.itemText(place) for place in range(context.count())] == ["1,024", "2,048", "4,096"]
+
+    def test_a_new_scan_leaves_the_choice_and_what_is_typed_alone(self, qtbot, form, big, small, broken):
+        pick(named(form, "Model"), 1)
+        edit = named(form, "Model").lineEdit()
+        edit.setFocus()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "qw")
+        form.set_models((big, small))
+        assert edit.text() == "qw"
+        assert form.request().model_path == small.path
+
+    def test_only_what_a_model_was_made_for_can_be_chosen(self, form, big):
+        form.set_models((replace(big, server_types=(ServerType.EMBEDDING,)),))
+        assert form.request().server_type is ServerType.EMBEDDING
+        assert not named(form, "Serve as: LLM").isEnabled()
+        assert named(form, "Serve as: LLM").toolTip()
+
+    def test_while_the_header_is_being_read_it_waits(self, form, planner, big, folder):
+        other = replace(big, path=folder / "other.gguf", name="other")
+        form.set_models((other,))
+        assert estimate(form) == ["Reading the model …"]
+        assert not deploy_button(form).isEnabled()
+
+
+class TestDevices:
+    def test_a_new_reading_moves_the_free_memory_and_nothing_else(self, qtbot, form, planner):
+        layers = named(form, "Layers on the GPU")
+        layers.setFocus()
+        qtbot.keyClick(layers, Qt.Key.Key_Home)
+        for _ in range(5):
+            qtbot.keyClick(layers, Qt.Key.Key_Right)
+        context = named(form, "Context, in tokens")
+        context.setEditText("123")
+        before = form.request()
+        use_inventory(form, planner, samples.inventory(samples.gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 20)))
+        assert form.request() == before
+        assert before.n_gpu_layers == 5
+        assert named(form, "GPU").trailing() == "4.0 free"
+        assert any("of 4.0 GiB free" in text for text in estimate(form))
+
+    def test_a_gpu_that_comes_later_does_not_take_the_choice(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        assert form.request().gpu_indices == (0,)
+
+    def test_where_the_chosen_gpu_is_gone_the_planner_chooses_again(self, form, planner):
+        use_inventory(form, planner, samples.inventory())
+        assert form.request().gpu_indices == ()
+        assert named(form, "GPU").shown_text() == "CPU"
+
+    def test_a_click_on_a_check_box_adds_a_worker_and_leaves_the_list_open(self, qtbot, form):
+        form.set_rpc_workers((WORKER,))
+        combo = named(form, "GPU")
+        combo.showPopup()
+        view = combo.view()
+        row = view.visualRect(combo.model().index(1, 0))
+        qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(row.left() + 10, row.center().y()))
+        assert view.isVisible()
+        assert form.request().gpu_indices == (0,)
+        assert form.request().rpc_workers == (WORKER,)
+        assert combo.shown_text() == f"0 RTX 4090 + RPC {WORKER}"
+        assert f"--rpc {WORKER}" in command(form)
+        combo.hidePopup()
+
+    def test_space_does_the_same_and_takes_away_again_but_for_the_last(self, qtbot, form):
+        form.set_rpc_workers((WORKER,))
+        combo = named(form, "GPU")
+        combo.showPopup()
+        view = combo.view()
+        for row in (1, 0, 1):
+            view.setCurrentIndex(combo.model().index(row, 0))
+            qtbot.keyClick(view, Qt.Key.Key_Space)
+        assert (form.request().gpu_indices, form.request().rpc_workers) == ((), (WORKER,))
+        combo.hidePopup()
+
+    def test_on_the_cpu_there_are_no_layers_to_choose(self, form):
+        combo = named(form, "GPU")
+        pick(combo, combo.count() - 1)
+        assert form.request().gpu_indices == ()
+        assert form.request().n_gpu_layers == 0
+        assert not named(form, "Layers on the GPU").isEnabled()
+        assert "RAM" in estimate(form)
+        form.select_gpu(0)
+        assert form.request().n_gpu_layers is None
+        assert named(form, "Layers on the GPU").value() == named(form, "Layers on the GPU").maximum()
+
+    def test_a_card_that_was_clicked_is_chosen(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        form.select_gpu(1)
+        assert form.request().gpu_indices == (1,)
+
+    def test_free_memory_is_listed_with_every_device(self, form):
+        items = named(form, "GPU").model()
+        assert [items.index(row, 0).data(TRAILING_ROLE) for row in range(2)] == ["12.6 free", "45.8 free"]
+
+
+class TestLayers:
+    def test_moving_the_slider_leaves_auto_and_goes_unchanged_into_the_command(self, qtbot, form):
+        slider = named(form, "Layers on the GPU")
+        qtbot.keyClick(slider, Qt.Key.Key_Home)
+        assert form.request().n_gpu_layers == 0
+        for _ in range(27):
+            qtbot.keyClick(slider, Qt.Key.Key_Right)
+        assert form.request().n_gpu_layers == 27
+        assert "--n-gpu-layers 27 " in command(form)
+        assert "RAM" in estimate(form)
+        assert named(form, "Number of layers on the GPU").value() == 27
+
+    def test_a_typed_number_does_the_same(self, qtbot, form):
+        number = named(form, "Number of layers on the GPU")
+        number.selectAll()
+        qtbot.keyClicks(number, "12")
+        assert form.request().n_gpu_layers == 12
+        assert named(form, "Layers on the GPU").value() == 12
+
+    def test_auto_shows_what_fits(self, form, planner):
+        use_inventory(form, planner, samples.inventory(samples.gpu(0, "RTX 3060", GpuType.NVIDIA, 12, 7)))
+        assert form.request().n_gpu_layers is None
+        shown = named(form, "Layers on the GPU").value()
+        assert 0 < shown < named(form, "Layers on the GPU").maximum()
+        assert f"--n-gpu-layers {shown} " in command(form)
+
+    def test_too_many_are_refused_in_words_and_one_click_makes_it_fit(self, qtbot, form, planner):
+        use_inventory(form, planner, samples.inventory(samples.gpu(0, "RTX 3060", GpuType.NVIDIA, 12, 7)))
+        qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_End)
+        assert "✗ does not fit" in estimate(form)
+        fit = planner.plan(form.request(), PORT).layers.largest_that_fits
+        qtbot.mouseClick(button(form, f"Use {fit} layers"), Qt.MouseButton.LeftButton)
+        assert form.request().n_gpu_layers == fit
+        assert "✓ fits" in estimate(form)
+
+
+class TestContextAndSlots:
+    def test_a_typed_context_counts_at_once(self, qtbot, form):
+        edit = named(form, "Context, in tokens").lineEdit()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "12,000")
+        assert form.request().n_ctx == 12000
+        assert "--ctx-size 12000 " in command(form)
+
+    def test_left_empty_it_is_the_usual(self, qtbot, form):
+        edit = named(form, "Context, in tokens").lineEdit()
+        edit.selectAll()
+        qtbot.keyClick(edit, Qt.Key.Key_Delete)
+        assert form.request().n_ctx is None
+        assert "--ctx-size 8192 " in command(form)
+
+    def test_beyond_the_limit_the_fix_is_a_click(self, qtbot, form):
+        edit = named(form, "Context, in tokens").lineEdit()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "99999")
+        assert not deploy_button(form).isEnabled()
+        assert command(form) == ""
+        qtbot.mouseClick(button(form, "Use a context of 40960"), Qt.MouseButton.LeftButton)
+        assert form.request().n_ctx == 40960
+        assert deploy_button(form).isEnabled()
+
+    def test_slots_go_into_the_request(self, form):
+        named(form, "Slots: requests answered at the same time").setValue(2)
+        assert form.request().n_parallel == 2
+        assert "--parallel 2 " in command(form)
+
+    def test_the_largest_context_is_told_a_moment_later_and_really_fits(self, qtbot, form, planner):
+        qtbot.waitUntil(lambda: any("up to" in text for text in estimate(form)), timeout=WAIT_MS)
+        plan = planner.plan(form.request(), PORT)
+        largest = verdict.largest_context(plan, lambda request: planner.preview(request, PORT))
+        assert any(f"up to {largest:,} context" in text for text in estimate(form))
+        for n_ctx, fits in ((largest, True), (largest + verdict.CONTEXT_STEP, False)):
+            tried = planner.plan(replace(form.request(), n_ctx=n_ctx, n_gpu_layers=ALL_LAYERS), PORT)
+            assert (verdict.judge(tried) is verdict.Verdict.FITS) is fits
+
+
+class TestEngineAndMore:
+    def test_a_certain_engine_can_be_chosen(self, form):
+        combo = named(form, "Engine")
+        pick(combo, 1)
+        assert form.request().engine_id == ENGINE.id
+        assert combo.itemText(0) == "Auto"
+
+    def test_an_engine_that_cannot_use_the_gpu_is_refused_and_the_cpu_offered(self, qtbot, form):
+        pick(named(form, "Engine"), 2)
+        assert "✗ not possible" in estimate(form)
+        assert not deploy_button(form).isEnabled()
+        qtbot.mouseClick(button(form, "Run on the CPU"), Qt.MouseButton.LeftButton)
+        assert form.request().gpu_indices == ()
+        assert deploy_button(form).isEnabled()
+
+    def test_other_engines_choose_the_device_again_unless_the_user_has(self, form, planner):
+        planner.engines = (samples.EMBEDDED,)
+        form.set_engines(planner.engines)
+        assert form.request().gpu_indices == ()
+        form.select_gpu(0)
+        form.set_engines(planner.engines)
+        assert form.request().gpu_indices == (0,)
+        assert not deploy_button(form).isEnabled()
+
+    def test_name_and_cache_types_are_there_for_who_wants_them(self, qtbot, form):
+        assert not named(form, "Name of the deployment").isVisible()
+        qtbot.mouseClick(named(form, "More settings: name, KV cache types"), Qt.MouseButton.LeftButton)
+        assert named(form, "Name of the deployment").placeholderText() == "qwen3-14b"
+        qtbot.keyClicks(named(form, "Name of the deployment"), "mine")
+        keys = named(form, "Type of the KV cache's keys")
+        pick(keys, keys.findText("q8_0"))
+        assert (form.request().model_id, form.request().cache_type_k) == ("mine", "q8_0")
+        assert form.request().cache_type_v == "f16"
+        assert "--alias mine " in command(form)
+        assert "--cache-type-k q8_0 " in command(form)
+
+
+class TestRequests:
+    def test_a_request_fills_the_form_and_comes_out_again(self, form, small):
+        form.set_rpc_workers((WORKER,))
+        request = ModelLoadRequest(
+            small.path,
+            ServerType.EMBEDDING,
+            "mine",
+            gpu_indices=(0,),
+            rpc_workers=(WORKER,),
+            n_gpu_layers=2,
+            n_ctx=1024,
+            n_parallel=1,
+            cache_type_k="q8_0",
+            cache_type_v="q4_0",
+            engine_id=ENGINE.id,
+        )
+        form.show_request(request)
+        assert form.request() == request
+
+    def test_all_layers_become_their_number(self, form, big):
+        form.show_request(ModelLoadRequest(big.path, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+        assert form.request().n_gpu_layers == big.layer_count
+
+    def test_a_model_from_elsewhere_is_not_mistaken_for_another(self, form):
+        form.show_request(ModelLoadRequest(Path("/elsewhere/model.gguf")))
+        assert form.request() is None
+        assert not deploy_button(form).isEnabled()
+
+    def test_the_button_and_ctrl_enter_deploy_what_is_shown(self, qtbot, form):
+        with qtbot.waitSignal(form.deploy_requested) as clicked:
+            qtbot.mouseClick(deploy_button(form), Qt.MouseButton.LeftButton)
+        assert clicked.args == [form.request()]
+        form.activateWindow()
+        named(form, "Context, in tokens").setFocus()
+        with qtbot.waitSignal(form.deploy_requested):
+            qtbot.keyClick(form, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+
+    def test_what_cannot_be_deployed_is_not_deployed_by_a_key_either(self, qtbot, form):
+        form.set_models(())
+        with qtbot.assertNotEmitted(form.deploy_requested):
+            qtbot.keyClick(form, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+
+    def test_a_recorded_machine_is_planned_for_and_not_started_on(self, form, planner):
+        use_inventory(form, planner, replace(ONE_GPU, replayed=True))
+        assert "✗ not possible" in estimate(form)
+        assert any("recorded machine" in text for text in estimate(form))
+        assert any("12.6 GiB free" in text for text in estimate(form))
+        assert not deploy_button(form).isEnabled()
+        assert sum("recorded machine" in text for text in estimate(form)) == 1
+
+    def test_the_command_can_be_copied(self, qtbot, form):
+        qtbot.mouseClick(named(form, "Copy the command"), Qt.MouseButton.LeftButton)
+        assert QApplication.clipboard().text() == command(form)
+        assert "LLAMA_API_KEY='***'" in command(form)
+
+
+class TestComfort:
+    def test_the_wheel_scrolls_the_form_and_changes_nothing(self, form):
+        before = form.request()
+        form.setFocus()
+        for name in ("GPU", "Context, in tokens", "Engine", "Number of layers on the GPU", "Layers on the GPU"):
+            field = named(form, name)
+            centre = QPointF(field.rect().center())
+            event = QWheelEvent(
+                centre,
+                field.mapToGlobal(centre),
+                QPoint(),
+                QPoint(0, -120),
+                Qt.MouseButton.NoButton,
+                Qt.KeyboardModifier.NoModifier,
+                Qt.ScrollPhase.NoScrollPhase,
+                False,
+            )
+            QApplication.sendEvent(field, event)
+        assert form.request() == before
+
+    @pytest.mark.parametrize(
+        ("key", "name"), [("M", "Model"), ("G", "GPU"), ("L", "Layers on the GPU"), ("X", "Context, in tokens")]
+    )
+    def test_keys_lead_to_the_fields(self, qtbot, form, key, name):
+        form.activateWindow()
+        qtbot.keyClick(form, getattr(Qt.Key, f"Key_{key}"), Qt.KeyboardModifier.AltModifier)
+        assert named(form, name).hasFocus()
+
+    def test_in_a_small_window_the_button_stays_in_sight(self, form):
+        form.resize(form.minimumSizeHint().width(), 420)
+        bottom = deploy_button(form).mapTo(form, QPoint(0, deploy_button(form).height())).y()
+        assert bottom <= form.height()
+        assert form.minimumSizeHint().width() <= 350
+
+    def test_every_field_has_a_name_for_assistive_technology(self, form):
+        fields = [w for w in form.findChildren(QPushButton) if w.isVisible()]
+        assert all(field.accessibleName() or field.text() for field in fields)
+
+
+class TestVerdict:
+    def plan(self, needed_gib, free_gib, *, largest=37, resolved=37, host_gib=0.3):
+        plan = samples.plan(
+            devices=(samples.device_estimate("CUDA0", needed_gib, free_gib),),
+        )
+        host = samples.device_estimate("CPU", host_gib, 45.8)
+        layers = replace(plan.layers, resolved=resolved, largest_that_fits=largest)
+        return replace(plan, layers=layers, estimate=replace(plan.estimate, host=host))
+
+    def test_the_four_words(self):
+        kinds = verdict.Verdict
+        assert verdict.judge(self.plan(7, 12)) is kinds.FITS
+        assert verdict.judge(self.plan(11.9, 12, largest=36)) is kinds.TIGHT
+        assert verdict.judge(self.plan(13, 12, largest=30)) is kinds.DOES_NOT_FIT
+        assert verdict.judge(self.plan(13, None, largest=None)) is kinds.UNKNOWN
+
+    def test_ram_counts_too(self):
+        plan = self.plan(7, 12, host_gib=60)
+        assert verdict.judge(plan) is verdict.Verdict.DOES_NOT_FIT
+        assert "60.0 GiB of RAM" in verdict.sentence(plan, verdict.Verdict.DOES_NOT_FIT)
+        assert verdict.remedy(plan, verdict.Verdict.DOES_NOT_FIT) is None
+
+    def test_where_not_one_layer_fits_it_says_what_would_do(self):
+        plan = self.plan(13, 12, largest=0)
+        assert "Not one layer fits" in verdict.sentence(plan, verdict.Verdict.DOES_NOT_FIT)
+        assert verdict.remedy(plan, verdict.Verdict.DOES_NOT_FIT) is None
+
+    def test_the_search_for_a_context_survives_refusals(self):
+        def refuse(request):
+            raise LaunchdeckError(Failure(Cause.BAD_REQUEST, Message("no")))
+
+        plan = self.plan(7, 12)
+        assert verdict.largest_context(plan, refuse) == plan.n_ctx
