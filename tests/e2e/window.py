@@ -60,7 +60,8 @@ def button(parent: QWidget, name: str) -> QPushButton:
 
 async def deploy(application: WindowApplication, core: Core) -> Deployment:
     """Press Deploy as soon as it can be pressed, and wait until the model runs."""
-    await until(lambda: button(application.panels.form, "Deploy").isEnabled(), "the Deploy button")
+    deploy_button = button(application.panels.form, "Deploy")
+    await until(deploy_button.isEnabled, "the Deploy button")
     before = {d.id for d in core.manager.deployments}
     click(application.panels.form, "Deploy")
     await until(lambda: {d.id for d in core.manager.deployments} - before, "a new deployment")
@@ -84,9 +85,13 @@ def assert_gone(deployment: Deployment) -> None:
         probe.listen()
 
 
+def text_field(parent: QWidget, accessible_name: str) -> QPlainTextEdit:
+    (found,) = [edit for edit in parent.findChildren(QPlainTextEdit) if edit.accessibleName() == accessible_name]
+    return found
+
+
 def type_and_send(pane: QWidget, text: str) -> None:
-    edit = next(e for e in pane.findChildren(QPlainTextEdit) if not e.isReadOnly())
-    edit.setPlainText(text)
+    text_field(pane, "Prompt").setPlainText(text)
     click(pane, "Send")
 
 
