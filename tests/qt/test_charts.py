@@ -150,6 +150,15 @@ def test_a_hidden_curve_stays_hidden_while_samples_come(qtbot, charts: Charts):
     assert colored_columns(charts.utilization, theme.tokens().curve(0)) == set()
 
 
+def test_a_gpu_found_during_a_pause_can_be_hidden(qtbot, charts: Charts):
+    charts.show_inventory(inventory())
+    charts.set_paused(True)
+    feed(charts, [6.0] * 60)
+    qtbot.mouseClick(charts.memory.legend.entries()[0], Qt.MouseButton.LeftButton)
+    charts.set_paused(False)
+    assert colored_columns(charts.utilization, theme.tokens().curve(0)) == set()
+
+
 def test_pause_holds_the_picture_and_loses_nothing(charts: Charts):
     feed(charts, [6.0] * 60)
     before = picture(charts.memory)

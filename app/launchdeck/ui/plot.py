@@ -56,9 +56,8 @@ class Plot(pg.GraphicsView):
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.FullViewportUpdate)
         self.setMouseTracking(True)
-        self.viewport().setAutoFillBackground(
-            False
-        )  # the hairlines lie below; a cached background would hide them, too
+        # The hairlines lie below: neither the viewport's own background nor a cached one may cover them.
+        self.viewport().setAutoFillBackground(False)
         self.setCacheMode(pg.GraphicsView.CacheModeFlag.CacheNone)
 
     def set_axes(self, range_s: float, top: float) -> None:
@@ -87,7 +86,8 @@ class Plot(pg.GraphicsView):
             self._box.removeItem(self._curves.pop(uuid).item)
 
     def set_curve_visible(self, uuid: str, visible: bool) -> None:  # noqa: FBT001
-        self._curves[uuid].item.setVisible(visible)
+        if uuid in self._curves:
+            self._curves[uuid].item.setVisible(visible)
 
     def set_markers(self, markers: Sequence[tuple[float, Marker]]) -> None:
         """Markers, each with its place as a share of the range from the left."""
