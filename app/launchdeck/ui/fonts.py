@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cache
+from functools import cache, lru_cache
 
 from PySide6.QtGui import QFont, QFontDatabase, QFontMetrics
 
@@ -35,8 +35,9 @@ def small_font(*, bold: bool = False) -> QFont:
     return QFont(_font(SMALL_PX, bold))
 
 
+@lru_cache(maxsize=512)
 def small_width_px(text: str, *, bold: bool = False) -> int:
-    """How wide `text` is in the small font."""
+    """How wide `text` is in the small font; remembered, because every repaint asks for the same few."""
     return _metrics(bold).horizontalAdvance(text)
 
 
