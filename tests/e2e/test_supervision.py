@@ -376,7 +376,7 @@ def test_a_key_of_its_own_reaches_the_engine_and_no_file(
         bench = Bench("--say-env", "LLAMA_API_KEY", "--say-env", "HF_TOKEN", model_api_keys=has_keys)
         running = await bench.running()
         key = bench.manager.api_key(running.id)
-        log = bench.manager.log(running.id).lines_since(0)[1]
+        log = await bench.lines(running.id, 2)
         assert log[:2] == [f"LLAMA_API_KEY={'***' if has_keys else None}", "HF_TOKEN=***"]
         environ = Path(f"/proc/{running.pids[0]}/environ").read_bytes().split(b"\0")
         keys = [entry for entry in environ if entry.startswith(b"LLAMA_API_KEY=")]
@@ -398,8 +398,7 @@ def test_any_bytes_may_be_written() -> None:
     async def scenario() -> None:
         bench = Bench("--raw", raw.hex())
         running = await bench.running()
-        await until_async(lambda: len(bench.manager.log(running.id).lines_since(0)[1]) >= 5)
-        lines = bench.manager.log(running.id).lines_since(0)[1]
+        lines = await bench.lines(running.id, 5)
         assert lines[:3] == ["한국어", " 20 %", "red"]
         assert lines[3].endswith("[5904 characters cut]")
         await bench.manager.stop(running.id)

@@ -35,6 +35,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--raw", default="", help="bytes to write, in hex")
     parser.add_argument("--say", action="append", default=[], help="a line to write")
     parser.add_argument("--say-env", action="append", default=[], help="an environment variable to write out")
+    parser.add_argument("--deaf-after", type=int, help="answer so many health checks with 200 and no more")
     parser.add_argument("--no-listen", action="store_true")
     parser.add_argument("--reuse-port", action="store_true")
     parser.add_argument("--refuse-bind", type=int, help="pretend that this port was taken meanwhile")
@@ -61,26 +62,31 @@ def listener_of(args: argparse.Namespace) -> socket.socket:
     return listener
 
 
-def answer(connection: socket.socket, ready_at: float, ready_file: str | None) -> None:
+def answer(connection: socket.socket, ready_at: float, ready_file: str | None) -> bool:
+    """Whether it was told that the server is ready."""
     with connection:
         connection.settimeout(5)
         if not connection.recv(4096):
-            return
+            return False
         ready = time.monotonic() >= ready_at
         if ready and ready_file and not Path(ready_file).exists():
             Path(ready_file).write_text(str(time.time()))
         status, body = (b"200 OK", b'{"status":"ok"}') if ready else (b"503 Service Unavailable", b'{"error":{}}')
         connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+        connection.recv(4096)  # kept alive until the client ends it, as real servers do
+        return ready
 
 
 def serve(args: argparse.Namespace, listener: socket.socket) -> None:
     ready_at = time.monotonic() + args.load_s
-    while True:
+    served = 0
+    while args.deaf_after is None or served < args.deaf_after:
         connection, _ = listener.accept()
         try:
-            answer(connection, ready_at, args.ready_file)
+            served += answer(connection, ready_at, args.ready_file)
         except OSError:
             continue
+    threading.Event().wait()  # deaf, with its socket open
 
 
 def flood(mib: int) -> None:

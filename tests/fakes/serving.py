@@ -23,7 +23,7 @@ from launchdeck.domain.plan import MASK, DeviceEstimate, EngineInfo, EngineKind,
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.registry import adapters
-from launchdeck.serving.launcher import COMMAND, read_answer
+from launchdeck.serving.launcher import COMMAND, ShimLauncher, read_answer
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.processes import all_stats, identify, sweep
 from launchdeck.serving.shim_client import ShimClient
@@ -203,14 +203,20 @@ class History:
 class Bench:
     """A manager with the fake server behind it, and ports of the test's own."""
 
-    def __init__(self, *switches: object, planner: Planner | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        *switches: object,
+        planner: Planner | None = None,
+        launcher: ShimLauncher | None = None,
+        **settings: Any,
+    ) -> None:
         first = free_port()
         self.settings = Settings(**{"first_port": first, "last_port": first, "probe_interval_s": 0.2} | settings)
         self.history = History()
         self.manager = ProcessManager(
             paths=Paths.resolve(),
             settings=lambda: self.settings,
-            launcher=PlainLauncher(),
+            launcher=launcher or PlainLauncher(),
             planner=planner or fake_planner(*switches),
             adapters=adapters(),
         )
@@ -224,8 +230,16 @@ class Bench:
         return next(d for d in self.manager.deployments if d.id == deployment_id)
 
     async def until_state(self, deployment_id: str, *states: State) -> Deployment:
-        await until_async(lambda: self.get(deployment_id).state in states, f"{states}, not {self.get(deployment_id)}")
-        return self.get(deployment_id)
+        await until_async(lambda: self.get(deployment_id).state in states or not self.get(deployment_id).state.is_live)
+        deployment = self.get(deployment_id)
+        assert deployment.state in states, f"{deployment.state}: {deployment.failure}"
+        return deployment
+
+    async def lines(self, deployment_id: str, count: int) -> list[str]:
+        """The log, as soon as it has so many lines."""
+        log = self.manager.log(deployment_id)
+        await until_async(lambda: log.lines_since(0)[0] >= count)
+        return log.lines_since(0)[1]
 
     async def running(self, **request: Any) -> Deployment:
         return await self.until_state(await self.load(**request), State.RUNNING)

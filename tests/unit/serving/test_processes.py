@@ -73,7 +73,7 @@ def test_a_sweep_finds_orphans_by_their_session() -> None:
     child.kill()
     child.wait()
     assert is_alive(worker)
-    assert sweep([process], 10) == []
+    assert sweep([process], 10, frozenset({process[0]})) == []
     assert not is_alive(worker)
 
 

@@ -1,0 +1,266 @@
+"""What outlives the application, and how the next one finds it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.serving import Bench, alive, no_process_left, until, until_async
+from launchdeck.domain.deployment import State
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.engines.registry import adapters
+from launchdeck.serving import direct
+from launchdeck.serving.processes import identify
+from launchdeck.serving.records import read_records
+from launchdeck.settings.paths import Paths
+
+__all__ = ["no_process_left"]
+pytestmark = pytest.mark.timeout(180)
+
+HOST = Path(__file__).parents[1] / "fakes" / "serving_host.py"
+
+
+class Application:
+    """An application in a process of its own, with models that run."""
+
+    def __init__(self, count: int, policy: str, *switches: object) -> None:
+        tests, app = HOST.parents[1], Path(sys.modules["launchdeck"].__file__).parents[1]
+        self.process = subprocess.Popen(
+            [sys.executable, HOST, str(count), policy, *map(str, switches)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": f"{tests}:{app}"},
+        )
+        self.models: list[Any] = json.loads(self.process.stdout.readline())
+
+    @property
+    def pids(self) -> list[int]:
+        return [pid for _, _, pids, _ in self.models for pid in pids]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: identify(pid) is None)
+
+
+def test_models_survive_the_death_of_the_application_and_are_adopted() -> None:
+    application = Application(3, "keep", "--say", "first line", "--chatter")
+    application.kill()
+    assert alive(application.pids) == application.pids
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        adopted = bench.manager.deployments
+        assert [(d.id, d.plan.port, list(d.pids), bench.manager.api_key(d.id)) for d in adopted] == [
+            (key, port, pids, api_key) for key, port, pids, api_key in application.models
+        ]
+        assert [d.state for d in adopted] == [State.RUNNING] * 3
+        assert all(d.adopted and d.ready_at_s is not None and d.ready_at_s < time.time() for d in adopted)
+        for deployment in adopted:
+            lines = await bench.lines(deployment.id, 4)
+            assert lines[0] == "first line"
+        await bench.manager.stop_all()
+        assert not alive(application.pids)
+        assert [d.state for d in bench.manager.deployments] == [State.STOPPED] * 3
+
+    asyncio.run(scenario())
+
+
+def test_models_end_with_the_application_where_that_is_wanted() -> None:
+    application = Application(2, "stop", "--workers", 1)
+    application.kill()
+    until(lambda: not alive(application.pids))
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        assert [d.state for d in bench.manager.deployments] == [State.STOPPED] * 2
+
+    asyncio.run(scenario())
+
+
+def test_what_application_and_shim_left_is_cleaned_up_by_the_next_start() -> None:
+    application = Application(1, "keep", "--workers", 2, "--stubborn-workers")
+    until(lambda: len(read_records(Paths.resolve().records)[0].status.tree) == 3)
+    (record,) = read_records(Paths.resolve().records)
+    tree = [pid for pid, _ in record.status.tree]
+    kill(application.process.pid)
+    kill(record.status.shim[0])
+    application.kill()
+    assert len(alive(tree)) >= 2, "the workers had left the engine's session"
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        (lost,) = bench.manager.deployments
+        assert (lost.state, lost.failure.cause) == (State.FAILED, Cause.SUPERVISOR_LOST)
+        assert not alive(tree)
+
+    asyncio.run(scenario())
+
+
+def test_another_process_with_a_recorded_pid_is_left_alone() -> None:
+    application = Application(1, "stop")
+    application.kill()
+    until(lambda: not alive(application.pids))
+    (path,) = Paths.resolve().records.glob("*/record.json")
+    until(lambda: json.loads(path.read_text())["ended_at_s"] is not None)
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
+    facts = json.loads(path.read_text())
+    impostors = {name: [bystander.pid, 1] for name in ("shim", "engine")} | {"tree": [[bystander.pid, 1]]}
+    path.write_text(json.dumps(facts | impostors | {"ended_at_s": None}))
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        assert bench.manager.deployments[0].state is State.FAILED
+
+    asyncio.run(scenario())
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait()
+
+
+def test_a_record_of_an_earlier_boot_is_told_as_such() -> None:
+    application = Application(1, "stop")
+    application.kill()
+    (path,) = Paths.resolve().records.glob("*/record.json")
+    until(lambda: json.loads(path.read_text())["ended_at_s"] is not None)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": "earlier", "ended_at_s": None}))
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        assert "restarted" in str(bench.manager.deployments[0].failure)
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_died_alone_says_why_at_the_next_start() -> None:
+    application = Application(1, "keep", "--say", "last words", "--say", "offloaded 3/4 layers to GPU")
+    application.kill()
+    kill(application.pids[0])
+    (path,) = Paths.resolve().records.glob("*/record.json")
+    until(lambda: json.loads(path.read_text())["ended_at_s"] is not None)
+
+    async def scenario() -> None:
+        bench = Bench()
+        seen = []
+        bench.manager.subscribe(seen.append)
+        await bench.manager.adopt()
+        (failed,) = bench.manager.deployments
+        assert (failed.state, failed.exit.signal) == (State.FAILED, signal.SIGKILL)
+        assert failed.applied.layers_offloaded == 3
+        assert seen == [failed]
+        assert bench.manager.log(failed.id).lines_since(0)[1][0] == "last words"
+        bench.manager.dismiss(failed.id)
+        await Bench().manager.adopt()
+        assert not path.parent.exists()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("policy", ["keep", "stop"])
+def test_quit_and_keep_serving(policy: str) -> None:
+    """Whatever is to be done when the application dies: this is no death."""
+
+    async def scenario() -> None:
+        first = Bench(last_port=65535, when_app_dies=policy)
+        running, loading = await first.running(), await first.load()
+        await first.manager.close(keep=True)
+        await asyncio.sleep(0.3)
+        second = Bench(last_port=65535)
+        await second.manager.adopt()
+        assert [d.id for d in second.manager.deployments] == [running.id, loading]
+        await second.until_state(loading, State.RUNNING)
+        assert second.get(running.id).ready_at_s == running.ready_at_s
+        port = second.manager.suggest_port()
+        assert port not in {d.plan.port for d in second.manager.deployments}
+        await second.manager.close(keep=False)
+        assert second.manager.deployments == ()
+        assert not list(Paths.resolve().records.iterdir())
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_loads_is_adopted_loading_and_gets_ready() -> None:
+    async def scenario() -> None:
+        first = Bench("--load-s", 2)
+        loading = await first.load()
+        await first.until_state(loading, State.LOADING)
+        await first.manager.close(keep=True)
+        second = Bench()
+        await second.manager.adopt()
+        assert second.get(loading).state is State.LOADING
+        await second.until_state(loading, State.RUNNING)
+        await second.manager.stop(loading)
+
+    asyncio.run(scenario())
+
+
+def test_a_change_of_the_policy_reaches_what_already_runs() -> None:
+    async def scenario() -> None:
+        bench = Bench(when_app_dies="keep")
+        running = await bench.running()
+        bench.settings = type(bench.settings)(
+            first_port=running.plan.port, last_port=running.plan.port, probe_interval_s=0.2, when_app_dies="stop"
+        )
+        await asyncio.sleep(2)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()  # as a death: nobody says good-bye
+        await until_async(lambda: not alive(running.pids))
+
+    asyncio.run(scenario())
+
+
+def test_status_logs_and_stop_without_an_application() -> None:
+    application = Application(2, "keep", "--say", "first line")
+    application.kill()
+    paths = Paths.resolve()
+
+    async def scenario() -> None:
+        found = await direct.status(paths, adapters())
+        assert [(d.plan.model_id, d.state) for d in found] == [("demo-0", State.RUNNING), ("demo-1", State.RUNNING)]
+        assert direct.log(paths, "demo-1", adapters()).lines_since(0)[1][0] == "first line"
+        await direct.stop(paths, "demo-1")
+        assert [d.plan.model_id for d in await direct.status(paths, adapters())] == ["demo-0"]
+        with pytest.raises(LaunchdeckError, match="no deployment demo-1"):
+            await direct.stop(paths, "demo-1")
+        await direct.stop(paths, found[0].id)
+        await direct.stop_all(paths)
+        assert not alive(application.pids)
+
+    asyncio.run(scenario())
+
+
+def test_stop_all_without_an_application() -> None:
+    application = Application(2, "keep")
+    application.kill()
+    asyncio.run(direct.stop_all(Paths.resolve()))
+    assert not alive(application.pids)
+
+
+def test_a_stop_from_elsewhere_is_seen_by_the_application() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        running = await bench.running()
+        os.kill(int(read_records(Paths.resolve().records)[0].status.shim[0]), signal.SIGTERM)
+        stopped = await bench.until_state(running.id, State.STOPPED)
+        assert bench.history.states[running.id][-2:] == [State.STOPPING, State.STOPPED]
+        assert stopped.failure is None
+
+    asyncio.run(scenario())

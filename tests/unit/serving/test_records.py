@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fakes import samples
+from fakes.serving import fake_planner
+from launchdeck.domain.deployment import Deployment, Exit, State
+from launchdeck.domain.errors import Cause, Failure, Fix
+from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.records import ShimStatus, read_records
+from launchdeck.serving.spec import build_spec
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.schema import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0, 1), n_gpu_layers=None)
+
+
+def plan_of(**switches: Any) -> LaunchPlan:
+    return fake_planner(**switches)(REQUEST, 8001)
+
+
+def through_json(kind: type, value: object) -> object:
+    return from_json(kind, json.loads(json.dumps(to_json(value))))
+
+
+def test_a_plan_comes_back_as_it_was() -> None:
+    plan = plan_of()
+    assert through_json(LaunchPlan, plan) == plan
+    assert str(plan.reasons[0]) == str(through_json(LaunchPlan, plan).reasons[0]) == "The model is a GGUF file."
+
+
+def test_a_failure_comes_back_with_its_nested_sentences() -> None:
+    failure = Failure(
+        Cause.STALLED,
+        Message("{what} stalled at {place}.", what=Message("Loading"), place=3),
+        evidence=("a", "b"),
+        fixes=(Fix(Message("Less"), (("n_ctx", 4096), ("gpu_indices", (0, 1)))),),
+    )
+    assert through_json(Failure, failure) == failure
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        (Exit, {"code": "1", "signal": None}),
+        (Exit, {"code": True, "signal": None}),
+        (Exit, {"code": 1}),
+        (Exit, []),
+        (Exit, None),
+        (GpuType, "intel"),
+        (tuple[int, ...], "12"),
+        (tuple[int, int], [1]),
+        (Message, {"template": 1}),
+    ],
+)
+def test_what_is_not_of_the_type_is_refused(kind: Any, data: object) -> None:
+    with pytest.raises(ValueError, match=r"is no|lacks|no <class|not a valid|argument|shorter"):
+        from_json(kind, data)
+
+
+FACTS = {
+    "version": 1,
+    "id": "abc",
+    "boot_id": "boot",
+    "created_at_s": 5,
+    "socket": "/run/abc.sock",
+    "shim": [10, 100],
+    "engine": [11, 101],
+    "tree": [[11, 101], [12, 102]],
+    "started_at_s": 5.5,
+    "ended_at_s": None,
+    "stop_asked": False,
+    "exit_code": None,
+    "start_error": None,
+    "log_size": 0,
+    "note": {"ready_at_s": 6.5},
+}
+
+
+def write_record(folder: Path, name: str, facts: object) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "record.json").write_text(facts if isinstance(facts, str) else json.dumps(facts))
+
+
+def test_records_are_read_oldest_first(tmp_path: Path) -> None:
+    plan = to_json(plan_of())
+    write_record(tmp_path, "b", FACTS | {"id": "b", "created_at_s": 2, "plan": plan})
+    write_record(tmp_path, "a", FACTS | {"id": "a", "created_at_s": 3, "plan": plan})
+    first, second = read_records(tmp_path)
+    assert (first.status.id, second.status.id) == ("b", "a")
+    assert first.plan == plan_of()
+    assert first.status.tree == ((11, 101), (12, 102))
+    assert first.status.note.ready_at_s == 6.5
+
+
+@pytest.mark.parametrize(
+    "facts", ["", "{", "[]", '"x"', json.dumps(FACTS), json.dumps(FACTS | {"version": 2}), "\x00" * 100]
+)
+def test_a_broken_record_is_kept_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, facts: str) -> None:
+    write_record(tmp_path, "a", facts)
+    assert read_records(tmp_path) == []
+    assert (tmp_path / "a" / "record.corrupt").exists()
+    assert "record.corrupt" in caplog.text
+    assert read_records(tmp_path) == []
+
+
+def test_no_folder_means_no_records(tmp_path: Path) -> None:
+    assert read_records(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(("code", "ended"), [(0, Exit(0, None)), (3, Exit(3, None)), (-9, Exit(None, 9)), (None, None)])
+def test_an_exit_code_is_a_code_or_a_signal(code: int | None, ended: Exit | None) -> None:
+    assert ShimStatus.of(FACTS | {"exit_code": code}).exit == ended
+
+
+def spec_of(api_key: str | None, environ: Mapping[str, str], **settings: Any) -> dict[str, Any]:
+    deployment = Deployment("abc", plan_of(), State.STARTING, created_at_s=5.0)
+    return build_spec(
+        deployment, api_key=api_key, paths=Paths.resolve(), settings=Settings(**settings), environ=environ
+    )
+
+
+def test_a_key_stands_in_the_environment_and_is_taken_out_of_the_log() -> None:
+    spec = spec_of("key-123456", {"HF_TOKEN": "hf-123456", "PATH": "/bin"})
+    assert spec["env"] == {"LLAMA_API_KEY": "key-123456"}
+    assert spec["redact"] == ["hf-123456", "key-123456"]
+    assert "key-123456" not in json.dumps({**spec, "env": {}, "redact": [], "secrets": {}})
+
+
+def test_without_a_key_an_inherited_one_does_not_reach_the_engine() -> None:
+    spec = spec_of(None, {"LLAMA_API_KEY": "the user's"})
+    assert spec["env"] == {}
+    assert "LLAMA_API_KEY" in spec["env_unset"]
+    assert spec["secrets"] == {}
+
+
+@pytest.mark.parametrize("deployment", [samples.deployment(), samples.failed_deployment()])
+def test_every_part_of_a_plan_survives(deployment: Deployment) -> None:
+    assert through_json(LaunchPlan, deployment.plan) == deployment.plan
+    assert through_json(Deployment, deployment) == deployment
