@@ -25,6 +25,7 @@ WORKER_TIMEOUT_S = 5.0
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _VERSION = re.compile(r"^version: (.+)$", re.MULTILINE)
 _BUILD = re.compile(r"build (\d+)|^(\d+)\b(?!\.)")
+_LONG_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
 _OWN_FLAG = "--n-gpu-layers"
 
 
@@ -116,7 +117,7 @@ def _flags(command: Sequence[str]) -> set[str]:
             if not word.startswith("-"):
                 break
             flags.add(word.rstrip(","))
-    flags = {flag for flag in flags if flag.startswith("--")}
+    flags = {flag for flag in flags if _LONG_FLAG.fullmatch(flag)}
     if _OWN_FLAG not in flags:
         raise LaunchdeckError.of(
             Cause.ENGINE_MISSING,

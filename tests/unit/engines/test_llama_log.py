@@ -1,0 +1,211 @@
+"""What is read out of llama-server's output. The logs are recordings of real starts and real failures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from launchdeck.domain.deployment import Applied, Exit
+from launchdeck.domain.errors import Cause
+from launchdeck.engines.adapter import Findings
+from launchdeck.engines.llama_server import LlamaServerAdapter
+
+LOGS = Path(__file__).parents[2] / "data" / "logs"
+MIB = 1024 * 1024
+ADAPTER = LlamaServerAdapter()
+
+
+def lines_of(name: str) -> list[str]:
+    return (LOGS / f"{name}.log").read_text(encoding="utf-8").splitlines()
+
+
+def read(*lines: str) -> Findings:
+    findings = Findings()
+    for line in lines:
+        findings = ADAPTER.read_line(findings, line)
+    return findings
+
+
+@pytest.mark.parametrize("name", ["cpu", "embedded", "embedding", "two_rpc_workers", "quantised_cache"])
+def test_a_whole_start_is_followed_to_its_end(name: str) -> None:
+    seen: list[float] = []
+    stages: list[str] = []
+    findings = Findings()
+    for line in lines_of(name):
+        findings = ADAPTER.read_line(findings, line)
+        if findings.progress is not None and findings.progress not in seen:
+            seen.append(findings.progress)
+        if findings.stage is not None and findings.stage not in stages:
+            stages.append(findings.stage)
+    assert findings.failure is None
+    assert findings.progress == 1.0
+    assert seen == sorted(seen)
+    assert stages[0] == "weights"
+    assert stages[-1] == "ready"
+    assert (findings.applied.n_ctx, findings.applied.n_slots) == (2048, 4)
+    assert findings.applied.flash_attention is True
+
+
+def test_the_buffers_on_the_cpu() -> None:
+    applied = read(*lines_of("cpu")).applied
+    assert applied.device_bytes("CPU_Mapped", "weights") == round(92.10 * MIB)
+    assert applied.device_bytes("CPU", "kv") == 45 * MIB
+    assert applied.device_bytes("CPU", "compute") == round(15.51 * MIB)
+    assert applied.devices == ()
+    assert (applied.layers_offloaded, applied.layers_total) == (31, 31)  # it claims so; no buffer is on a GPU
+
+
+def test_the_buffers_on_two_workers_are_told_apart() -> None:
+    applied = read(*lines_of("two_rpc_workers")).applied
+    first, second = "RPC0[127.0.0.1:18152]", "RPC0[127.0.0.1:18153]"
+    assert (applied.layers_offloaded, applied.layers_total) == (20, 31)
+    assert applied.devices == ("RPC1", "RPC0")
+    assert applied.device_bytes(first, "weights") == round(37.14 * MIB)
+    assert applied.device_bytes(second, "weights") == round(31.71 * MIB)
+    assert applied.device_bytes(first, "kv") == 6 * MIB
+    assert applied.device_bytes(second, "kv") == round(22.5 * MIB)
+
+
+def test_a_cache_in_two_parts_is_added_up_and_a_compute_buffer_that_is_reserved_again_is_not() -> None:
+    applied = read(
+        "llama_kv_cache_iswa:      CUDA0 KV buffer size =    32.00 MiB",
+        "llama_kv_cache_iswa:      CUDA0 KV buffer size =    12.50 MiB",
+        "sched_reserve:      CUDA0 compute buffer size =   304.00 MiB",
+        "sched_reserve:      CUDA0 compute buffer size =   311.00 MiB",
+    ).applied
+    assert applied.device_bytes("CUDA0", "kv") == round(44.5 * MIB)
+    assert applied.device_bytes("CUDA0", "compute") == 311 * MIB
+
+
+def test_the_states_of_a_recurrent_model_count_as_cache() -> None:
+    applied = read("llama_memory_recurrent:      CUDA0 RS buffer size =     7.50 MiB").applied
+    assert applied.device_bytes("CUDA0", "kv") == round(7.5 * MIB)
+
+
+def test_devices_in_use() -> None:
+    line = "llama_prepare_model_devices: using device CUDA0 (NVIDIA GeForce RTX 4090) (0000:01:00.0) - 23700 MiB free"
+    assert read(line).applied.devices == ("CUDA0",)
+
+
+def test_progress_counts_the_stages_of_the_server() -> None:
+    line = (
+        'cmd_child_to_router:state:{"state":"loading","payload":'
+        '{"stages":["text_model","mmproj_model"],"current":"mmproj_model","value":0.5}}'
+    )
+    assert read(line).progress == pytest.approx(0.9 * 0.75)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    ["", "{", "[]", '{"state":"loading"}', '{"state":"loading","payload":{"stages":[],"current":"a","value":1}}'],
+)
+def test_a_progress_line_that_makes_no_sense_changes_nothing(rest: str) -> None:
+    findings = Findings(progress=0.3)
+    assert ADAPTER.read_line(findings, f"cmd_child_to_router:state:{rest}") is findings
+
+
+def test_without_progress_lines_there_are_stages_and_no_invented_numbers() -> None:
+    silent = [line for line in lines_of("cpu") if "cmd_child_to_router" not in line]
+    before_end = [line for line in silent if "listening on" not in line]
+    assert (read(*before_end).progress, read(*before_end).stage) == (None, "warmup")
+    assert (read(*silent).progress, read(*silent).stage) == (1.0, "ready")
+
+
+@pytest.mark.parametrize("line", ["", "srv  update_slots: all slots are idle", "\x1b[32mhello", "a buffer size = b"])
+def test_a_line_that_says_nothing_gives_the_same_findings(line: str) -> None:
+    findings = Findings(applied=Applied(n_ctx=5))
+    assert ADAPTER.read_line(findings, line) is findings
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "word"),
+    [
+        ("not_gguf", Cause.MODEL_UNUSABLE, "not a GGUF"),
+        ("empty_file", Cause.MODEL_UNUSABLE, "not a GGUF"),
+        ("truncated", Cause.MODEL_UNUSABLE, "incomplete"),
+        ("embedded_truncated", Cause.MODEL_UNUSABLE, "incomplete"),
+        ("truncated_header", Cause.MODEL_UNUSABLE, "incomplete"),
+        ("missing_file", Cause.MODEL_UNUSABLE, "No such file or directory"),
+        ("missing_tensor", Cause.MODEL_UNUSABLE, "'output_norm.weight' not found"),
+        ("unknown_architecture", Cause.ENGINE_UNSUITED, "frobnicator"),
+        ("port_busy", Cause.PORT_TAKEN, "port"),
+        ("no_memory_for_weights", Cause.OUT_OF_MEMORY, "weights do not fit on CPU"),
+        ("no_memory_for_cache", Cause.OUT_OF_MEMORY, "KV cache"),
+        ("no_memory_for_compute", Cause.OUT_OF_MEMORY, "compute buffers"),
+        ("cache_needs_flash_attention", Cause.BAD_REQUEST, "flash attention"),
+        ("unknown_option", Cause.START_FAILED, "--nonsense"),
+        ("embedded_unknown_option", Cause.START_FAILED, "--nonsense"),
+        ("unknown_cache_type", Cause.START_FAILED, "--cache-type-k"),
+        ("unknown_device", Cause.ENGINE_UNSUITED, "CUDA0"),
+        ("worker_away", Cause.START_FAILED, "127.0.0.1:18152"),
+    ],
+)
+def test_every_recorded_failure_is_recognised(name: str, cause: Cause, word: str) -> None:
+    failure = read(*lines_of(name)).failure
+    assert failure is not None
+    assert failure.cause is cause
+    assert word in str(failure)
+    assert failure.advice is not None
+    assert failure.evidence
+
+
+@pytest.mark.parametrize(
+    ("line", "cause"),
+    [
+        ("llama_model_load: error loading model: unable to allocate CUDA0 buffer", Cause.OUT_OF_MEMORY),
+        ("ggml-cuda.cu:99: CUDA error: out of memory", Cause.OUT_OF_MEMORY),
+        ("CUDA error: no kernel image is available for execution on the device", Cause.ENGINE_UNSUITED),
+        ("V cache quantization requires flash_attn", Cause.BAD_REQUEST),
+        ("ggml-rpc.cpp:618: Remote RPC server crashed or returned malformed response", Cause.CRASHED),
+    ],
+)
+def test_failures_that_need_a_gpu_or_another_build(line: str, cause: Cause) -> None:
+    failure = read(line).failure
+    assert failure is not None
+    assert failure.cause is cause
+
+
+def test_the_first_failure_counts() -> None:
+    findings = read(*lines_of("not_gguf"))
+    assert "invalid magic" in findings.failure.evidence[0]
+    assert ADAPTER.read_line(findings, "unknown model architecture: 'x'") is findings
+
+
+def test_out_of_memory_offers_what_helps() -> None:
+    failure = read(*lines_of("no_memory_for_cache")).failure
+    changes = [dict(fix.changes) for fix in failure.fixes]
+    assert {"cache_type_k": "q8_0", "cache_type_v": "q8_0"} in changes
+    assert {"n_gpu_layers": None} in changes
+
+
+def test_a_recognised_failure_keeps_its_cause_at_the_exit_and_gains_the_lines_around_it() -> None:
+    lines = lines_of("no_memory_for_cache")
+    failure = ADAPTER.explain_exit(read(*lines), Exit(1, None), lines)
+    assert failure.cause is Cause.OUT_OF_MEMORY
+    assert any("insufficient memory" in line for line in failure.evidence)
+    assert len(failure.evidence) == len(set(failure.evidence))
+
+
+@pytest.mark.parametrize(
+    ("ended", "stage", "cause", "words"),
+    [
+        (Exit(1, None), None, Cause.START_FAILED, "exit status 1"),
+        (Exit(0, None), "ready", Cause.CRASHED, "exit status 0"),
+        (Exit(None, 11), "weights", Cause.START_FAILED, "SIGSEGV"),
+        (Exit(None, 11), "ready", Cause.CRASHED, "SIGSEGV"),
+        (Exit(None, 9), "ready", Cause.CRASHED, "possibly because the machine was out of memory"),
+        (Exit(None, 63), None, Cause.START_FAILED, "63"),
+    ],
+)
+def test_an_exit_nobody_explained_is_put_into_words(ended: Exit, stage: str, cause: Cause, words: str) -> None:
+    failure = ADAPTER.explain_exit(Findings(stage=stage), ended, ["one", "", "two"])
+    assert failure.cause is cause
+    assert words in str(failure)
+    assert failure.evidence == ("one", "two")
+
+
+def test_the_evidence_of_an_exit_prefers_lines_that_speak_of_errors() -> None:
+    tail = ["srv  init: fine", "0.01.002.003 E srv  something broke", "terminate called after throwing", "done"]
+    failure = ADAPTER.explain_exit(Findings(), Exit(None, 6), tail)
+    assert failure.evidence == (tail[1], tail[2])

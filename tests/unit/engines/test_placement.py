@@ -1,0 +1,56 @@
+"""GPUs to masks."""
+
+from __future__ import annotations
+
+import pytest
+
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.planning.placement import MASKS, child_environment, place, unmasked
+
+NVIDIA = tuple(
+    Gpu(n, f"GPU-{n}{n}", f"0000:0{n}:00.0", "RTX 4090", GpuType.NVIDIA, 24 << 30, compute_capability=(8, 9))
+    for n in range(2)
+)
+AMD = (
+    Gpu(2, "a1ff74a0-0000-1000-8000-000000000001", "0000:09:00.0", "RX 7900 XTX", GpuType.AMD, 24 << 30),
+    Gpu(3, "a1ff74a0-0000-1000-8000-000000000002", "0000:03:00.0", "RX 7600", GpuType.AMD, 8 << 30),
+)
+MACHINE = NVIDIA + AMD
+
+
+@pytest.mark.parametrize(
+    ("gpus", "env"),
+    [
+        (NVIDIA[:1], {"CUDA_VISIBLE_DEVICES": "GPU-00", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        (NVIDIA[::-1], {"CUDA_VISIBLE_DEVICES": "GPU-11,GPU-00", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}),
+        (AMD[:1], {"HIP_VISIBLE_DEVICES": "1"}),  # the second by PCI address
+        (AMD, {"HIP_VISIBLE_DEVICES": "1,0"}),
+        ((), {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}),
+    ],
+)
+def test_exactly_one_mask_and_no_other_is_inherited(gpus: tuple[Gpu, ...], env: dict[str, str]) -> None:
+    placement = place(gpus, MACHINE)
+    assert dict(placement.env) == env
+    assert set(placement.unset) == set(MASKS) - set(env)
+
+
+def test_a_uuid_that_hip_knows_is_used() -> None:
+    gpu = Gpu(0, "GPU-6f0e1d2c3b4a5968", "0000:03:00.0", "RX 7600", GpuType.AMD, 8 << 30)
+    assert dict(place((gpu,), (gpu,)).env) == {"HIP_VISIBLE_DEVICES": "GPU-6f0e1d2c3b4a5968"}
+
+
+def test_two_vendors_are_refused_by_name() -> None:
+    with pytest.raises(LaunchdeckError, match=r"RTX 4090, RX 7900 XTX.*Vulkan"):
+        place((NVIDIA[0], AMD[0]), MACHINE)
+
+
+def test_an_engine_without_masks_inherits_none() -> None:
+    assert unmasked().env == ()
+    assert set(unmasked().unset) == set(MASKS)
+
+
+def test_the_environment_of_a_process() -> None:
+    inherited = {"PATH": "/bin", "HIP_VISIBLE_DEVICES": "3", "LLAMA_ARG_PORT": "1", "LLAMA_ARGUS": "x"}
+    env = child_environment(inherited, [("CUDA_VISIBLE_DEVICES", "-1")], ["HIP_VISIBLE_DEVICES", "LLAMA_ARG_*"])
+    assert env == {"PATH": "/bin", "LLAMA_ARGUS": "x", "CUDA_VISIBLE_DEVICES": "-1"}

@@ -1,0 +1,351 @@
+"""Request and machine to plan."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes.gguf_models import bert, llama
+from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.gpu import GpuState, GpuType, Inventory
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.plan import EngineInfo, LaunchPlan
+from launchdeck.domain.request import CPU_ONLY, BackendChoice, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.document import command_line, plan_document
+from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.models.describe import describe
+from launchdeck.models.gguf import read_header
+from launchdeck.planning.estimate import MemoryModel
+from launchdeck.settings.schema import Settings
+
+MIB = 1024 * 1024
+LAYERS = 33
+ABLE = replace(LLAMA_SERVER, supports_rpc=True)
+NO_GPU = inventory()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A decoder of 7 GB, a small one, and an encoder: headers without data."""
+    folder = tmp_path_factory.mktemp("models")
+    size = {"n_layer": 32, "n_embd": 4096, "n_head": 32, "n_head_kv": 8, "n_ff": 14336, "n_vocab": 32000}
+    llama(**size, n_ctx=32768, quant="q8_0").write(folder / "big model.gguf")
+    llama(n_ctx=4096).write(folder / "small.gguf")
+    bert().write(folder / "encoder.gguf")
+    return folder
+
+
+@pytest.fixture
+def plan_of(folder: Path) -> Any:
+    def plan_of(
+        name: str = "big model",
+        *,
+        machine: Inventory | None = None,
+        engines: tuple[EngineInfo, ...] = (ABLE, EMBEDDED),
+        settings: Settings | None = None,
+        **request: Any,
+    ) -> LaunchPlan:
+        header = read_header(folder / f"{name}.gguf")
+        context = PlanningContext(
+            inventory=two_gpus() if machine is None else machine,
+            engines=engines,
+            settings=settings or Settings(),
+            model=describe(header),
+            memory=MemoryModel.of(header),
+        )
+        return plan_launch(ModelLoadRequest(header.path, **request), context, 8001)
+
+    return plan_of
+
+
+@pytest.fixture
+def failure_of(plan_of: Any) -> Any:
+    def failure_of(*arguments: Any, **request: Any) -> Failure:
+        with pytest.raises(LaunchdeckError) as caught:
+            plan_of(*arguments, **request)
+        return caught.value.failure
+
+    return failure_of
+
+
+def option(plan: LaunchPlan, name: str) -> str | None:
+    return plan.argv[plan.argv.index(name) + 1] if name in plan.argv else None
+
+
+def warnings_of(plan: LaunchPlan) -> str:
+    return " ".join(map(str, plan.warnings))
+
+
+@pytest.mark.parametrize(("asked", "resolved"), [(-1, LAYERS), (1, 1), (20, 20), (LAYERS, LAYERS), (0, 0)])
+def test_the_layers_asked_for_stand_in_the_command(plan_of: Any, asked: int, resolved: int) -> None:
+    plan = plan_of(gpu_indices=(0,), n_gpu_layers=asked)
+    assert (plan.layers.asked, plan.layers.resolved, plan.layers.total) == (asked, resolved, LAYERS)
+    assert option(plan, "--n-gpu-layers") == str(resolved)
+
+
+def test_auto_takes_the_largest_number_that_leaves_the_margin(plan_of: Any) -> None:
+    machine = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 6, 0.5))
+    plan = plan_of(machine=machine, n_ctx=4096)
+    assert 0 < plan.layers.resolved < LAYERS
+    assert plan.layers.resolved == plan.layers.largest_that_fits
+    device = plan.estimate.devices[0]
+    assert device.total_bytes + 256 * MIB <= device.free_bytes
+    wider = plan_of(machine=machine, n_ctx=4096, settings=Settings(memory_margin_mib=2048))
+    assert wider.layers.resolved < plan.layers.resolved
+
+
+def test_what_the_estimate_says_belongs_to_the_command(plan_of: Any) -> None:
+    few, all_layers = (plan_of(gpu_indices=(0,), n_gpu_layers=layers) for layers in (5, LAYERS))
+    assert few.estimate.devices[0].weights_bytes < all_layers.estimate.devices[0].weights_bytes
+    assert few.estimate.host.weights_bytes > all_layers.estimate.host.weights_bytes
+    assert few.estimate.host.free_bytes == two_gpus().cpu.sample.free_memory_bytes
+
+
+def test_where_the_choice_is_ours_the_emptiest_gpu_that_can_be_used(plan_of: Any) -> None:
+    machine = inventory(
+        gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 20), gpu(1, "RTX 3090", GpuType.NVIDIA, 24, 2), *two_gpus().gpus[1:]
+    )
+    plan = plan_of(machine=machine)
+    assert plan.request.gpu_indices == (1,)
+    assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    assert plan.device_names == ("CUDA0",)
+    assert plan.estimate.devices[0].device == "GPU 1"
+    assert any("most free memory" in str(reason) for reason in plan.reasons)
+
+
+def test_a_gpu_that_only_the_choice_of_engine_misses_is_not_taken_silently_off(plan_of: Any, failure_of: Any) -> None:
+    automatic = plan_of(engines=(EMBEDDED,))
+    assert automatic.layers.resolved == 0
+    assert "CPU" in warnings_of(automatic)
+    failure = failure_of(engines=(EMBEDDED,), gpu_indices=(0,))
+    assert failure.cause is Cause.ENGINE_UNSUITED
+    assert failure.fixes
+
+
+def test_the_cpu_sees_no_gpu_at_all(plan_of: Any) -> None:
+    for plan in (plan_of(gpu_indices=CPU_ONLY), plan_of(gpu_indices=(0,), n_gpu_layers=0), plan_of(machine=NO_GPU)):
+        env = dict(plan.env)
+        assert env["CUDA_VISIBLE_DEVICES"] == env["HIP_VISIBLE_DEVICES"] == "-1"
+        assert option(plan, "--device") == "none"
+        assert plan.layers.resolved == 0
+
+
+def test_the_chosen_gpu_stays_in_sight_at_0_layers(plan_of: Any) -> None:
+    plan = plan_of(gpu_indices=(0,), n_gpu_layers=0, engines=(EMBEDDED,))
+    assert [device.total_bytes for device in plan.estimate.devices] == [0]
+
+
+@pytest.mark.parametrize("asked", [5, -1])
+def test_layers_on_the_cpu_are_ignored_and_that_is_said(plan_of: Any, asked: int) -> None:
+    plan = plan_of(gpu_indices=CPU_ONLY, n_gpu_layers=asked)
+    assert plan.layers.resolved == 0
+    assert "ignored" in warnings_of(plan)
+    assert not plan_of(gpu_indices=CPU_ONLY).warnings
+
+
+def test_two_gpus_share_by_their_free_memory_in_command_and_estimate(plan_of: Any) -> None:
+    machine = inventory(gpu(0, "A", GpuType.NVIDIA, 24, 12), gpu(1, "B", GpuType.NVIDIA, 24, 20))
+    plan = plan_of(machine=machine, gpu_indices=(1, 0), n_gpu_layers=-1)
+    assert option(plan, "--tensor-split") == "4,12"
+    assert option(plan, "--device") == "CUDA0,CUDA1"
+    assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-0"
+    first, second = plan.estimate.devices
+    assert (first.device, second.device) == ("GPU 1", "GPU 0")
+    assert first.weights_bytes < second.weights_bytes
+
+
+def test_an_amd_gpu_gets_its_own_mask(plan_of: Any) -> None:
+    rocm = replace(ABLE, gpu_types=frozenset({GpuType.AMD}))
+    plan = plan_of(engines=(rocm,), gpu_indices=(1,))
+    assert dict(plan.env)["HIP_VISIBLE_DEVICES"] == "GPU-1"
+    assert "CUDA_VISIBLE_DEVICES" in plan.env_unset
+    assert plan.device_names == ("ROCm0",)
+
+
+def test_a_vulkan_engine_is_told_its_devices_and_no_mask(plan_of: Any) -> None:
+    vulkan = replace(
+        ABLE,
+        gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}),
+        flags=frozenset({"--device", "--n-gpu-layers", "--tensor-split"}),
+        devices=(
+            "Vulkan0: AMD Radeon RX 7900 XTX (RADV NAVI31) (24560 MiB, 20000 MiB free)",
+            "Vulkan1: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 MiB free)",
+        ),
+    )
+    plan = plan_of(engines=(vulkan,), gpu_indices=(0, 1))
+    assert option(plan, "--device") == "Vulkan1,Vulkan0"
+    assert not {"CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"} & set(dict(plan.env))
+
+
+def test_two_vendors_without_vulkan_are_refused(failure_of: Any) -> None:
+    both = replace(ABLE, gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}))
+    assert "two vendors" in str(failure_of(engines=(both,), gpu_indices=(0, 1)).message)
+
+
+def test_workers_come_after_the_gpus(plan_of: Any) -> None:
+    listed = replace(
+        ABLE, devices=("RPC0: 127.0.0.1:50053 (8192 MiB, 4096 MiB free)", "CUDA0: X (24 MiB, 12 MiB free)")
+    )
+    workers = ("127.0.0.1:50052", "127.0.0.1:50053")
+    plan = plan_of(engines=(listed,), gpu_indices=(0,), rpc_workers=workers, n_gpu_layers=20)
+    assert option(plan, "--rpc") == ",".join(workers)
+    assert option(plan, "--device") == "CUDA0,RPC0,RPC1"
+    assert plan.device_names == ("CUDA0", "RPC0[127.0.0.1:50052]", "RPC0[127.0.0.1:50053]")
+    assert [device.free_bytes for device in plan.estimate.devices[1:]] == [None, 4096 * MIB]
+    assert plan.layers.largest_that_fits is None
+
+
+def test_workers_alone_hide_the_gpus_of_this_machine(plan_of: Any) -> None:
+    plan = plan_of(gpu_indices=CPU_ONLY, rpc_workers=("127.0.0.1:50052",))
+    assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "-1"
+    assert plan.layers.resolved == LAYERS
+    assert "not known" in warnings_of(plan)
+
+
+def test_a_sleeping_gpu_counts_as_empty_and_a_lost_one_is_refused(plan_of: Any, failure_of: Any) -> None:
+    card = gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 4)
+    asleep = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.ASLEEP))
+    assert plan_of(machine=inventory(asleep), gpu_indices=(0,)).layers.resolved == LAYERS
+    lost = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.LOST))
+    assert "does not answer" in str(failure_of(machine=inventory(lost), gpu_indices=(0,)))
+
+
+def test_nothing_fits(plan_of: Any) -> None:
+    plan = plan_of(machine=inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 23.9)), gpu_indices=(0,))
+    assert plan.layers.resolved == 0
+    assert "Not one layer fits" in warnings_of(plan)
+    assert option(plan, "--device") == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "n_ctx"), [("small", None, 4096), ("big model", None, 8192), ("small", 7, 7)]
+)
+def test_the_context(plan_of: Any, name: str, asked: int | None, n_ctx: int) -> None:
+    plan = plan_of(name, n_ctx=asked)
+    assert plan.n_ctx == n_ctx
+    assert option(plan, "--ctx-size") == str(n_ctx)
+
+
+def test_an_encoder_obeys_gpu_layers_and_context(plan_of: Any) -> None:
+    plan = plan_of("encoder", server_type=ServerType.EMBEDDING, gpu_indices=(0,), n_gpu_layers=3, n_ctx=256)
+    assert option(plan, "--n-gpu-layers") == "3"
+    assert option(plan, "--ctx-size") == "256"
+    assert "--embeddings" in plan.argv
+    assert option(plan, "--pooling") is None
+    assert plan.estimate.devices[0].weights_bytes > 0
+
+
+def test_a_decoder_that_embeds_is_told_how_to_pool(plan_of: Any) -> None:
+    assert option(plan_of("small", server_type=ServerType.EMBEDDING), "--pooling") == "mean"
+
+
+def test_name_and_address(plan_of: Any) -> None:
+    plan = plan_of()
+    assert plan.model_id == option(plan, "--alias") == "big-model"
+    assert plan.url == "http://127.0.0.1:8001/v1"
+    assert plan_of(model_id="내-모델").model_id == "내-모델"
+
+
+def test_the_key_is_in_no_plan(plan_of: Any) -> None:
+    plan = plan_of()
+    assert plan.secret_env == ("LLAMA_API_KEY",)
+    assert dict(plan.env)["LLAMA_API_KEY"] == "***"
+    without = plan_of(settings=Settings(model_api_keys=False))
+    assert without.secret_env == ()
+    assert "LLAMA_API_KEY" in without.env_unset
+    assert "LLAMA_ARG_*" in without.env_unset
+
+
+def test_a_recorded_machine_is_planned_for_and_not_started_on(plan_of: Any) -> None:
+    plan = plan_of(machine=replace(two_gpus(), replayed=True), engines=(EMBEDDED,), gpu_indices=(1,))
+    assert plan.argv[0] == "llama-server"
+    assert plan.blocker.cause is Cause.ENGINE_UNSUITED
+    assert "recorded" in warnings_of(plan)
+    assert dict(plan.env)["HIP_VISIBLE_DEVICES"] == "GPU-1"
+
+
+def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
+    plan = plan_of(engines=(), backend=BackendChoice.LLAMA, gpu_indices=(0,), n_gpu_layers=4)
+    assert plan.argv[0] == "llama-server"
+    assert plan.blocker.cause is Cause.ENGINE_MISSING
+    assert "No engine" in warnings_of(plan)
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "words", "change"),
+    [
+        ({"gpu_indices": (7,)}, "Choose from 0, 1", {"gpu_indices": (), "n_gpu_layers": 0}),
+        ({"gpu_indices": (0, 0)}, "twice", {"gpu_indices": (), "n_gpu_layers": 0}),
+        ({"n_gpu_layers": 34}, "has 33 layers, not 34", {"n_gpu_layers": -1}),
+        ({"n_gpu_layers": -2}, "0 (the CPU) to 33", {"n_gpu_layers": -1}),
+        ({"n_ctx": 32769}, "at most 32768", {"n_ctx": 32768}),
+        ({"n_ctx": 0}, "1 to 32768", {"n_ctx": 32768}),
+        ({"n_parallel": 0}, "1 to 256 slots", None),
+        ({"cache_type_k": "q9_9"}, "q8_0", None),
+        ({"rpc_workers": ("127.0.0.1",)}, "host:port", None),
+        ({"rpc_workers": ("-x:1",)}, "host:port", None),
+        ({"rpc_workers": ("a:1,b:2",)}, "host:port", None),
+        ({"rpc_workers": ("a:65536",)}, "host:port", None),
+        ({"model_id": "a,b"}, "without spaces and commas", None),
+        ({"model_id": "-a"}, "begin with '-'", None),
+        ({"model_id": ""}, "cannot be a model's name", None),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_sentence_and_an_offer(
+    failure_of: Any, request_fields: dict[str, Any], words: str, change: dict[str, Any] | None
+) -> None:
+    failure = failure_of(**request_fields)
+    assert failure.cause is Cause.BAD_REQUEST
+    assert words in str(failure)
+    assert [dict(fix.changes) for fix in failure.fixes] == ([] if change is None else [change])
+
+
+def test_no_gpu_is_there_to_choose(failure_of: Any) -> None:
+    assert "has no GPU" in str(failure_of(machine=NO_GPU, gpu_indices=(0,)))
+
+
+def test_an_encoder_is_no_language_model(failure_of: Any) -> None:
+    failure = failure_of("encoder", server_type=ServerType.LLM)
+    assert dict(failure.fixes[0].changes) == {"server_type": ServerType.EMBEDDING}
+
+
+def test_a_model_with_a_problem(folder: Path) -> None:
+    model = replace(describe(read_header(folder / "small.gguf")), problem=Message("It is broken."))
+    context = PlanningContext(two_gpus(), (ABLE,), Settings(), model, None)
+    with pytest.raises(LaunchdeckError, match="It is broken"):
+        plan_launch(ModelLoadRequest(model.path), context, 8001)
+
+
+def test_the_document_is_the_contract(plan_of: Any) -> None:
+    plan = plan_of(gpu_indices=(0,), n_gpu_layers=20)
+    document = plan_document(plan)
+    assert set(document) == {"backend", "reasons", "argv", "env", "estimate", "layers", "warnings"}
+    assert document["backend"] == "llama"
+    assert document["argv"] == list(plan.argv)
+    assert document["layers"] == {
+        "asked": 20,
+        "resolved": 20,
+        "total": LAYERS,
+        "largest_that_fits": plan.layers.largest_that_fits,
+    }
+    (device,) = document["estimate"]["devices"]
+    keys = {"device", "weights_bytes", "kv_bytes", "compute_bytes", "overhead_bytes", "total_bytes", "free_bytes"}
+    assert set(device) == set(document["estimate"]["host"]) == keys | {"fits"}
+    assert device["total_bytes"] == sum(device[f"{part}_bytes"] for part in ("weights", "kv", "compute", "overhead"))
+
+
+def test_the_command_line_can_be_pasted(plan_of: Any) -> None:
+    plan = plan_of(gpu_indices=(0,), n_gpu_layers=20)
+    words = shlex.split(command_line(plan))
+    assert words[: len(words) - len(plan.argv)] == [
+        "CUDA_VISIBLE_DEVICES=GPU-0",
+        "CUDA_DEVICE_ORDER=PCI_BUS_ID",
+        "LLAMA_API_KEY=***",
+    ]
+    assert tuple(words[-len(plan.argv) :]) == plan.argv
