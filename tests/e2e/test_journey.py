@@ -26,7 +26,7 @@ from e2e.window import (
     type_and_send,
     until,
 )
-from launchdeck.compose import Core
+from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineKind

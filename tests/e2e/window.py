@@ -11,10 +11,12 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
 
-from launchdeck.compose import Core, in_window
+from launchdeck.compose import in_window
+from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
+from launchdeck.settings.setup import Setup
 from launchdeck.ui.application import WindowApplication
 
 DEADLINE_S = 60.0
@@ -24,10 +26,10 @@ Journey = Callable[[WindowApplication, Core], Awaitable[None]]
 
 def in_real_window(journey: Journey, settings: Settings | None = None) -> None:
     """Open the window, wait until it knows engines and models, do the journey, and take everything down."""
-    core = Core(Paths.resolve(), settings=settings)
 
     async def main(application: WindowApplication) -> int:
         await application.start()
+        core = application.core
         try:
             await until(lambda: core.planner.engines is not None and core.planner.inventory is not None, "engines")
             await journey(application, core)
@@ -35,7 +37,7 @@ def in_real_window(journey: Journey, settings: Settings | None = None) -> None:
             await application.end(keep=False)
         return 0
 
-    assert in_window(core, main) == 0
+    assert in_window(Setup.of(Paths.resolve(), settings=settings), main) == 0
 
 
 async def until(is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from launchdeck import __version__
 from launchdeck.commands.output import print_json, print_line
-from launchdeck.compose import Core, in_console, in_window, on_signals
+from launchdeck.compose import in_console, in_window, on_signals
+from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
@@ -27,6 +28,7 @@ from launchdeck.engines import client
 from launchdeck.engines.find import find_engines
 from launchdeck.models.library import demo_model
 from launchdeck.settings.paths import Paths
+from launchdeck.settings.setup import Setup
 from launchdeck.settings.store import SettingsStore
 
 if TYPE_CHECKING:
@@ -74,11 +76,11 @@ def run(options: argparse.Namespace) -> int:
     settings = replace(SettingsStore(own.settings_file).settings, when_app_dies="stop")
     report = Report()
     try:
-        core = Core(paths, settings=settings)
+        setup = Setup.of(paths, settings=settings)
         if options.screenshot is None:
-            in_console(core, lambda core: _in_console(core, report))
+            in_console(setup, lambda core: _in_console(core, report))
         else:
-            in_window(core, lambda window_application: _in_window(window_application, core, report, options.screenshot))
+            in_window(setup, lambda application: _in_window(application, report, options.screenshot))
     except LaunchdeckError:
         pass  # the report has it
     finally:
@@ -96,19 +98,19 @@ async def _in_console(core: Core, report: Report) -> int:
     return 0
 
 
-async def _in_window(window_application: WindowApplication, core: Core, report: Report, file: Path) -> int:
+async def _in_window(application: WindowApplication, report: Report, file: Path) -> int:
     _cancel_on_signals()
 
     async def screenshot() -> None:
         with report.step("screenshot") as detail:
-            await window_application.save_screenshot(file, CHART_SAMPLES)
+            await application.save_screenshot(file, CHART_SAMPLES)
             detail.append(str(file))
 
     try:
-        await window_application.start()
-        await _check(core, report, screenshot)
+        await application.start()
+        await _check(application.core, report, screenshot)
     finally:
-        await window_application.end(keep=False)
+        await application.end(keep=False)
     return 0
 
 
@@ -120,7 +122,7 @@ async def _check(core: Core, report: Report, screenshot: Callable[[], Awaitable[
         detail.append(core.planner.inventory.detector)
         detail += [reading.gpu.name for reading in core.planner.inventory.gpus]
     with report.step("engines") as detail:
-        core.planner.engines = (await asyncio.to_thread(find_engines, core.store.settings, core.paths)).engines
+        core.planner.engines = (await asyncio.to_thread(find_engines, core.setup.settings, core.setup.paths)).engines
         detail += [f"{engine.kind} {engine.version or ''}".strip() for engine in core.planner.engines]
     deployment_id = await _deploy(core, report)
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import importlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,16 +15,14 @@ from PySide6.QtWidgets import QApplication, QTabWidget
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.engines import client
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
+from launchdeck.settings.setup import Setup
 from launchdeck.ui import i18n, theme
 from launchdeck.ui.charts import Charts
-from launchdeck.ui.controller import Controller
 from launchdeck.ui.deploy_form import DeployForm
 from launchdeck.ui.deployments_view import DeploymentsView
 from launchdeck.ui.details import DetailsTab
-from launchdeck.ui.discovery import Discovery
 from launchdeck.ui.gpu_cards import GpuCards
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.icons import app_icon
@@ -34,9 +33,12 @@ from launchdeck.ui.tray import Tray
 from launchdeck.ui.try_it import TryItTab
 
 if TYPE_CHECKING:
-    from launchdeck.compose import Core
+    from launchdeck.core import Core
+    from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.domain.request import ModelLoadRequest
+    from launchdeck.engines.client import ChatChunk, Embeddings
+    from launchdeck.ui.controller import Controller
 
-logger = logging.getLogger(__name__)
 _SCREENSHOT_PAUSE_S = 0.5
 
 
@@ -51,17 +53,25 @@ def dress(app: QApplication, settings: Settings) -> None:
 
 
 class WindowApplication(QObject):
-    """Makes the window at once, and what it shows after the first frame."""
+    """Makes the window at once, and what works behind it after the first frame; `core` is there from then on."""
 
-    def __init__(self, app: QApplication, core: Core) -> None:
+    core: Core
+    controller: Controller
+
+    def __init__(self, app: QApplication, setup: Setup) -> None:
         super().__init__()
         self._app = app
-        self._core = core
+        self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
-        self._make_window()
-        self.sampler = Sampler(core.open_source, core.store.settings.sampling_interval_s)
-        self.sampler.sampled.connect(self.controller.on_inventory)
+        self._make_tabs()
+        form = DeployForm(self._preview)
+        interval_s = setup.settings.sampling_interval_s
+        self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), self._tabs, form)
+        self.panels.cards.set_interval_s(interval_s)
+        geometry = QSettings(str(setup.paths.config / "window.ini"), QSettings.Format.IniFormat)
+        self.window = MainWindow(self.panels, geometry)
+        self.tray = Tray()
 
     async def run(self) -> None:
         """Show the window, stay until Quit, then end in stages: window, readings, models, what runs beside."""
@@ -75,13 +85,16 @@ class WindowApplication(QObject):
         self.window.painted.connect(painted.set)
         self.window.show()
         await painted.wait()
-        self.panels.charts.build()
+        await asyncio.to_thread(importlib.import_module, "launchdeck.core")
+        self._connect()
         self.sampler.start()
         self.tray.show_if_possible()
-        if self._core.store.problem is not None:
-            self.window.notice.show_text(tr(self._core.store.problem))
-        await self._core.manager.adopt()
+        if self._setup.store.problem is not None:
+            self.window.notice.show_text(tr(self._setup.store.problem))
+        await self.core.manager.adopt()
         self.controller.spawn(self._discover())
+        await asyncio.to_thread(importlib.import_module, "numpy")
+        self.panels.charts.build()
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
@@ -90,7 +103,7 @@ class WindowApplication(QObject):
         self.tray.hide()
         self.window.close_for_good()
         self.sampler.stop()
-        await self._core.close(keep=keep)
+        await self.core.close(keep=keep)
 
     async def save_screenshot(self, file: Path, samples: int) -> None:
         """Save a picture of the window once the charts have this many more readings.
@@ -111,8 +124,8 @@ class WindowApplication(QObject):
     @Slot()
     def ask_to_quit(self) -> None:
         """Quit; where models run, as the settings have it or as the user says."""
-        running = sum(d.state.is_live for d in self._core.manager.deployments)
-        policy = self._core.store.settings.on_quit
+        running = sum(d.state.is_live for d in self.core.manager.deployments)
+        policy = self._setup.settings.on_quit
         if running and policy == "ask":
             dialog = QuitDialog(running, self.window)
             dialog.answered.connect(self._quit_with)
@@ -123,19 +136,19 @@ class WindowApplication(QObject):
 
     def quit_by_signal(self) -> None:
         """SIGTERM or Ctrl-C: nobody is there to be asked; "ask" keeps the models serving."""
-        self._quit_with("stop" if self._core.store.settings.on_quit == "stop" else "keep", remember=False)
+        self._quit_with("stop" if self._setup.settings.on_quit == "stop" else "keep", remember=False)
 
     @Slot(str, bool)
     def _quit_with(self, policy: str, remember: bool) -> None:  # noqa: FBT001 (a signal's argument)
         if remember:
-            self._core.store.save(replace(self._core.store.settings, on_quit=policy))
+            self._setup.store.save(replace(self._setup.settings, on_quit=policy))
         self._keep_models = policy == "keep"
         self._quit.set()
 
     @Slot()
     def _close_window(self) -> None:
         """The window's own close button: with a tray the application stays there, without one it quits."""
-        if self.tray.is_shown():
+        if self.tray.isVisible():
             self.window.hide()
         else:
             self.ask_to_quit()
@@ -144,6 +157,8 @@ class WindowApplication(QObject):
     def _apply_settings(self, settings: Settings) -> None:
         theme.apply(self._app, settings.theme)
         self.sampler.set_interval_s(settings.sampling_interval_s)
+        self.panels.charts.set_interval_s(settings.sampling_interval_s)
+        self.panels.cards.set_interval_s(settings.sampling_interval_s)
         self.controller.show_all()
         if settings.language != self._language:
             self.window.notice.show_text(tr("The new language is used from the next start on."))
@@ -154,47 +169,52 @@ class WindowApplication(QObject):
         if self._discovery.problems:
             self.window.notice.show_text(" ".join(tr(problem) for problem in self._discovery.problems))
 
-    def _make_window(self) -> None:
-        core = self._core
-        self._language = core.store.settings.language
-        self._make_tabs()
-        form = DeployForm(lambda request: self.controller.preview(request))  # noqa: PLW0108 (made below)
-        self.panels = Panels(GpuCards(), Charts(), DeploymentsView(), self._tabs, form)
-        geometry = QSettings(str(core.paths.config / "window.ini"), QSettings.Format.IniFormat)
-        self.window = MainWindow(self.panels, geometry)
-        self.tray = Tray()
-        self.controller = Controller(self.window, self.panels, core.planner, core.manager, core.store)
-        self._discovery = Discovery(core.planner, form, core.paths, lambda: core.store.settings)
+    def _preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
+        return self.controller.preview(request) if hasattr(self, "controller") else None
+
+    def _connect(self) -> None:
+        """Put what works behind the window in its place."""
+        from launchdeck.core import Core  # noqa: PLC0415 (after the first paint)
+        from launchdeck.ui.controller import Controller  # noqa: PLC0415
+        from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
+
+        self.core = Core(self._setup)
+        self.controller = Controller(self.window, self.panels, self.tray, self.core)
+        self._discovery = Discovery(self.core.planner, self.panels.form, self._setup)
+        self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
+        self.sampler.sampled.connect(self.controller.on_inventory)
         self.panels.deployments.current_changed.connect(self._show_current)
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
         self.window.close_requested.connect(self._close_window)
         self.controller.settings_changed.connect(self._apply_settings)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
-        self.tray.stop_requested.connect(self.controller.stop)
-        self.tray.open_requested.connect(self.controller.open_url)
-        self.tray.copy_url_requested.connect(self.controller.copy_url)
 
     def _make_tabs(self) -> None:
-        manager = self._core.manager
+        self._language = self._setup.settings.language
         self._details = DetailsTab()
         self._log = LogTab()
-        self.try_it = TryItTab(
-            lambda deployment, messages: client.chat(
-                deployment.plan.url, manager.api_key(deployment.id), deployment.plan.model_id, messages
-            ),
-            lambda deployment, texts: client.embed(
-                deployment.plan.url, manager.api_key(deployment.id), deployment.plan.model_id, texts
-            ),
-        )
+        self.try_it = TryItTab(self._chat, self._embed)
         self._tabs = QTabWidget()
         self._tabs.addTab(self._details, tr("Details"))
         self._tabs.addTab(self._log, tr("Logs"))
         self._tabs.addTab(self.try_it, tr("Try it"))
 
+    def _chat(self, deployment: Deployment, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[ChatChunk]:
+        from launchdeck.engines import client  # noqa: PLC0415 (nobody chats before the first paint)
+
+        plan = deployment.plan
+        return client.chat(plan.url, self.core.manager.api_key(deployment.id), plan.model_id, messages)
+
+    async def _embed(self, deployment: Deployment, texts: Sequence[str]) -> Embeddings:
+        from launchdeck.engines import client  # noqa: PLC0415
+
+        plan = deployment.plan
+        return await client.embed(plan.url, self.core.manager.api_key(deployment.id), plan.model_id, texts)
+
     @Slot(object)
     def _show_current(self, deployment: Deployment | None) -> None:
         self._details.show_deployment(deployment)
         self.try_it.show_deployment(deployment)
-        source = None if deployment is None else self._core.manager.log(deployment.id)
+        source = None if deployment is None else self.core.manager.log(deployment.id)
         self._log.follow(source, "" if deployment is None else deployment.plan.model_id)

@@ -14,20 +14,19 @@ from PySide6.QtCore import QObject, QUrl, Signal, Slot
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
+from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Fix, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.document import command_line
-from launchdeck.engines.planner import Planner
-from launchdeck.serving.manager import ProcessManager
 from launchdeck.settings.schema import Settings
-from launchdeck.settings.store import SettingsStore
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.main_window import MainWindow, Panels
 from launchdeck.ui.model_colors import keep_model_colors
 from launchdeck.ui.settings_dialog import SettingsDialog
+from launchdeck.ui.tray import Tray
 
 logger = logging.getLogger(__name__)
 _MARKERS = {State.STARTING: "started", State.RUNNING: "ready", State.FAILED: "failed"}
@@ -38,20 +37,19 @@ class Controller(QObject):
 
     settings_changed = Signal(object)
 
-    def __init__(
-        self, window: MainWindow, panels: Panels, planner: Planner, manager: ProcessManager, store: SettingsStore
-    ) -> None:
+    def __init__(self, window: MainWindow, panels: Panels, tray: Tray, core: Core) -> None:
         super().__init__(window)
         self._window = window
         self._panels = panels
-        self._planner = planner
-        self._manager = manager
-        self._store = store
+        self._tray = tray
+        self._planner = core.planner
+        self._manager = core.manager
+        self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
         self._connect_window()
         self._connect_deployments()
-        self._unsubscribe = manager.subscribe(self._on_deployment)
+        self._unsubscribe = core.manager.subscribe(self._on_deployment)
         self.show_all()
 
     def close(self) -> None:
@@ -76,6 +74,7 @@ class Controller(QObject):
         self._panels.cards.show_inventory(inventory)
         self._panels.charts.show_inventory(inventory)
         self._panels.form.set_inventory(inventory)
+        self._tray.show_inventory(inventory)
         if inventory.replayed:
             self._window.top_bar.show_replay()
 
@@ -86,6 +85,7 @@ class Controller(QObject):
         self._panels.deployments.set_deployments(deployments)
         self._panels.cards.show_deployments(deployments)
         self._window.status_line.show_deployments(deployments, self._store.settings.ports)
+        self._tray.show_deployments(deployments)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run this beside the window; what goes wrong is told in the window."""
@@ -115,12 +115,14 @@ class Controller(QObject):
 
     def _connect_deployments(self) -> None:
         view = self._panels.deployments
-        view.stop_requested.connect(lambda key: self.spawn(self._manager.stop(key)))
+        view.stop_requested.connect(self.stop)
         view.restart_requested.connect(lambda key: self.spawn(self._manager.restart(key)))
         view.dismiss_requested.connect(self._dismiss)
         view.fix_requested.connect(self._apply_fix)
-        view.open_requested.connect(self.open_url)
-        view.copy_url_requested.connect(self.copy_url)
+        self._tray.stop_requested.connect(self.stop)
+        for shows_deployments in (view, self._tray):
+            shows_deployments.open_requested.connect(self.open_url)
+            shows_deployments.copy_url_requested.connect(self.copy_url)
         view.copy_key_requested.connect(lambda key: _copy(self._manager.api_key(key) or ""))
         view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
 

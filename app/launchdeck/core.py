@@ -1,0 +1,35 @@
+"""Planner and manager with all they need: what the window, the self test and the commands stand on."""
+
+from __future__ import annotations
+
+from launchdeck.engines.planner import Planner
+from launchdeck.engines.registry import adapters
+from launchdeck.hardware.source import InventorySource, open_source
+from launchdeck.serving.manager import ProcessManager
+from launchdeck.serving.process import QtShimLauncher
+from launchdeck.settings.setup import Setup
+
+
+class Core:
+    """Belongs to one event loop; a Qt application has to exist."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.planner = Planner(lambda: setup.settings)
+        self._launcher = QtShimLauncher()
+        self.manager = ProcessManager(
+            paths=setup.paths,
+            settings=lambda: setup.settings,
+            launcher=self._launcher,
+            planner=self.planner.plan,
+            adapters=adapters(),
+        )
+
+    def open_source(self) -> InventorySource:
+        """Where readings of the GPUs come from; to be opened by the thread that will read."""
+        return open_source(self.setup.settings.detection, self.setup.inventory_file)
+
+    async def close(self, *, keep: bool) -> None:
+        """Leave the models serving, or stop them all; then end what runs beside the main thread."""
+        await self.manager.close(keep=keep)
+        self._launcher.close()

@@ -1,0 +1,33 @@
+"""What one run of the application is given: its folders, its settings, and where its GPUs come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.schema import Settings
+from launchdeck.settings.store import SettingsStore
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """`inventory_file` replaces this machine's GPUs by recorded ones."""
+
+    paths: Paths
+    store: SettingsStore
+    inventory_file: Path | None = None
+
+    @classmethod
+    def of(cls, paths: Paths, inventory_file: Path | None = None, settings: Settings | None = None) -> Setup:
+        """Make the folders and read the settings; `settings` hold for this run instead of the file's."""
+        paths.create()
+        store = SettingsStore(paths.settings_file)
+        if settings is not None:
+            store.settings = settings
+        return cls(paths, store, inventory_file)
+
+    @property
+    def settings(self) -> Settings:
+        """As they are now."""
+        return self.store.settings
