@@ -36,8 +36,8 @@ class EngineKind(StrEnum):
 class EngineInfo:
     """An engine on this machine. `command` starts it; `flags` are the options it knows (empty: not asked).
 
-    `gpu_types` are the vendors it has a backend for, `devices` what it lists of this machine ("CUDA0: NAME (TOTAL MiB, FREE MiB free)").
-    `build` is the engine's own build number, None if unknown.
+    `gpu_types` are the vendors it has a backend for; `devices` are the lines with which it lists this machine's
+    devices: "CUDA0: NAME (TOTAL MiB, FREE MiB free)". `build` is its own build number, None if unknown.
     """
 
     kind: EngineKind
@@ -106,8 +106,8 @@ class LaunchPlan:
     engine's own names of the devices of `estimate`, in the same order, as its log has them ("CUDA0",
     "RPC0[host:port]").
     `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands
-    for all that begin so): `planning.placement.child_environment` does both. The values of `secret_env` names are
-    MASK here: the keys themselves are put in when the process starts and stand in no plan, record or log.
+    for all that begin so): see `planning.placement`. The values of `secret_env` names are MASK here: the keys
+    themselves are put in when the process starts and stand in no plan, record or log.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
 

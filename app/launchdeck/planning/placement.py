@@ -71,14 +71,18 @@ def unmasked() -> Placement:
     return _placement({})
 
 
+def names_to_unset(inherited: Mapping[str, str], unset: Sequence[str]) -> tuple[str, ...]:
+    """The inherited names that `unset` means: `NAME`, or `PREFIX*` for all that begin so."""
+    prefixes = tuple(name.removesuffix("*") for name in unset if name.endswith("*"))
+    return tuple(name for name in inherited if name in unset or name.startswith(prefixes))
+
+
 def child_environment(
     inherited: Mapping[str, str], env: Sequence[tuple[str, str]], unset: Sequence[str]
 ) -> dict[str, str]:
-    """The environment of a process: what it inherits without `unset` (`NAME` or `PREFIX*`), and then `env`."""
-    names = {name for name in unset if not name.endswith("*")}
-    prefixes = tuple(name.removesuffix("*") for name in unset if name.endswith("*"))
-    kept = {name: value for name, value in inherited.items() if name not in names and not name.startswith(prefixes)}
-    return kept | dict(env)
+    """The environment of a process: what it inherits without what `unset` means, and then `env`."""
+    gone = set(names_to_unset(inherited, unset))
+    return {name: value for name, value in inherited.items() if name not in gone} | dict(env)
 
 
 def _placement(env: dict[str, str]) -> Placement:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from launchdeck.planning.placement import names_to_unset
 from launchdeck.serving.codec import to_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def build_spec(
     """
     plan = deployment.plan
     env = {name: value for name, value in plan.env if name not in plan.secret_env}
-    unset = list(plan.env_unset)
+    unset = list(names_to_unset(environ, plan.env_unset))
     if api_key is None:
         unset += plan.secret_env
     else:

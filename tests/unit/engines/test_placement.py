@@ -6,7 +6,7 @@ import pytest
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
-from launchdeck.planning.placement import MASKS, child_environment, place, unmasked
+from launchdeck.planning.placement import MASKS, child_environment, names_to_unset, place, unmasked
 
 NVIDIA = tuple(
     Gpu(n, f"GPU-{n}{n}", f"0000:0{n}:00.0", "RTX 4090", GpuType.NVIDIA, 24 << 30, compute_capability=(8, 9))
@@ -54,3 +54,8 @@ def test_the_environment_of_a_process() -> None:
     inherited = {"PATH": "/bin", "HIP_VISIBLE_DEVICES": "3", "LLAMA_ARG_PORT": "1", "LLAMA_ARGUS": "x"}
     env = child_environment(inherited, [("CUDA_VISIBLE_DEVICES", "-1")], ["HIP_VISIBLE_DEVICES", "LLAMA_ARG_*"])
     assert env == {"PATH": "/bin", "LLAMA_ARGUS": "x", "CUDA_VISIBLE_DEVICES": "-1"}
+    assert set(names_to_unset(inherited, ["HIP_VISIBLE_DEVICES", "LLAMA_ARG_*", "NOT_THERE"])) == {
+        "HIP_VISIBLE_DEVICES",
+        "LLAMA_ARG_PORT",
+    }
+    assert names_to_unset(inherited, ["PATH"]) == ("PATH",)
