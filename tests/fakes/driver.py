@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -11,9 +13,13 @@ def compiler() -> str | None:
     return shutil.which("cc")
 
 
-def build_library(source: Path, library: Path, *, include: Path | None = None) -> Path:
-    """Compile a library; `include` has headers that were made for it."""
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-D_GNU_SOURCE", *([f"-I{include}"] if include else [])]
+def build_library(source: Path, library: Path, wanted: Iterable[str]) -> Path:
+    """Compile a library. Of the functions `wanted` by its users, those not in the source return NOT_SUPPORTED."""
+    there = set(re.findall(r"^[a-z][\w ]* \*?(\w+)\(", source.read_text(), re.MULTILINE))
+    stubs = [f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in sorted(set(wanted) - there)]
+    header = library.with_name("stubs.h")
+    header.write_text("".join(stubs))
+    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-D_GNU_SOURCE", f"-I{header.parent}"]
     subprocess.run([str(compiler()), *options, str(source), "-o", str(library)], check=True)
     return library
 

@@ -65,7 +65,7 @@ class TorchDetector(ABC):
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (nothing can be measured on any of them)
         return GpuSample(time.time())
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (nothing is held open by either kind)
         """Nothing is held open."""
 
     @abstractmethod

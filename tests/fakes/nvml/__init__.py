@@ -6,6 +6,7 @@ In a subprocess it is found through `environment`; in this process `connect` giv
 from __future__ import annotations
 
 import ctypes
+import re
 from pathlib import Path
 
 import pynvml
@@ -18,7 +19,8 @@ GIB = 2**30
 
 def build(folder: Path) -> Path:
     """Compile the library into a folder."""
-    return build_library(Path(__file__).with_name("nvml.c"), folder / "libnvidia-ml.so.1")
+    wanted = re.findall(r'_nvmlGetFunctionPointer\("(\w+)"\)', Path(str(pynvml.__file__)).read_text())
+    return build_library(Path(__file__).with_name("nvml.c"), folder / "libnvidia-ml.so.1", wanted)
 
 
 class FakeNvml(FakeDriver):

@@ -3,12 +3,14 @@
  *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
  *   N.compute N.graphics        PID:BYTES,PID:BYTES
+ * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NO_LIBRARY = 12, NO_FUNCTION = 13 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NO_LIBRARY = 12, NO_FUNCTION = 13 };
 
 #define ANSWERS_FILE "LAUNCHDECK_FAKE_NVML"
 #define CALLS_FILE "LAUNCHDECK_FAKE_NVML_CALLS"
 #include "../answers.h"
+#include "stubs.h"
 
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } Pci;
 typedef struct { u64 total, free, used; } Memory;
