@@ -139,7 +139,17 @@ def test_an_option_it_does_not_know_is_refused(engine: EngineInfo, demo_model: P
         assert "--no-such-option" in str(process.findings().failure)
 
 
-def test_it_starts_to_load_without_importing_the_application(demo_model: Path, tmp_path: Path) -> None:
+def test_the_embedded_engine_carries_out_its_rarer_options(demo_model: Path, tmp_path: Path) -> None:
+    plan = plan_for(find(EngineKind.EMBEDDED), demo_model)
+    rare = ("--tensor-split", "3,1", "--flash-attn", "off", "--threads", "1", "--cache-type-k", "iq4_nl")
+    with running(replace(plan, argv=(*plan.argv, *rare)), tmp_path / "log") as process:
+        applied = process.until_ready().applied
+        assert "n_threads = 1" in process.text()
+    assert applied.flash_attention is not True
+    assert 0 < applied.device_bytes("CPU", "kv") < plan.estimate.host.kv_bytes
+
+
+def test_the_embedded_engine_starts_without_importing_the_application(demo_model: Path, tmp_path: Path) -> None:
     plan = plan_for(find(EngineKind.EMBEDDED), demo_model)
     argv = (plan.argv[0], "-X", "importtime", *plan.argv[1:])
     with running(replace(plan, argv=argv), tmp_path / "log") as process:

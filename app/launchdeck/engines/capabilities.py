@@ -57,12 +57,11 @@ class CapabilityCache:
         """
         status = path.stat()
         stamp = f"{status.st_size}:{status.st_mtime_ns}"
-        entry = self._entries.get(str(path))
-        known = entry is not None and entry.get("stamp") == stamp
-        if not known or entry is None:
+        entry = self._entries.get(str(path), {})
+        if entry.get("stamp") != stamp:
             entry = {"stamp": stamp, **_version(command), "flags": sorted(_flags(command))}
-        if not known or not entry.get("devices") or entry.get("boot") != _boot_id():
-            entry |= {"devices": list(list_devices(command)), "boot": _boot_id()}
+        if not entry.get("devices") or entry["boot"] != _boot_id():
+            entry |= {"devices": list_devices(command), "boot": _boot_id()}
             self._entries[str(path)] = entry
             self._write()
         return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))

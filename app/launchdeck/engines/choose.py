@@ -12,8 +12,8 @@ from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import can_use
+from launchdeck.engines.fixes import RUN_ON_CPU
 
-USE_CPU = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("rpc_workers", ()), ("n_gpu_layers", 0)))
 # What a plan is made for where the engine itself is not there: it can do all that llama-server can.
 ANY_LLAMA_SERVER = EngineInfo(
     kind=EngineKind.LLAMA_SERVER,
@@ -141,7 +141,7 @@ def _why_none(
             Cause.ENGINE_UNSUITED,
             Message("No engine found here can use RPC workers ({names}).", names=_names(fitting)),
             Message("Name a llama-server built with RPC in the settings, or choose other devices."),
-            fixes=(USE_CPU,),
+            fixes=(RUN_ON_CPU,),
         )
     unusable = next((gpu for gpu in gpus if not any(can_use(engine, gpu) for engine in fitting)), None)
     if unusable is None:  # each GPU has an engine, but none has all
@@ -154,7 +154,7 @@ def _why_none(
         Cause.ENGINE_UNSUITED,
         Message("No engine found here can use {gpu} ({names}).", gpu=unusable.name, names=_names(fitting)),
         _HOW_TO_GET.get(unusable.gpu_type),
-        fixes=(USE_CPU,),
+        fixes=(RUN_ON_CPU,),
     )
 
 

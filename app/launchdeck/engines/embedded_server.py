@@ -105,7 +105,8 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
     params.fit_params = False
     params.n_gpu_layers = options.n_gpu_layers
     if options.tensor_split:
-        params.tensor_split = options.tensor_split
+        shares = options.tensor_split
+        params.tensor_split = shares + [0.0] * (len(params.tensor_split) - len(shares))
     params.cache_type_k = _cache_type(xllamacpp, options.cache_type_k)
     params.cache_type_v = _cache_type(xllamacpp, options.cache_type_v)
     flash = {"on": "ENABLED", "off": "DISABLED", "auto": "AUTO"}[options.flash_attn]

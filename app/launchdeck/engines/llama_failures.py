@@ -11,6 +11,7 @@ from launchdeck.domain.deployment import Exit
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
+from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.llama_log import READY
 
 EVIDENCE_LINES = 20
@@ -18,7 +19,6 @@ _ERROR_LINE = re.compile(r"^[\d.]+ E |(?i:\berror\b|\bfailed\b|\bterminate calle
 _FEWER_LAYERS = Fix(Message("Use as many layers as fit"), (("n_gpu_layers", None),))
 _SMALLER_CACHE = Fix(Message("Store the KV cache as q8_0"), (("cache_type_k", "q8_0"), ("cache_type_v", "q8_0")))
 _PLAIN_V_CACHE = Fix(Message("Store V as f16"), (("cache_type_v", "f16"),))
-_ON_CPU = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("rpc_workers", ()), ("n_gpu_layers", 0)))
 _NEWER_ENGINE = Message("Use a newer llama-server: install it, or name it in the settings.")
 _FETCH_AGAIN = Message("Download the file again.")
 
@@ -148,7 +148,7 @@ def _gpu_not_built_for(_match: re.Match[str]) -> Failure:
         Cause.ENGINE_UNSUITED,
         Message("This engine was not built for this GPU."),
         Message("Use an engine built for it, or the CPU."),
-        fixes=(_ON_CPU,),
+        fixes=(RUN_ON_CPU,),
     )
 
 
@@ -188,7 +188,7 @@ def _no_such_device(match: re.Match[str]) -> Failure:
         Cause.ENGINE_UNSUITED,
         Message("This engine has no device {device}.", device=match["device"]),
         Message("Choose another GPU or engine, or the CPU."),
-        fixes=(_ON_CPU,),
+        fixes=(RUN_ON_CPU,),
     )
 
 

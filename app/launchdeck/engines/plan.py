@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuReading, Inventory
@@ -54,7 +55,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     devices = engine_devices(choice.engine, readings, request.rpc_workers)
     launch = _launch(request, context.model, devices, port)
     load = _load(launch, devices)
-    largest = largest_layer_count(context.memory, load, context.settings.memory_margin_mib * MIB) if devices else None
+    largest = _largest(context.memory, load, context.settings.memory_margin_mib * MIB) if devices else None
     total = context.model.layer_count
     resolved = _resolve(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
@@ -160,6 +161,12 @@ def _device(device: EngineDevice) -> Device:
     if device.is_worker:
         return Device(device.label, device.free_bytes, context_bytes=0)
     return Device(device.label, device.free_bytes)
+
+
+@lru_cache(maxsize=64)
+def _largest(memory: MemoryModel, load: Load, margin_bytes: int) -> int | None:
+    """Remembered, because it tries every number of layers, and moving the slider does not change what fits."""
+    return largest_layer_count(memory, load, margin_bytes)
 
 
 def _resolve(asked: int | None, largest: int | None, total: int) -> int:

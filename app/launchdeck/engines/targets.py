@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, Inventory
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.fixes import RUN_ON_CPU
 
 
 def target_gpus(
@@ -52,5 +53,4 @@ def _unknown(index: int, known: list[int]) -> LaunchdeckError:
 
 
 def _refusal(message: Message, advice: Message) -> LaunchdeckError:
-    fix = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("n_gpu_layers", 0)))
-    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(fix,)))
+    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(RUN_ON_CPU,)))

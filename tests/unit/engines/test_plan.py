@@ -25,6 +25,7 @@ from launchdeck.planning.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
 
 MIB = 1024 * 1024
+ON_CPU = {"gpu_indices": (), "rpc_workers": (), "n_gpu_layers": 0}
 LAYERS = 33
 ABLE = replace(LLAMA_SERVER, supports_rpc=True)
 NO_GPU = inventory()
@@ -280,8 +281,8 @@ def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
 @pytest.mark.parametrize(
     ("request_fields", "words", "change"),
     [
-        ({"gpu_indices": (7,)}, "Choose from 0, 1", {"gpu_indices": (), "n_gpu_layers": 0}),
-        ({"gpu_indices": (0, 0)}, "twice", {"gpu_indices": (), "n_gpu_layers": 0}),
+        ({"gpu_indices": (7,)}, "Choose from 0, 1", ON_CPU),
+        ({"gpu_indices": (0, 0)}, "twice", ON_CPU),
         ({"n_gpu_layers": 34}, "has 33 layers, not 34", {"n_gpu_layers": -1}),
         ({"n_gpu_layers": -2}, "0 (the CPU) to 33", {"n_gpu_layers": -1}),
         ({"n_ctx": 32769}, "at most 32768", {"n_ctx": 32768}),

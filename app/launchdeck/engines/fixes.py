@@ -1,0 +1,8 @@
+"""Offers that several failures make."""
+
+from __future__ import annotations
+
+from launchdeck.domain.errors import Fix
+from launchdeck.domain.text import Message
+
+RUN_ON_CPU = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("rpc_workers", ()), ("n_gpu_layers", 0)))
