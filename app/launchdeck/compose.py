@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
@@ -34,6 +35,7 @@ def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lam
 
 def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, Any, int]]) -> int:
     """Make the window and run `main` on an event loop that Qt and asyncio share; gives what `main` returns."""
+    gc.disable()  # what is made before the first frame is there to stay; looking for garbage in it takes its time
     from PySide6.QtWidgets import QApplication  # noqa: PLC0415 (commands do without widgets)
     from qasync import QEventLoop  # noqa: PLC0415
 
@@ -46,10 +48,18 @@ def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, A
     asyncio.set_event_loop(loop)
 
     async def run() -> int:
-        return await main(WindowApplication(app, setup))
+        application = WindowApplication(app, setup)
+        application.window.painted.connect(_collect_garbage)
+        return await main(application)
 
     with loop, _closing_generators(loop):
         return loop.run_until_complete(run())
+
+
+def _collect_garbage() -> None:
+    """From now on, and without what is there already."""
+    gc.freeze()
+    gc.enable()
 
 
 def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -> int:

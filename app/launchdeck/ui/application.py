@@ -22,15 +22,10 @@ from launchdeck.ui import i18n, theme
 from launchdeck.ui.charts import Charts
 from launchdeck.ui.deploy_form import DeployForm
 from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.details import DetailsTab
 from launchdeck.ui.gpu_cards import GpuCards
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.icons import app_icon
-from launchdeck.ui.log_view import LogTab
 from launchdeck.ui.main_window import MainWindow, Panels
-from launchdeck.ui.quit_dialog import QuitDialog
-from launchdeck.ui.tray import Tray
-from launchdeck.ui.try_it import TryItTab
 
 if TYPE_CHECKING:
     from launchdeck.core import Core
@@ -38,6 +33,8 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
+    from launchdeck.ui.tray import Tray
+    from launchdeck.ui.try_it import TryItTab
 
 _SCREENSHOT_PAUSE_S = 0.5
 
@@ -57,6 +54,8 @@ class WindowApplication(QObject):
 
     core: Core
     controller: Controller
+    tray: Tray
+    try_it: TryItTab
 
     def __init__(self, app: QApplication, setup: Setup) -> None:
         super().__init__()
@@ -64,20 +63,21 @@ class WindowApplication(QObject):
         self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
-        self._make_tabs()
-        form = DeployForm(self._preview)
+        self._language = setup.settings.language
         interval_s = setup.settings.sampling_interval_s
-        self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), self._tabs, form)
+        form = DeployForm(self._preview)
+        self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), QTabWidget(), form)
         self.panels.cards.set_interval_s(interval_s)
         geometry = QSettings(str(setup.paths.config / "window.ini"), QSettings.Format.IniFormat)
         self.window = MainWindow(self.panels, geometry)
-        self.tray = Tray()
 
     async def run(self) -> None:
         """Show the window, stay until Quit, then end in stages: window, readings, models, what runs beside."""
         await self.start()
-        await self._quit.wait()
-        await self.end(keep=self._keep_models)
+        try:
+            await self._quit.wait()
+        finally:
+            await self.end(keep=self._keep_models)
 
     async def start(self) -> None:
         """Show the window and, once it is painted, everything that lives in it."""
@@ -127,6 +127,8 @@ class WindowApplication(QObject):
         running = sum(d.state.is_live for d in self.core.manager.deployments)
         policy = self._setup.settings.on_quit
         if running and policy == "ask":
+            from launchdeck.ui.quit_dialog import QuitDialog  # noqa: PLC0415 (after the first paint)
+
             dialog = QuitDialog(running, self.window)
             dialog.answered.connect(self._quit_with)
             self.window.bring_to_front()
@@ -177,8 +179,11 @@ class WindowApplication(QObject):
         from launchdeck.core import Core  # noqa: PLC0415 (after the first paint)
         from launchdeck.ui.controller import Controller  # noqa: PLC0415
         from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
+        from launchdeck.ui.tray import Tray  # noqa: PLC0415
 
         self.core = Core(self._setup)
+        self.tray = Tray()
+        self._make_tabs()
         self.controller = Controller(self.window, self.panels, self.tray, self.core)
         self._discovery = Discovery(self.core.planner, self.panels.form, self._setup)
         self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
@@ -191,14 +196,15 @@ class WindowApplication(QObject):
         self.tray.quit_requested.connect(self.ask_to_quit)
 
     def _make_tabs(self) -> None:
-        self._language = self._setup.settings.language
+        from launchdeck.ui.details import DetailsTab  # noqa: PLC0415 (after the first paint)
+        from launchdeck.ui.log_view import LogTab  # noqa: PLC0415
+        from launchdeck.ui.try_it import TryItTab  # noqa: PLC0415
+
         self._details = DetailsTab()
         self._log = LogTab()
         self.try_it = TryItTab(self._chat, self._embed)
-        self._tabs = QTabWidget()
-        self._tabs.addTab(self._details, tr("Details"))
-        self._tabs.addTab(self._log, tr("Logs"))
-        self._tabs.addTab(self.try_it, tr("Try it"))
+        for tab, title in ((self._details, tr("Details")), (self._log, tr("Logs")), (self.try_it, tr("Try it"))):
+            self.panels.tabs.addTab(tab, title)
 
     def _chat(self, deployment: Deployment, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[ChatChunk]:
         from launchdeck.engines import client  # noqa: PLC0415 (nobody chats before the first paint)

@@ -128,7 +128,11 @@ class Controller(QObject):
 
     @Slot(object)
     def _deploy(self, request: ModelLoadRequest) -> None:
-        self.spawn(self._manager.load(request))
+        self.spawn(self._load(request))
+
+    async def _load(self, request: ModelLoadRequest) -> None:
+        deployment = await self._manager.load(request)
+        self._panels.deployments.select(deployment.id)
 
     @Slot(str)
     def stop(self, deployment_id: str) -> None:

@@ -20,6 +20,9 @@ from launchdeck.ui.top_bar import TopBar
 SMALLEST = (960, 600)
 USUAL = (1440, 900)
 GAP_PX = 12
+CARDS_WIDEST_PX = 340
+FORM_WIDEST_PX = 420
+CENTRE_NARROWEST_PX = 360
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class MainWindow(QMainWindow):
         self.setCentralWidget(content)
         QShortcut(QKeySequence.StandardKey.Quit, self, self.close_requested.emit)
         self._restore()
+        panels.form.setFocus()
 
     def bring_to_front(self) -> None:
         """Show the window, wherever it is."""
@@ -114,6 +118,7 @@ class MainWindow(QMainWindow):
 def _centre(panels: Panels) -> QSplitter:
     centre = QSplitter(Qt.Orientation.Vertical)
     centre.setChildrenCollapsible(False)
+    centre.setMinimumWidth(CENTRE_NARROWEST_PX)
     centre.setHandleWidth(GAP_PX)
     for widget, stretch in ((panels.charts, 4), (_panel(panels.deployments), 2), (_panel(panels.tabs), 3)):
         centre.addWidget(widget)
@@ -125,10 +130,15 @@ def _columns(panels: Panels, centre: QSplitter) -> QSplitter:
     columns = QSplitter(Qt.Orientation.Horizontal)
     columns.setChildrenCollapsible(False)
     columns.setHandleWidth(GAP_PX)
-    columns.addWidget(_titled(tr("GPUs"), panels.cards))
-    columns.addWidget(centre)
-    columns.addWidget(_titled(tr("Deploy"), panels.form))
-    columns.setStretchFactor(1, 1)
+    for widget, widest_px, stretch in (
+        (_titled(tr("GPUs"), panels.cards), CARDS_WIDEST_PX, 1),
+        (centre, None, 4),
+        (_titled(tr("Deploy"), panels.form), FORM_WIDEST_PX, 1),
+    ):
+        columns.addWidget(widget)
+        columns.setStretchFactor(columns.count() - 1, stretch)
+        if widest_px is not None:
+            widget.setMaximumWidth(widest_px)
     columns.setSizes([280, 760, 350])
     return columns
 
@@ -143,7 +153,7 @@ def _panel(widget: QWidget) -> QFrame:
 
 
 def _titled(title: str, widget: QWidget) -> QWidget:
-    label = QLabel(title)
+    label = QLabel(title.upper())
     label.setProperty("role", "heading")
     column = QWidget()
     layout = QVBoxLayout(column)
