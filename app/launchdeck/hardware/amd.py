@@ -12,7 +12,7 @@ from typing import Any
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amdgpu import Amdgpu, with_ram
-from launchdeck.hardware.amdsmi_library import AmdSmi
+from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi
 from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.memory import Memory
 from launchdeck.hardware.pci import normalise_address
@@ -68,6 +68,8 @@ class AMDSMIDetector:
         card = gpu.pci_address or ""
         if self._amdgpu.leaves_alone(card):
             return GpuSample(time.time(), state=GpuState.ASLEEP)
+        if card not in self._devices:
+            self.get_gpu_list()  # the library was closed
         device = self._devices.get(card)
         if device is None:
             return GpuSample(time.time(), state=GpuState.LOST)
@@ -155,11 +157,14 @@ class AMDSMIDetector:
         """A process on an APU has its memory in the RAM that the GPU may use (GTT)."""
         pools = ("vram_mem", "gtt_mem") if device.gpu.integrated else ("vram_mem",)
         entries = self._smi.ask(card, "amdsmi_get_gpu_process_list", device.handle) or ()
-        return tuple(
-            GpuProcess(
-                pid=entry["pid"],
-                name="" if entry["name"] == "N/A" else entry["name"],
-                used_memory_bytes=sum(entry["memory_usage"][pool] for pool in pools),
-            )
-            for entry in sorted(entries, key=lambda entry: entry["pid"])
-        )
+        processes = (
+            _process(entry, pools) for entry in entries if isinstance(entry, dict)
+        )  # older modules give handles
+        return tuple(sorted(processes, key=lambda process: process.pid))
+
+
+def _process(entry: dict[str, Any], pools: tuple[str, ...]) -> GpuProcess:
+    sizes = [(entry.get("memory_usage") or {}).get(pool) for pool in pools]
+    known = [size for size in sizes if isinstance(size, int)]
+    name = entry.get("name", NOT_AVAILABLE)
+    return GpuProcess(entry["pid"], "" if name == NOT_AVAILABLE else name, sum(known) if known else None)

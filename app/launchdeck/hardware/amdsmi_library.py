@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _NOT_SUPPORTED = 2
 _NO_PERMISSION = 10
 _NO_READING = 0xFFFF
-_NOT_AVAILABLE = "N/A"  # what AMD's module gives for a value that the GPU does not have
+NOT_AVAILABLE = "N/A"  # what AMD's module gives for a value that the GPU does not have
 
 
 class AmdSmi:
@@ -71,7 +71,7 @@ class AmdSmi:
             level = logging.DEBUG if code == _NOT_SUPPORTED else logging.WARNING
             self._complaints.log(level, (card, call, str(code)), f"{card or 'amdsmi'}: no {call}: {_line(error)}")
             return None
-        return None if answer == _NOT_AVAILABLE else answer
+        return None if answer == NOT_AVAILABLE else answer
 
     def number(self, card: str, call: str, handle: Any, *keys: str) -> int | None:
         """The first of these keys that is a reading in the dictionary that `call` gives.
@@ -85,7 +85,7 @@ class AmdSmi:
     def text(self, card: str, call: str, handle: Any, key: str) -> str | None:
         """A text in the dictionary that `call` gives."""
         answer = (self.ask(card, call, handle) or {}).get(key)
-        return answer if isinstance(answer, str) and answer not in {"", _NOT_AVAILABLE} else None
+        return answer if isinstance(answer, str) and answer not in {"", NOT_AVAILABLE} else None
 
 
 def _import(rocm_module: Path) -> ModuleType | None:

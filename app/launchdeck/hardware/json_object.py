@@ -47,13 +47,15 @@ class JsonObject:
 
     def truth(self, key: str) -> bool:
         """Left out: False."""
-        value = self._values.get(key, False)
-        if isinstance(value, bool):
-            return value
+        value = self._values.get(key)
+        if value is None or isinstance(value, bool):
+            return value is True
         raise unusable(self.path(key), Message("true or false"))
 
     def choice(self, key: str, kind: type[_Choice], default: _Choice | None = None) -> _Choice:
-        value = self._values.get(key, default)
+        value = self._values.get(key)
+        if value is None and default is not None:
+            return default
         if value in tuple(kind):
             return kind(value)
         raise unusable(self.path(key), Message("one of {choices}", choices=", ".join(kind)))
@@ -64,7 +66,9 @@ class JsonObject:
 
     def children(self, key: str) -> list[JsonObject]:
         """The objects of a list; left out: none."""
-        values = self._values.get(key, [])
+        values = self._values.get(key)
+        if values is None:
+            return []
         if not isinstance(values, list):
             raise unusable(self.path(key), Message("a list"))
         return [JsonObject(value, f"{self.path(key)}[{index}]") for index, value in enumerate(values)]

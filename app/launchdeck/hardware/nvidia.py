@@ -67,6 +67,7 @@ class NVMLDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
+        self.step = Step(self.name, Outcome.EMPTY)
         cards = self._pci.graphics_cards(NVIDIA_VENDOR)
         if cards != self._cards or self._may_retry_lost():
             self.close()  # NVML knows only the GPUs that were there when it was opened
@@ -76,7 +77,7 @@ class NVMLDetector:
         if not self._rest.is_resting:
             self._open_awake()
         gpus = [replace(gpu, index=index) for index, (_, gpu) in enumerate(sorted(self._gpus.items()))]
-        if gpus:
+        if gpus and self.step.outcome is Outcome.EMPTY:
             self.step = Step(self.name, Outcome.FOUND)
         return gpus
 
@@ -121,7 +122,6 @@ class NVMLDetector:
             return
         self._awake = awake
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
-        self.step = Step(self.name, Outcome.EMPTY)
         for handle in self._handles(awake if asleep else None):
             self._add(handle)
 

@@ -149,11 +149,20 @@ class UnifiedGPUDetector:
     def _sample(self, device: _Device) -> GpuSample:
         sample: GpuSample | None = None
         for detector, gpu in device.sources:
-            reading = detector.get_gpu_info(gpu)
+            reading = self._reading(detector, gpu)
             sample = _filled(sample, reading) if sample else reading
             if sample.state is not GpuState.ACTIVE or all(getattr(sample, metric) is not None for metric in _METRICS):
                 break
         return sample or GpuSample(time.time(), state=GpuState.LOST)
+
+    def _reading(self, detector: GPUDetector, gpu: Gpu) -> GpuSample:
+        try:
+            return detector.get_gpu_info(gpu)
+        except Exception as error:  # noqa: BLE001 (the other GPUs are shown all the same)
+            self._complaints.log(
+                logging.ERROR, (detector.name, gpu.uuid), f"{detector.name} cannot read {gpu.name}", error
+            )
+            return GpuSample(time.time())
 
 
 def _key(gpu: Gpu) -> str:

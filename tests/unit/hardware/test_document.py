@@ -59,6 +59,13 @@ def test_there_and_back(inventory: Inventory):
     assert again.detector == inventory.detector
 
 
+def test_null_is_the_same_as_left_out():
+    entry = dict.fromkeys(to_document(FULL)["gpus"][0]) | {"gpu_type": "nvidia"}
+    assert from_document({"gpus": [entry], "cpu": None, "detector": None, "sampled_at_s": 1000.5}).gpus == (
+        from_document({"gpus": [{"gpu_type": "nvidia"}], "sampled_at_s": 1000.5}).gpus
+    )
+
+
 def test_a_file_written_by_hand_may_leave_out_what_it_does_not_know():
     inventory = from_document({"gpus": [{"gpu_type": "nvidia", "name": "RTX", "total_memory_mb": 24576}]})
     (reading,) = inventory.gpus

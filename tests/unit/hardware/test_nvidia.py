@@ -299,6 +299,15 @@ def test_a_driver_that_does_not_open_says_why(nvml, detector, code, words):
     assert words in str(detector.step.reason)
 
 
+def test_a_driver_that_is_updated_while_its_gpus_are_shown(nvml, detector):
+    nvml.add_gpu()
+    gpu, _ = only(detector)
+    detector.close()
+    nvml.set(init=MISMATCH)
+    assert detector.get_gpu_info(gpu).state is GpuState.LOST
+    assert detector.step.outcome is Outcome.FAILED
+
+
 def test_no_driver_is_no_failure(monkeypatch, nvml, detector):
     monkeypatch.delenv("LAUNCHDECK_FAKE_NVML")
     assert detector.get_gpu_list() == []

@@ -26,6 +26,7 @@ class Detector:
         self.last_resort = last_resort
         self.sample = sample
         self.error: Exception | None = None
+        self.reading_error: Exception | None = None
         self.asked = 0
         self.closed = False
 
@@ -43,6 +44,8 @@ class Detector:
         return list(self.gpus)
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
+        if self.reading_error:
+            raise self.reading_error
         return GpuSample(time.time(), **self.sample)
 
     def close(self) -> None:
@@ -155,6 +158,16 @@ def test_a_detector_that_breaks_costs_only_its_own_gpus(caplog):
     step = detector.steps[0]
     assert (step.detector, step.outcome) == ("AMDSMIDetector", Outcome.FAILED)
     assert "libdrm" in str(step.reason)
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.expects_log_errors
+def test_a_detector_that_breaks_while_reading_costs_only_its_own_readings(caplog):
+    broken = amd(RADEON)
+    broken.reading_error = KeyError("memory_usage")
+    detector = unified(broken, nvidia(GEFORCE, utilization_percent=2))
+    for _ in range(3):
+        assert [reading.sample.utilization_percent for reading in detector.read().gpus] == [None, 2]
     assert len(caplog.records) == 1
 
 
