@@ -42,18 +42,22 @@ class Truth:
 
 
 def ask(engine_bin: Path, model: Path, load: Load, layers: Sequence[int]) -> dict[int, Truth]:
-    """llama.cpp's accounting for each number of layers; `load.n_gpu_layers` is not looked at."""
+    """llama.cpp's accounting for each number of layers; `load.n_gpu_layers` is not looked at.
+
+    The program cannot place recurrent states on its pretended GPUs and ends there: such numbers are missing.
+    """
     outputs = load.n_ubatch if load.embedding else load.n_parallel
-    command = [str(engine_bin / "llama-memory-truth"), "-m", str(model), "-ngl", ",".join(map(str, layers))]
+    command = [str(engine_bin / "llama-memory-truth"), "-m", str(model)]
     command += ["-c", str(load.n_ctx), "-np", str(load.n_parallel), "-o", str(outputs), "-ub", str(load.n_ubatch)]
     command += ["-ctk", load.cache_type_k, "-ctv", load.cache_type_v]
     command += ["-kvu"] if load.kv_unified else []
     command += [] if load.flash_attention else ["-fa", "0"]
     if len(load.devices) > 1:
         command += ["-mem", ",".join(["24576"] * len(load.devices)), "-ts", ",".join(map(str, load.split))]
+    command += ["-ngl", ",".join(map(str, layers))]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     truths = {int(m[1]): _truth(m[2]) for m in map(_LINE.match, answer.stdout.splitlines()) if m}
-    assert set(truths) == set(layers), f"{' '.join(command)}\n{answer.stdout}{answer.stderr}"
+    assert "cache_" in answer.stderr or set(truths) == set(layers), f"{' '.join(command)}\n{answer.stderr}"
     return truths
 
 

@@ -52,6 +52,7 @@ _SLIDING = {
     "cohere2moe": _Sliding(4, dense_first=True, array=True),
     "exaone-moe": _Sliding(4, size=128),
     "exaone4": _Sliding(4, size=4096, blocks=64),
+    "gemma-embedding": _Sliding(6),
     "gemma2": _Sliding(2, size=4096),
     "gemma3": _Sliding(6),
     "gemma3n": _Sliding(5),
@@ -62,6 +63,7 @@ _SLIDING = {
     "llama4": _Sliding(4, size=8192, fixed=True),
     "mellum": _Sliding(4, array=True),
     "mimo2": _Sliding(0, array=True),
+    "modern-bert": _Sliding(3, dense_first=True),
     "muse-glimmer": _Sliding(4, array=True),
     "olmo2": _Sliding(4),
     "plamo3": _Sliding(8),
@@ -108,6 +110,13 @@ def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
         end -= hp.integer("attention.shared_kv_layers")
     recurrent = (False,) * hp.n_layer_all if hp.architecture == "falcon-h1" else recurrent_layers(hp)
     return tuple(layer < end and not state for layer, state in enumerate(recurrent))
+
+
+def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
+    """For every layer whether it uses the rotary factors that all of a model's layers share."""
+    if hp.architecture == "gemma4":
+        return tuple(not sliding for sliding in window(hp).layers)
+    return (True,) * hp.n_layer_all
 
 
 def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:

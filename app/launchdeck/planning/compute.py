@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.models.ggml import BY_NAME
-from launchdeck.planning.activations import floats_per_token
+from launchdeck.planning.activations import floats_per_token, query_length
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
     from launchdeck.planning.kv import Cells, KvCache
 
 _FLOAT_BYTES = 4
-_POSITION_AND_KEY_PLACE_BYTES = 12
-_VALUE_PLACE_BYTES = 8
+_HALF_BYTES = 2
 _TOKEN_BYTES = 4
+_PLACE_BYTES = 8
 _ALIGNMENT = 128
 _HOST_ALIGNMENT = 64
 _PIPELINE_COPIES = 4
@@ -42,75 +42,130 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A GPU's part. `first` and `last` are those that have layers; `partial`: some layers stay on the host;
-    `pipeline`: several GPUs hold the whole model and work on several batches at once.
+    """A GPU's part: how many blocks it has, whether it is the `first` GPU and whether it has the output layer (`last`).
+
+    `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
+    works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights.
     """
 
+    blocks: int
     first: bool
     last: bool
-    partial: bool
     pipeline: bool
+    lent_blocks: int
+    lent_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The sizes that make up the buffers, in bytes. All devices' buffers follow from them.
+
+    `row`: one number for each token and each of the model's dimensions; `inputs`: positions, places in the cache and
+    masks; `layer`: the most that is alive at once within a layer; `attention`: the same within its attention alone;
+    `lent_cache`: a copy of a layer's cache, and `keeps_two_keys` where the next layer's keys find no place in what the
+    last ones left; `output`: the results; `outputs` counts them.
+    """
+
+    row: int
+    inputs: int
+    layer: int
+    attention: int
+    lent_cache: int
+    output: int
+    token_ids: int
+    outputs: int
+    keeps_two_keys: bool
+
+    def gpu_bytes(self, role: Role) -> int:
+        """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
+        output = self.output if role.last else 0
+        if not role.blocks and not role.first:
+            return output
+        inputs = self.inputs + (_padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0)
+        if role.pipeline:
+            entering = _PIPELINE_COPIES * (1 if role.first else 2) * self.row
+            return max(_PIPELINE_COPIES * inputs + self.layer + entering, output)
+        if role.first:
+            layer = self._lent_layer(role) if role.lent_blocks else self.layer
+        else:
+            layer = self.attention if role.last and role.blocks == 1 else self.layer - self.row
+        return max(inputs + layer, output)
+
+    def _lent_layer(self, role: Role) -> int:
+        """The most that is alive within one of the host's layers, with a copy of its weights or of its cache."""
+        cache = self.lent_cache
+        if self.keeps_two_keys and role.lent_blocks > 1:
+            cache += cache // 2
+        return max(self.layer + self.row + role.lent_bytes, cache + self.attention + self.row)
+
+    def host_bytes(self, *, pipeline: bool) -> int:
+        """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
+        return 2 * self.row + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
+
+    def host_alone_bytes(self) -> int:
+        """Bytes of the host's buffer without any GPU."""
+        return max(self._host_inputs + self.layer, self.output) + self.row
+
+    @property
+    def _host_inputs(self) -> int:
+        return self.inputs + self.token_ids + _padded(_TOKEN_BYTES * self.outputs, _HOST_ALIGNMENT)
 
 
 class ComputeBuffers:
-    """The compute buffers of one model."""
+    """What one model's graph needs, for any work."""
 
-    def __init__(self, hp: Hyperparameters, cache: KvCache, largest_weight_bytes: int) -> None:
-        self._hp = hp
-        self._cache = cache
-        self._largest_weight_bytes = largest_weight_bytes
-        self._floats = floats_per_token(hp)
+    def __init__(self, hp: Hyperparameters, cache: KvCache) -> None:
+        self._n_embd = hp.n_embd
+        self._head_lengths = (hp.key_length, hp.value_length)
+        self._has_window = cache.has_window
         self._n_head = max(hp.n_head, default=0)
-        self._n_query = self._n_head * hp.key_length
+        self._n_query = query_length(hp)
         self._n_value = max((v for _, v in cache.rows), default=0)
-        self._kv_row = max((k + v for k, v in cache.rows), default=0)
+        self._n_key_value = max((k + v for k, v in cache.rows), default=0)
+        # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
+        self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
+        self._floats = floats_per_token(hp)
+        self._grouped = hp.n_head_kv != hp.n_head
 
-    def gpu_bytes(self, work: Work, role: Role) -> int:
-        """Bytes on one GPU that has layers (or, `partial` and first, may be lent some)."""
-        row = _FLOAT_BYTES * work.tokens * self._hp.n_embd
-        inputs = self._input_bytes(work)
-        chosen_rows = _padded(_TOKEN_BYTES * work.outputs, _ALIGNMENT) if role.last else 0
-        peak = max(self._layer_bytes(work), self._output_bytes(work) if role.last else 0)
-        if role.pipeline:
-            return _PIPELINE_COPIES * (inputs + chosen_rows + (1 if role.first else 2) * row) + peak
-        if not role.first:
-            return inputs + chosen_rows + peak - row
-        if not role.partial:
-            return inputs + chosen_rows + peak
-        borrowed = peak + row + self._largest_weight_bytes // 2
-        return inputs + chosen_rows + max(borrowed, self._borrowed_cache_bytes(work))
-
-    def host_bytes(self, work: Work, *, pipeline: bool) -> int:
-        """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
-        row = _FLOAT_BYTES * work.tokens * self._hp.n_embd
-        chosen_rows = _padded(_TOKEN_BYTES * work.outputs, _HOST_ALIGNMENT)
-        inputs = self._input_bytes(work) + _TOKEN_BYTES * work.tokens + chosen_rows
-        return 2 * row + inputs * (_PIPELINE_COPIES if pipeline else 1)
-
-    def host_alone_bytes(self, work: Work) -> int:
-        """Bytes of the host's buffer without any GPU."""
-        peak = max(self._layer_bytes(work), self._output_bytes(work))
-        return self._input_bytes(work) + _TOKEN_BYTES * work.tokens + _padded(_TOKEN_BYTES * work.outputs, 64) + peak
+    def graph(self, work: Work) -> Graph:
+        """The sizes for this work."""
+        row = _FLOAT_BYTES * work.tokens * self._n_embd
+        attention = self._scratch_bytes(work) + 2 * _FLOAT_BYTES * work.tokens * (self._n_embd + self._n_query)
+        layer = max(_FLOAT_BYTES * work.tokens * self._floats, attention)
+        lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
+        return Graph(
+            row=row,
+            inputs=self._input_bytes(work),
+            layer=layer,
+            attention=attention,
+            lent_cache=lent_cache,
+            output=_FLOAT_BYTES * work.outputs * (self._n_logits + self._n_embd),
+            token_ids=_TOKEN_BYTES * work.tokens,
+            outputs=work.outputs,
+            # Measured with one key head for each query head; grouped ones do find a place.
+            keeps_two_keys=not self._grouped and lent_cache // 2 > layer,
+        )
 
     def _input_bytes(self, work: Work) -> int:
         """Positions, places in the cache, and for every pair of token and cell whether the one sees the other."""
-        if not self._kv_row:
-            return _FLOAT_BYTES * work.tokens * (work.tokens + 1)
-        mask_element_bytes = 2 if work.flash_attention else 4
-        streams = work.cells.streams
-        values = 1 if work.flash_attention else self._n_value
-        places = _POSITION_AND_KEY_PLACE_BYTES + _VALUE_PLACE_BYTES * values
-        size = work.tokens * (mask_element_bytes * work.cells.full // streams + places)
-        if self._cache.has_window:
-            places -= _TOKEN_BYTES
-            size += work.tokens * (mask_element_bytes * work.cells.window // streams + places)
+        seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
+        if not self._n_key_value:
+            masks = (2 if self._has_window else 1) if self._n_head else 0
+            return work.tokens * (masks * seen_bytes * work.tokens + _TOKEN_BYTES)
+        # Without flash attention values are stored number by number, each with its own place.
+        values = min(self._n_value, 1) if work.flash_attention else self._n_value
+        places = _PLACE_BYTES * (1 + values)
+        size = work.tokens * (seen_bytes * work.cells.full // work.cells.streams + places + _TOKEN_BYTES)
+        if self._has_window:
+            size += work.tokens * (seen_bytes * work.cells.window // work.cells.streams + places)
         return size + self._rotation_bytes(work)
 
     def _rotation_bytes(self, work: Work) -> int:
         """Quantised keys and values are rotated by matrices of 64, 128, ... up to the length of a head."""
+        types = (work.type_k, work.type_v)
         rotated = [
             length
-            for name, length in ((work.type_k, self._hp.key_length), (work.type_v, self._hp.value_length))
+            for length, name in zip(self._head_lengths, types, strict=True)
             if BY_NAME[name].is_quantised and length % _SMALLEST_ROTATION == 0
         ]
         size, total = _SMALLEST_ROTATION, 0
@@ -119,26 +174,13 @@ class ComputeBuffers:
             size *= 2
         return total
 
-    def _layer_bytes(self, work: Work) -> int:
-        """The most that is alive at once within a layer: in its feed-forward part, or in its attention."""
-        feed_forward = _FLOAT_BYTES * work.tokens * self._floats
-        scratch = 0
+    def _scratch_bytes(self, work: Work) -> int:
+        """Without flash attention the scores of all cells; with it a copy of a quantised cache in 16 bits."""
         if not work.flash_attention:
-            scratch = _FLOAT_BYTES * work.tokens * (work.cells.full // work.cells.streams) * self._n_head
-        elif BY_NAME[work.type_k].is_quantised or BY_NAME[work.type_v].is_quantised:
-            scratch = 2 * work.cells.full * self._kv_row
-        return max(feed_forward, scratch + self._attention_bytes(work))
-
-    def _attention_bytes(self, work: Work) -> int:
-        return 2 * _FLOAT_BYTES * work.tokens * (self._hp.n_embd + self._n_query)
-
-    def _output_bytes(self, work: Work) -> int:
-        return _FLOAT_BYTES * work.outputs * (self._hp.n_vocab + self._hp.n_embd)
-
-    def _borrowed_cache_bytes(self, work: Work) -> int:
-        """A layer's cache copied to the GPU; its key or its value may come to lie beside that of the layer before."""
-        cache = work.cells.full * self._kv_row * 2
-        return cache + cache // 4 + self._attention_bytes(work)
+            return _FLOAT_BYTES * work.tokens * (work.cells.full // work.cells.streams) * self._n_head
+        if BY_NAME[work.type_k].is_quantised or BY_NAME[work.type_v].is_quantised:
+            return _HALF_BYTES * work.cells.full * self._n_key_value
+        return 0
 
 
 def _padded(size: int, multiple: int) -> int:

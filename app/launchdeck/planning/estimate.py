@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate
-from launchdeck.planning.compute import ComputeBuffers, Role, Work
+from launchdeck.planning.attention import factor_layers
+from launchdeck.planning.compute import ComputeBuffers, Graph, Role, Work
 from launchdeck.planning.hyperparameters import Hyperparameters
 from launchdeck.planning.kv import KvCache
 from launchdeck.planning.split import layer_ranges
@@ -62,9 +63,11 @@ class MemoryModel:
 
     def __init__(self, hp: Hyperparameters) -> None:
         self.layer_count = hp.n_layer_all + 1
-        self._weights = Weights.of(hp)
+        self._block_count = hp.n_layer
         self._cache = KvCache(hp)
-        self._compute = ComputeBuffers(hp, self._cache, self._weights.largest_bytes)
+        self._weights = Weights.of(hp, factor_layers(hp))
+        self._compute = ComputeBuffers(hp, self._cache)
+        self._latest: tuple[Work, Graph] | None = None
 
     @classmethod
     def of(cls, header: GgufHeader) -> MemoryModel:
@@ -75,32 +78,37 @@ class MemoryModel:
         """Bytes per device, in the order of `load.devices`, and on the host."""
         layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
         work = self._work(load)
+        graph = self._graph(work)
         if layers <= 0:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
-            return Estimate(unused, self._host(load, self.layer_count, self._compute.host_alone_bytes(work), work))
+            return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
         ranges = layer_ranges(layers, self.layer_count, load.split)
-        used = [index for index, (first, end) in enumerate(ranges) if end > first]
-        whole = layers == self.layer_count
-        pipeline = whole and len(load.devices) > 1
+        pipeline = layers == self.layer_count and len(load.devices) > 1
         devices = []
         for index, (device, (first, end)) in enumerate(zip(load.devices, ranges, strict=True)):
-            role = Role(first=index == 0, last=index == used[-1], partial=not whole, pipeline=pipeline)
-            devices.append(self._device(device, first, end, work, role))
-        host_compute = self._compute.host_bytes(work, pipeline=pipeline)
-        return Estimate(tuple(devices), self._host(load, ranges[0][0], host_compute, work))
+            role = Role(
+                blocks=max(min(end, self._block_count) - first, 0),
+                first=index == 0,
+                last=first < end == self.layer_count,
+                pipeline=pipeline,
+                lent_blocks=first,
+                lent_bytes=self._weights.lent_until[first],
+            )
+            devices.append(self._gpu(device, first, end, work, graph.gpu_bytes(role)))
+        host = self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline))
+        return Estimate(tuple(devices), host)
 
-    def _device(self, device: Device, first: int, end: int, work: Work, role: Role) -> DeviceEstimate:
-        computes = end > first or role.first
+    def _gpu(self, device: Device, first: int, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
         return DeviceEstimate(
             device=device.name,
             weights_bytes=self._weights.gpu_bytes(first, end),
             kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.type_k, work.type_v),
-            compute_bytes=self._compute.gpu_bytes(work, role) if computes else 0,
+            compute_bytes=compute_bytes,
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
         )
 
-    def _host(self, load: Load, end: int, compute_bytes: int, work: Work) -> DeviceEstimate:
+    def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
         return DeviceEstimate(
             device=HOST,
             weights_bytes=self._weights.host_bytes(end),
@@ -112,8 +120,7 @@ class MemoryModel:
 
     def _work(self, load: Load) -> Work:
         """Source: `llama_context` and `sched_reserve` of llama.cpp."""
-        n_batch = min(load.n_ctx, load.n_batch)
-        n_ubatch = min(n_batch, load.n_ubatch)
+        n_ubatch = min(load.n_ctx, load.n_batch, load.n_ubatch)
         tokens = -(-n_ubatch // load.n_parallel) * load.n_parallel
         return Work(
             tokens=tokens,
@@ -123,3 +130,9 @@ class MemoryModel:
             type_v=load.cache_type_v,
             flash_attention=load.flash_attention,
         )
+
+    def _graph(self, work: Work) -> Graph:
+        """While the layer slider moves, the work stays the same."""
+        if self._latest is None or self._latest[0] != work:
+            self._latest = work, self._compute.graph(work)
+        return self._latest[1]

@@ -7,6 +7,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from launchdeck.models.header import GgufTensor
     from launchdeck.planning.hyperparameters import Hyperparameters
 
@@ -24,70 +26,88 @@ _WITHOUT_OUTPUT = frozenset({
     "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe",
 })  # fmt: skip
 
+# These ask for the output layer before the embeddings, and find nothing to share.
+_COPIED_ON_HOST = frozenset({"gemma3n", "gemma4"})
+
 
 @dataclass(frozen=True, slots=True)
 class Weights:
     """Sums over the layers 0 to i-1 (`..._until[i]`), so that any range of layers costs one subtraction.
 
     Layer `n` of n+1 is the output layer. `input_bytes` are the embeddings, always on the host; `shared_*` is taken
-    once on each device that has at least one layer. `largest_bytes` is the largest tensor of a block, experts left out.
+    once on each device that has one of the layers counted in `sharing_until`. `lent_until[i]` is the room that the GPU
+    keeps for weights of the layers 0 to i-1 where they stay on the host and are copied when it is their turn.
     """
 
     gpu_until: tuple[int, ...]
     host_until: tuple[int, ...]
+    sharing_until: tuple[int, ...]
     input_bytes: int
     shared_gpu_bytes: int
     shared_host_bytes: int
-    largest_bytes: int
+    lent_until: tuple[int, ...]
 
     @classmethod
-    def of(cls, hp: Hyperparameters) -> Weights:
-        header, block_count = hp.header, hp.n_layer_all
-        gpu, host = [0] * (block_count + 1), [0] * (block_count + 1)
-        input_bytes = shared_gpu = shared_host = 0
-        tied = header.architecture not in _WITHOUT_OUTPUT
-        for tensor in header.tensors:
-            name = tensor.name
-            if name in _INPUT:
-                input_bytes += _host_bytes(tensor)
-            elif name in _SHARED:
-                shared_gpu += _gpu_bytes(tensor)
-                shared_host += _host_bytes(tensor)
-            else:
-                layer = _layer_of(name, block_count)
+    def of(cls, hp: Hyperparameters, sharing: Sequence[bool]) -> Weights:
+        """Make the sums. `sharing`: for every block whether it uses the factors that stand outside the blocks."""
+        output = hp.n_layer_all
+        tensors = {tensor.name: tensor for tensor in hp.header.tensors if _is_loaded(tensor.name, hp)}
+        gpu, host, lent = ([0] * (output + 1) for _ in range(3))
+        for name, tensor in tensors.items():
+            if name not in _INPUT | _SHARED:
+                layer = _layer_of(name, hp)
                 gpu[layer] += _gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
-                tied = tied and name != "output.weight"
-        if tied:  # the output layer works with a copy of the embeddings, but on the host they are there already
-            gpu[block_count] += sum(
-                _gpu_bytes(tensor) for tensor in header.tensors if tensor.name == "token_embd.weight"
-            )
+                lent[layer] = max(lent[layer], _lent_bytes(tensor))
+        embeddings = tensors.get("token_embd.weight")
+        if embeddings and "output.weight" not in tensors and hp.architecture not in _WITHOUT_OUTPUT:
+            gpu[output] += _gpu_bytes(embeddings)  # a copy; on the host they are there already, usually
+            host[output] += _host_bytes(embeddings) if hp.architecture in _COPIED_ON_HOST else 0
+        shared = [tensors[name] for name in _SHARED & tensors.keys()]
         return cls(
             gpu_until=(0, *accumulate(gpu)),
             host_until=(0, *accumulate(host)),
-            input_bytes=input_bytes,
-            shared_gpu_bytes=shared_gpu,
-            shared_host_bytes=shared_host,
-            largest_bytes=max(
-                (t.n_bytes for t in header.tensors if t.name.startswith("blk.") and len(t.shape) <= 2), default=0
-            ),
+            sharing_until=(0, *accumulate((*sharing, False))),
+            input_bytes=sum(_host_bytes(tensors[name]) for name in _INPUT & tensors.keys()),
+            shared_gpu_bytes=sum(map(_gpu_bytes, shared)),
+            shared_host_bytes=sum(map(_host_bytes, shared)),
+            lent_until=(0, *accumulate(lent, max)),
         )
 
     def gpu_bytes(self, first: int, end: int) -> int:
         """Bytes of the layers `first` to `end`-1 on a GPU."""
-        blocks = min(end, len(self.gpu_until) - 2) - first
-        return self.gpu_until[end] - self.gpu_until[first] + (self.shared_gpu_bytes if blocks > 0 else 0)
+        shared = self.shared_gpu_bytes if self.sharing_until[end] > self.sharing_until[first] else 0
+        return self.gpu_until[end] - self.gpu_until[first] + shared
 
     def host_bytes(self, end: int) -> int:
         """Bytes of the embeddings and of the layers 0 to `end`-1 in RAM."""
-        return self.input_bytes + self.host_until[end] + (self.shared_host_bytes if end > 0 else 0)
+        return self.input_bytes + self.host_until[end] + (self.shared_host_bytes if self.sharing_until[end] else 0)
 
 
-def _layer_of(name: str, block_count: int) -> int:
-    if name.startswith("blk."):
-        number = name.split(".", 2)[1]
-        return min(int(number), block_count) if number.isdecimal() else block_count
-    return 0 if name.split(".", 1)[0] in _FIRST_LAYER else block_count
+def _is_loaded(name: str, hp: Hyperparameters) -> bool:
+    """A server leaves out the blocks that only predict further tokens."""
+    block = _block_of(name)
+    return block is None or block < hp.n_layer
+
+
+def _layer_of(name: str, hp: Hyperparameters) -> int:
+    block = _block_of(name)
+    if block is not None:
+        return block
+    stem = name.split(".", 1)[0]
+    # What LFM2 calls the norm of the embeddings is that of the output.
+    in_first = stem in _FIRST_LAYER and not (stem == "token_embd_norm" and hp.architecture.startswith("lfm2"))
+    return 0 if in_first else hp.n_layer_all
+
+
+def _block_of(name: str) -> int | None:
+    parts = name.split(".", 2)
+    return int(parts[1]) if parts[0] == "blk" and len(parts) == 3 and parts[1].isdecimal() else None
+
+
+def _lent_bytes(tensor: GgufTensor) -> int:
+    """The experts of a layer come as a whole. Half of a plain matrix fits into gaps: measured, and an average."""
+    return tensor.n_bytes if len(tensor.shape) > 2 else tensor.n_bytes // 2
 
 
 def _gpu_bytes(tensor: GgufTensor) -> int:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes.gguf_models import llama
+from fakes.gguf_models import every_architecture, llama
+from fakes.gguf_writer import Gguf, Tensor
+from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import largest_layer_count
@@ -85,6 +87,72 @@ def test_a_whole_dense_model_on_one_gpu_is_exact(tmp_path: Path, engine_bin: Pat
     model = MemoryModel.of(read_header(path))
     truth = ask(engine_bin, path, load, [model.layer_count])[model.layer_count]
     assert estimated(model, load, model.layer_count) == truth
+
+
+MIB = 1 << 20
+ARCHITECTURES = dict(every_architecture())
+# The accounting cannot place recurrent states on its pretended GPUs.
+STATES = {"mamba", "mamba2", "granitehybrid", "falcon-h1", "lfm2", "qwen3next"}
+VECTORS = {"bert", "nomic-bert", "gemma-embedding"}
+
+
+@pytest.mark.parametrize("load", [LOAD, replace(LOAD, n_ctx=20000, devices=(GPU,) * 3, split=(3.0, 1.0, 2.0))])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_architecture_is_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    path = ARCHITECTURES[name].write(tmp_path / "m.gguf")
+    header = read_header(path)
+    model = MemoryModel.of(header)
+    load = replace(load, embedding=header.architecture in ENCODERS)
+    n = model.layer_count
+    truths = ask(engine_bin, path, load, sorted({1, 2, n // 3, n // 2, n - 1, n}))
+    assert truths
+    for layers, truth in truths.items():
+        assert without_compute(estimated(model, load, layers)) == without_compute(truth), layers
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES.keys() - STATES))
+def test_a_whole_model_on_one_gpu_needs_what_is_estimated(tmp_path: Path, engine_bin: Path, name: str) -> None:
+    path = ARCHITECTURES[name].write(tmp_path / "m.gguf")
+    header = read_header(path)
+    model = MemoryModel.of(header)
+    load = replace(LOAD, embedding=header.architecture in ENCODERS)
+    truth = ask(engine_bin, path, load, [model.layer_count])[model.layer_count].gpus[0]
+    compute = estimated(model, load, model.layer_count).gpus[0].compute
+    if name in VECTORS:
+        assert abs(compute - truth.compute) < MIB
+    else:
+        assert compute == truth.compute
+
+
+@pytest.mark.parametrize("name", ["llama-8b", "qwen3-32b", "gpt-oss", "qwen3moe", "deepseek2"])
+def test_a_model_partly_on_gpus_is_close(tmp_path: Path, engine_bin: Path, name: str) -> None:
+    path = ARCHITECTURES[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    n = model.layer_count
+    for load in (LOAD, TWO_GPUS, replace(LOAD, n_ctx=32768)):
+        for layers, truth in ask(engine_bin, path, load, [1, n // 2, n - 1]).items():
+            for ours, true in zip(estimated(model, load, layers).gpus, truth.gpus, strict=True):
+                assert abs(ours.total - true.total) < max(64 * MIB, 0.03 * true.total), (load, layers)
+
+
+def test_results_for_every_token_need_room(tmp_path: Path, engine_bin: Path) -> None:
+    path = ARCHITECTURES["llama-8b"].write(tmp_path / "m.gguf")
+    load = replace(LOAD, embedding=True)
+    assert estimated(MemoryModel.of(read_header(path)), load, 33) == ask(engine_bin, path, load, [33])[33]
+
+
+def test_shards_and_big_files_are_one_model(tmp_path: Path) -> None:
+    whole = MemoryModel.of(read_header(ARCHITECTURES["llama-70b"].write(tmp_path / "m.gguf")))
+    parts = MemoryModel.of(read_header(ARCHITECTURES["llama-70b"].write_split(tmp_path, "m", 5)[0]))
+    load = replace(LOAD, n_gpu_layers=40)
+    assert parts.estimate(load) == whole.estimate(load)
+
+
+def test_a_header_that_says_nothing_has_one_layer(tmp_path: Path) -> None:
+    model = MemoryModel.of(read_header(Gguf({}, (Tensor("output.weight", (64, 64)),)).write(tmp_path / "m.gguf")))
+    estimate = model.estimate(replace(LOAD, n_gpu_layers=1))
+    assert model.layer_count == 1
+    assert (estimate.devices[0].weights_bytes, estimate.devices[0].kv_bytes) == (4 * 64 * 64, 0)
 
 
 @pytest.fixture
