@@ -17,8 +17,8 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import inspect
 from launchdeck.settings.schema import Settings
-from launchdeck.ui import verdict
-from launchdeck.ui.command_view import CommandView
+from launchdeck.ui import theme, verdict
+from launchdeck.ui.command_view import CommandText, CommandView
 from launchdeck.ui.deploy_form import DeployForm
 from launchdeck.ui.estimate_panel import EstimatePanel
 from launchdeck.ui.trailing_combo import TRAILING_ROLE
@@ -255,8 +255,10 @@ class TestDevices:
         assert (form.request().gpu_indices, form.request().rpc_workers) == ((), (WORKER,))
         combo.hidePopup()
 
-    def test_on_the_cpu_there_are_no_layers_to_choose(self, form):
+    def test_on_the_cpu_there_are_no_layers_to_choose(self, qtbot, form):
         combo = named(form, "GPU")
+        qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_Left)
+        assert form.request().n_gpu_layers == 40
         pick(combo, combo.count() - 1)
         assert form.request().gpu_indices == ()
         assert form.request().n_gpu_layers == 0
@@ -427,7 +429,8 @@ class TestRequests:
             qtbot.keyClick(form, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
 
     def test_what_cannot_be_deployed_is_not_deployed_by_a_key_either(self, qtbot, form):
-        form.set_models(())
+        pick(named(form, "Engine"), 2)
+        assert form.request() is not None
         with qtbot.assertNotEmitted(form.deploy_requested):
             qtbot.keyClick(form, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
 
@@ -465,6 +468,19 @@ class TestComfort:
             QApplication.sendEvent(field, event)
         assert form.request() == before
 
+    def test_another_theme_colours_everything_anew(self, qapp, form):
+        def colours():
+            dot = named(form, "GPU").itemIcon(0).pixmap(20, 20).toImage().pixelColor(10, 10).name()
+            squares = next(text for text in estimate(form) if "weights" in text)
+            return dot, squares, form.findChild(CommandText).toHtml()
+
+        dark = colours()
+        theme.apply(qapp, "light")
+        light = colours()
+        assert all(one != other for one, other in zip(dark, light, strict=True))
+        assert light[0] == theme.LIGHT.curve(0)
+        assert theme.LIGHT.models[0] in light[1]
+
     @pytest.mark.parametrize(
         ("key", "name"), [("M", "Model"), ("G", "GPU"), ("L", "Layers on the GPU"), ("X", "Context, in tokens")]
     )
@@ -472,6 +488,29 @@ class TestComfort:
         form.activateWindow()
         qtbot.keyClick(form, getattr(Qt.Key, f"Key_{key}"), Qt.KeyboardModifier.AltModifier)
         assert named(form, name).hasFocus()
+
+    def test_tab_goes_through_the_decision_and_ends_at_the_button(self, qtbot, form):
+        form.activateWindow()
+        named(form, "Model").setFocus()
+        order = []
+        while (widget := form.focusWidget()) is not deploy_button(form) and len(order) < 20:
+            order.append(widget.accessibleName() or widget.text())
+            qtbot.keyClick(widget, Qt.Key.Key_Tab)
+        assert order == [
+            "Model",
+            "Serve as: LLM",
+            "GPU",
+            "Layers on the GPU",
+            "Number of layers on the GPU",
+            "auto",
+            "Context, in tokens",
+            "Slots: requests answered at the same time",
+            "Engine",
+            "More settings: name, KV cache types",
+            "Command",
+            "Copy the command",
+            "Command",
+        ]
 
     def test_in_a_small_window_the_button_stays_in_sight(self, form):
         form.resize(form.minimumSizeHint().width(), 420)

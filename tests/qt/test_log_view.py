@@ -56,6 +56,28 @@ def test_asks_nothing_while_nobody_looks(qtbot, tab, buffer):
     assert shown(tab) == "one\ntwo\nthree\nfour"
 
 
+def test_stops_asking_when_hidden(qtbot, tab, buffer):
+    tab.follow(buffer)
+    tab.show()
+    tab.hide()
+    buffer.feed(b"four\n")
+    qtbot.wait(250)
+    assert shown(tab) == "one\ntwo\nthree"
+
+
+def test_stays_where_it_is_once_following_is_off_even_at_the_end(qtbot, tab, buffer):
+    tab.follow(buffer)
+    tab.show()
+    buffer.feed(b"line\n" * 200)
+    bar = tab.findChild(QPlainTextEdit).verticalScrollBar()
+    qtbot.waitUntil(lambda: bar.value() == bar.maximum() > 0, timeout=WAIT_MS)
+    box(tab, "Follow").setChecked(False)
+    place = bar.value()
+    buffer.feed(b"line\n" * 200)
+    qtbot.waitUntil(lambda: bar.maximum() > place, timeout=WAIT_MS)
+    assert bar.value() == place
+
+
 def test_another_log_replaces_the_first_and_the_same_one_does_not_begin_anew(tab, buffer):
     tab.show()
     tab.follow(buffer)

@@ -14,6 +14,7 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
 from launchdeck.ui import i18n
+from launchdeck.ui.asking import Asking
 from launchdeck.ui.try_embed import cosine
 from launchdeck.ui.try_it import TryItTab
 
@@ -196,6 +197,30 @@ def test_what_is_under_way_ends_with_its_deployment(qtbot, loop, tab, model, wha
     run(loop, scenario())
 
 
+def test_what_cancelled_work_still_says_does_not_end_the_next(loop):
+    ended = []
+    asking = Asking(ended.append)
+
+    async def fails_when_cancelled():
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            raise LaunchdeckError.of(Cause.CRASHED, Message("Too late.")) from None
+
+    async def scenario():
+        asking.start(fails_when_cancelled)
+        await asyncio.sleep(0.01)
+        asking.start(lambda: asyncio.sleep(3600))
+        await asyncio.sleep(0.01)
+        assert ended == [""]
+        assert asking.is_running
+        asking.cancel()
+        await asyncio.sleep(0.01)
+
+    run(loop, scenario())
+    assert ended == ["", ""]
+
+
 def test_another_moment_of_the_same_deployment_disturbs_nothing(qtbot, loop, tab, model):
     model.hang = True
     tab.show_deployment(LLM)
@@ -211,6 +236,16 @@ def test_another_moment_of_the_same_deployment_disturbs_nothing(qtbot, loop, tab
         await until(lambda: model.was_cancelled)
 
     run(loop, scenario())
+
+
+def test_looking_at_another_deployment_does_not_take_the_keyboard_away(qtbot, tab):
+    elsewhere = QPushButton("elsewhere", tab)
+    elsewhere.show()
+    tab.activateWindow()
+    elsewhere.setFocus()
+    for key in "ab":
+        tab.show_deployment(samples.deployment(key))
+        assert elsewhere.hasFocus()
 
 
 def test_a_failure_is_a_sentence_in_the_tab(qtbot, loop, tab, model):

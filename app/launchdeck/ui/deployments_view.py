@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEvent, QModelIndex, QPoint, QSortFilterProxyModel, Qt, Signal
+from PySide6.QtCore import QEvent, QModelIndex, QPoint, QSize, QSortFilterProxyModel, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QContextMenuEvent,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
 
 _ROW_PX = 30
+_USUAL_ROWS = 5
 _MEMORY_BAR_PX = 32
 _SLACK_PX = 2  # fonts have fractions of pixels
 _LEFT_OUT_FIRST = (Column.SPEED, Column.ENGINE, Column.CONTEXT, Column.GPU, Column.LAYERS, Column.VRAM)
@@ -50,6 +51,7 @@ class DeploymentsView(QTableView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._deployments = DeploymentsModel(self)
+        self._spans: list[tuple[bool, bool]] = []
         self._proxy = QSortFilterProxyModel(self)
         self._proxy.setSortRole(SORT_ROLE)
         self._proxy.setSourceModel(self._deployments)
@@ -111,6 +113,10 @@ class DeploymentsView(QTableView):
         for column, width in _column_widths().items():
             self.setColumnWidth(column, width)
 
+    def sizeHint(self) -> QSize:
+        """Room for a handful of models."""
+        return QSize(700, self.horizontalHeader().sizeHint().height() + _USUAL_ROWS * _ROW_PX)
+
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Leave out columns, least important first, until name and state can be read; the details have them all."""
         widths = _column_widths()
@@ -128,12 +134,18 @@ class DeploymentsView(QTableView):
 
     def _span_ended(self) -> None:
         """A failure's sentence takes the room of columns that mean little for it, the button that of the numbers."""
+        shown: list[Deployment] = [
+            self._proxy.index(row, 0).data(DEPLOYMENT_ROLE) for row in range(self._proxy.rowCount())
+        ]
+        spans = [(deployment.failure is not None, not deployment.state.is_live) for deployment in shown]
+        if spans == self._spans:
+            return
+        self._spans = spans
         self.clearSpans()
-        for row in range(self._proxy.rowCount()):
-            deployment: Deployment = self._proxy.index(row, 0).data(DEPLOYMENT_ROLE)
-            if deployment.failure:
+        for row, (failed, ended) in enumerate(spans):
+            if failed:
                 self.setSpan(row, Column.STATE, 1, Column.VRAM - Column.STATE)
-            if not deployment.state.is_live:
+            if ended:
                 self.setSpan(row, Column.VRAM, 1, Column.ACTIONS - Column.VRAM)
 
     def paintEvent(self, event: QPaintEvent) -> None:

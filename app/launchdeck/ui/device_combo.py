@@ -104,6 +104,12 @@ class DeviceCombo(TrailingCombo):
         self._show()
         self.chosen.emit()
 
+    def changeEvent(self, event: QEvent) -> None:
+        """The dots are pictures in the theme's colours."""
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.PaletteChange:
+            self._show()
+
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         """In the list: a click on a check box and the Space key leave it open."""
         if isinstance(event, QMouseEvent) and event.type() == QEvent.Type.MouseButtonRelease:
@@ -157,13 +163,13 @@ def _free_text(free_bytes: int | None) -> str:
 def _item(entry: DeviceEntry) -> QStandardItem:
     item = QStandardItem(entry.text)
     item.setCheckable(not entry.is_cpu)
-    if entry.gpu_index is not None:
-        item.setIcon(_dot(tokens().curve(entry.gpu_index)))
     return item
 
 
 def _fill(item: QStandardItem, entry: DeviceEntry, *, checked: bool) -> None:
     item.setEnabled(entry.usable)
+    if entry.gpu_index is not None:
+        item.setIcon(_dot(tokens().curve(entry.gpu_index)))
     item.setData("" if entry.rpc_worker else _free_text(entry.free_bytes), TRAILING_ROLE)
     if not entry.is_cpu:
         item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)

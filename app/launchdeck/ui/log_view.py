@@ -124,9 +124,10 @@ class LogTab(QWidget):
             self._append(lines)
 
     def _append(self, lines: Sequence[str]) -> None:
+        bar = self._text.verticalScrollBar()
+        before = bar.value()
         self._text.appendPlainText("\n".join(lines[-MAX_LINES:]))
-        if self._follow.isChecked():
-            self._to_end()
+        bar.setValue(bar.maximum() if self._follow.isChecked() else before)
 
     def _to_end(self) -> None:
         bar = self._text.verticalScrollBar()

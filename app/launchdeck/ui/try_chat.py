@@ -42,9 +42,9 @@ class ChatPane(QWidget):
         self._prompt = QPlainTextEdit(tabChangesFocus=True, placeholderText=tr("Ask something"))
         self._prompt.setAccessibleName(tr("Prompt"))
         self._prompt.setFixedHeight(_PROMPT_PX)
-        self._status = QLabel()
+        self._status = QLabel(wordWrap=True)
         self._status.setProperty("role", "muted")
-        self._clear = QPushButton(tr("New chat"), clicked=self.clear)
+        self._clear = QPushButton(tr("New chat"), clicked=self._begin_anew)
         self._clear.setProperty("kind", "flat")
         self._stop = QPushButton(tr("Stop"), clicked=self.cancel)
         self._send = QPushButton(tr("Send"), clicked=self.send)
@@ -84,11 +84,14 @@ class ChatPane(QWidget):
         self._messages = ()
         self._transcript.clear()
         self._set_status("")
-        self._prompt.setFocus()
 
     def cancel(self) -> None:
         """Give up the answer that is coming; what has come stays."""
         self._asking.cancel()
+
+    def _begin_anew(self) -> None:
+        self.clear()
+        self._prompt.setFocus()
 
     async def _answer(self, deployment: Deployment) -> None:
         answer = ""

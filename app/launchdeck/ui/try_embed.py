@@ -52,7 +52,7 @@ class EmbedPane(QWidget):
         self._texts.setAccessibleName(tr("Texts, one a line"))
         self._texts.textChanged.connect(self._update_button)
         self._similarity = _similarity_table()
-        self._status = QLabel()
+        self._status = QLabel(wordWrap=True)
         self._status.setProperty("role", "muted")
         self._send = QPushButton(tr("Embed"), clicked=self.send)
         self._send.setToolTip("Ctrl+Enter")

@@ -1,0 +1,229 @@
+"""The fields of a launch: what, for what, where, how much, with what. They know the request and no plan's details."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QSignalBlocker, Signal
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QVBoxLayout, QWidget
+
+from launchdeck.domain.model import ServerType
+from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
+from launchdeck.engines.checks import MAX_SLOTS
+from launchdeck.ui.context_combo import ContextCombo
+from launchdeck.ui.device_combo import DeviceCombo, device_entries
+from launchdeck.ui.engine_combo import EngineCombo
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.keys import give_key
+from launchdeck.ui.layers_field import LayersField
+from launchdeck.ui.model_combo import ModelCombo
+from launchdeck.ui.more_settings import MoreSettings
+from launchdeck.ui.number_field import NumberField
+from launchdeck.ui.segmented import Segmented
+from launchdeck.ui.wheel_guard import WheelGuard
+
+if TYPE_CHECKING:
+    from launchdeck.domain.gpu import Inventory
+    from launchdeck.domain.model import ModelInfo
+    from launchdeck.domain.plan import EngineInfo, LaunchPlan
+
+_ROW_PX = 28
+
+
+class DeployFields(QWidget):
+    """`changed` tells that the user has changed something; what is set from outside changes in silence.
+
+    `more` holds the fields that few launches need; whoever lays the form out finds a place for it.
+    """
+
+    changed = Signal()
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._inventory: Inventory | None = None
+        self._rpc_workers: tuple[str, ...] = ()
+        self._device_is_wanted = False  # by the user, and not only found for him
+        self._make_fields()
+        self._connect()
+        self._lay_out()
+        self._fit_to_model()
+
+    # what can be chosen
+
+    def set_models(self, models: tuple[ModelInfo, ...]) -> None:
+        """Offer these models. The chosen one stays chosen."""
+        before = self._model.model_info()
+        self._model.set_models(models)
+        if self._model.model_info() != before:
+            self._fit_to_model()
+
+    def set_inventory(self, inventory: Inventory) -> None:
+        """Offer these devices. Free memory moves, nothing that was chosen does."""
+        self._inventory = inventory
+        self._offer_devices()
+
+    def set_rpc_workers(self, workers: tuple[str, ...]) -> None:
+        self._rpc_workers = workers
+        self._offer_devices()
+
+    def set_engines(self, engines: tuple[EngineInfo, ...]) -> None:
+        self._engine.set_engines(engines)
+        if not self._device_is_wanted:
+            self._device.forget()  # other engines may use other GPUs
+
+    # what is chosen
+
+    def request(self) -> ModelLoadRequest | None:
+        """What is asked for, None while no model is chosen. No device is: whoever plans may choose."""
+        model = self._model.model_info()
+        if model is None:
+            return None
+        devices = self._device.entries()
+        return ModelLoadRequest(
+            model_path=model.path,
+            server_type=ServerType(str(self._serve_as.value())),
+            model_id=self.more.name.text().strip() or None,
+            gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
+            rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
+            n_gpu_layers=0 if self._is_on_cpu() else self._layers.value(),
+            n_ctx=self._context.value(),
+            n_parallel=self._slots.value(),
+            cache_type_k=self.more.cache_type_k.currentText(),
+            cache_type_v=self.more.cache_type_v.currentText(),
+            engine_id=self._engine.engine_id(),
+        )
+
+    def show_request(self, request: ModelLoadRequest) -> None:
+        """Fill everything in."""
+        self._model.choose(request.model_path)
+        self._fit_to_model()
+        self._serve_as.set_value(request.server_type)
+        self._layers.set_value(request.n_gpu_layers)
+        self._device_is_wanted = request.gpu_indices is not None or bool(request.rpc_workers)
+        if self._device_is_wanted:
+            self._device.choose(request.gpu_indices or (), request.rpc_workers)
+        else:
+            self._device.forget()
+        self._fit_layers_to_device()
+        self._context.set_value(request.n_ctx)
+        with QSignalBlocker(self._slots):
+            self._slots.setValue(request.n_parallel)
+        self._engine.choose(request.engine_id)
+        self.more.set_values(request.model_id, request.cache_type_k, request.cache_type_v)
+
+    def select_gpu(self, index: int) -> None:
+        """Choose this GPU alone."""
+        self._device.choose((index,))
+        self._device_is_wanted = True
+        self._fit_layers_to_device()
+
+    def take_found_device(self, plan: LaunchPlan) -> bool:
+        """Where no device was chosen yet, choose the one that the planner found. Whether that changed the request."""
+        if self._inventory is None or self._device.entries():
+            return False
+        self._device.choose(plan.request.gpu_indices or (), plan.request.rpc_workers)
+        self._fit_layers_to_device()
+        return True
+
+    def show_plan(self, plan: LaunchPlan | None) -> None:
+        """Show what was left to the planner; None: there is no plan."""
+        self._engine.show_auto(plan.engine if plan and self._engine.engine_id() is None else None)
+        reasons = ", ".join(tr(reason) for reason in plan.reasons) if plan else ""
+        self._reasons.setText(tr("because {reasons}", reasons=reasons))
+        self._reasons.setVisible(bool(reasons))
+        if plan:
+            self._layers.show_resolved(plan.layers.resolved)
+            self.more.name.setPlaceholderText(plan.model_id)
+
+    # what a change does
+
+    def _model_changed(self) -> None:
+        self._fit_to_model()
+        self.changed.emit()
+
+    def _take_device(self) -> None:
+        self._device_is_wanted = True
+        self._fit_layers_to_device()
+        self.changed.emit()
+
+    def _offer_devices(self) -> None:
+        if self._inventory is not None:
+            self._device.set_entries(device_entries(self._inventory, self._rpc_workers))
+            self._fit_layers_to_device()
+
+    def _is_on_cpu(self) -> bool:
+        return any(device.is_cpu for device in self._device.entries())
+
+    def _fit_layers_to_device(self) -> None:
+        """There is nothing to place on a GPU while the CPU is chosen; back on a GPU it is found out anew."""
+        on_cpu = self._is_on_cpu()
+        self._layers.setEnabled(not on_cpu)
+        if on_cpu:
+            self._layers.set_value(None)
+
+    def _fit_to_model(self) -> None:
+        """Layers, context and purpose as the chosen model allows them."""
+        model = self._model.model_info()
+        self._layers.set_layer_count(model.layer_count if model and model.block_count else 0)
+        self._context.set_limit(model.context_length if model else None)
+        allowed = model.server_types if model else ()
+        for server_type in ServerType:
+            self._serve_as.set_option_enabled(
+                server_type, enabled=server_type in allowed, reason=tr("This model cannot be served like that")
+            )
+        if allowed and self._serve_as.value() not in allowed:
+            self._serve_as.set_value(allowed[0])
+
+    # how it is put together
+
+    def _make_fields(self) -> None:
+        self._model = ModelCombo()
+        options = ((ServerType.LLM, "LLM"), (ServerType.EMBEDDING, tr("Embedding")))
+        self._serve_as = Segmented(options, tr("Serve as"))
+        self._device = DeviceCombo()
+        self._layers = LayersField()
+        self._context = ContextCombo()
+        self._slots = NumberField(tr("Slots: requests answered at the same time"), 1, MAX_SLOTS, DEFAULT_SLOT_COUNT)
+        self._slots.setSuffix(tr(" slots"))
+        self._slots.setToolTip(tr("Slots: requests answered at the same time"))
+        self._engine = EngineCombo()
+        self._reasons = QLabel(wordWrap=True)
+        self._reasons.setProperty("role", "small")
+        self.more = MoreSettings()
+
+    def _connect(self) -> None:
+        self._model.chosen.connect(self._model_changed)
+        self._device.chosen.connect(self._take_device)
+        self._serve_as.changed.connect(lambda _: self.changed.emit())
+        self._slots.valueChanged.connect(lambda _: self.changed.emit())
+        for field in (self._layers, self._context, self._engine, self.more):
+            field.chosen.connect(self.changed)
+        guard = WheelGuard(self)
+        combos = (self._model, self._device, self._context, self._engine)
+        for widget in (*combos, self.more.cache_type_k, self.more.cache_type_v, self._slots, self._layers.number):
+            guard.watch(widget)
+
+    def _lay_out(self) -> None:
+        rows = QFormLayout(self, horizontalSpacing=12, verticalSpacing=10)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        size = QHBoxLayout(spacing=8)
+        size.addWidget(self._context, 3)
+        size.addWidget(self._slots, 2)
+        engine = QVBoxLayout(spacing=3)
+        engine.addWidget(self._engine)
+        engine.addWidget(self._reasons)
+        self._add_row(rows, tr("Model"), self._model, self._model, "Alt+M")
+        self._add_row(rows, tr("Serve as"), self._serve_as, self._serve_as, "Alt+V")
+        self._add_row(rows, "GPU", self._device, self._device, "Alt+G")
+        self._add_row(rows, tr("Layers"), self._layers, self._layers.slider, "Alt+L")
+        self._add_row(rows, tr("Context"), size, self._context, "Alt+X")
+        self._add_row(rows, tr("Engine"), engine, self._engine, "Alt+E")
+
+    @staticmethod
+    def _add_row(rows: QFormLayout, text: str, content: QWidget | QLayout, field: QWidget, key: str) -> None:
+        label = QLabel(text)
+        label.setProperty("role", "muted")
+        label.setMinimumHeight(_ROW_PX)
+        give_key(field, key, told_by=label)
+        rows.addRow(label, content)
