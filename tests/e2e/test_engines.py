@@ -194,7 +194,9 @@ def test_a_worker_that_is_away_is_named(llama_server: EngineInfo, demo_model: Pa
     plan = plan_for(llama_server, demo_model, rpc_workers=(address,), n_gpu_layers=5)
     with running(plan, tmp_path / "log") as process:
         assert process.until_ended() == 1
-        assert address in str(process.findings().failure)
+        failure = process.findings().failure
+    assert failure.cause is Cause.START_FAILED
+    assert address in str(failure) or "RPC0" in str(failure)
 
 
 def test_options_of_the_environment_change_nothing(

@@ -226,6 +226,8 @@ _RULES = tuple(
         ("Remote RPC server crashed", r"", _worker_lost),
         ("error: out of memory", r"(?:CUDA|ROCm|HIP) error: out of memory", _gpu_out_of_memory),
         ("no kernel image", r"no kernel image is available", _gpu_not_built_for),
+        # The address is said by the log's own thread, and the process may end before that has written it.
+        ("invalid device: RPC", r"invalid device: (?P<address>RPC\d+)", _worker_unreachable),
         ("invalid device", r"invalid device: (?P<device>\S+)", _no_such_device),
         ("argument", r"(?:invalid|unknown) argument: (?P<option>\S+)", _bad_option),
         ("unrecognized arguments", r"unrecognized arguments: (?P<option>\S+)", _bad_option),

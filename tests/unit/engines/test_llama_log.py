@@ -154,6 +154,7 @@ def test_every_recorded_failure_is_recognised(name: str, cause: Cause, word: str
     ("line", "cause"),
     [
         ("llama_model_load: error loading model: unable to allocate CUDA0 buffer", Cause.OUT_OF_MEMORY),
+        ('error while handling argument "--device": invalid device: RPC0', Cause.START_FAILED),
         ("ggml-cuda.cu:99: CUDA error: out of memory", Cause.OUT_OF_MEMORY),
         ("CUDA error: no kernel image is available for execution on the device", Cause.ENGINE_UNSUITED),
         ("V cache quantization requires flash_attn", Cause.BAD_REQUEST),
