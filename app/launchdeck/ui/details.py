@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt, QTimer
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
 
 _ROW_PX = 29
+_USUAL_ROWS = 8
 _VALUE_PX = 112
 _SMALLEST_VALUE_PX = 84
 _LABEL_PX = 170
@@ -135,6 +136,10 @@ class DetailsTab(QScrollArea):
             self._table.setFixedHeight(self._rows.rowCount() * _ROW_PX + header_px + 2)
         self._show_facts({} if deployment is None else _facts(deployment))
         self._show_uptime()
+
+    def sizeHint(self) -> QSize:
+        """A few lines are enough to begin with; the rest is scrolled to."""
+        return QSize(700, _USUAL_ROWS * _ROW_PX)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         """Four columns of numbers as wide as there is room for; below the smallest the tab scrolls."""
