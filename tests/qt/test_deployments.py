@@ -127,6 +127,7 @@ def click(qtbot, view, place):
 class TestView:
     def test_the_current_row_is_told_and_told_again_when_it_changes(self, qtbot, view):
         view.set_deployments((samples.deployment("a"), samples.deployment("b")))
+        view.select("a")
         with qtbot.waitSignal(view.current_changed) as chosen:
             view.select("b")
         assert chosen.args[0].id == "b"
@@ -142,6 +143,12 @@ class TestView:
         view.select("a")
         view.set_deployments(())
         assert view.current() is None
+
+    def test_the_newest_is_chosen_where_none_was(self, view):
+        view.set_deployments((samples.deployment("a"), samples.deployment("b")))
+        assert view.current().id == "b"
+        view.set_deployments((samples.deployment("a"), samples.deployment("b"), samples.deployment("c")))
+        assert view.current().id == "b"
 
     def test_the_square_stops_a_live_one(self, qtbot, view):
         view.set_deployments((samples.deployment("a"),))

@@ -187,6 +187,7 @@ class _FormScroll(QScrollArea):
 
     def __init__(self, page: QWidget) -> None:
         super().__init__(widgetResizable=True)
+        self._page = page
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -194,4 +195,4 @@ class _FormScroll(QScrollArea):
 
     def minimumSizeHint(self) -> QSize:
         bar_px = self.verticalScrollBar().sizeHint().width()
-        return QSize(self.widget().minimumSizeHint().width() + bar_px, super().minimumSizeHint().height())
+        return QSize(self._page.minimumSizeHint().width() + bar_px, super().minimumSizeHint().height())

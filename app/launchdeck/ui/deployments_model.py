@@ -193,7 +193,7 @@ class DeploymentsModel(QAbstractTableModel):
             case Column.VRAM:
                 return tr("Measured / predicted")
             case Column.NAME:
-                return str(deployment.plan.model.path)
+                return f"{deployment.plan.model_id}\n{deployment.plan.model.path}"
         return None
 
     def _sort_key(self, row: _Row, column: Column) -> Any:

@@ -17,6 +17,8 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QMenu, QTableView, QWidget
 
+from launchdeck.domain.deployment import State
+from launchdeck.ui.deployment_text import state_word
 from launchdeck.ui.deployments_delegate import BUTTON_PX, PAD_PX, DeploymentsDelegate
 from launchdeck.ui.deployments_model import DEPLOYMENT_ROLE, SORT_ROLE, Column, DeploymentsModel
 from launchdeck.ui.fonts import text_font
@@ -32,7 +34,7 @@ _USUAL_ROWS = 5
 _MEMORY_BAR_PX = 32
 _SLACK_PX = 2  # fonts have fractions of pixels
 _LEFT_OUT_FIRST = (Column.SPEED, Column.ENGINE, Column.CONTEXT, Column.GPU, Column.LAYERS, Column.VRAM)
-_NAME_AND_STATE_PX = 208
+_SHORTEST_NAME_PX = 110
 
 
 class DeploymentsView(QTableView):
@@ -68,8 +70,10 @@ class DeploymentsView(QTableView):
         self.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
 
     def set_deployments(self, deployments: tuple[Deployment, ...]) -> None:
-        """List exactly these."""
+        """List exactly these. Where none was chosen, the newest is."""
         self._deployments.set_deployments(deployments)
+        if deployments and self.current() is None:
+            self.select(deployments[-1].id)
 
     def update_deployment(self, deployment: Deployment) -> None:
         """Show another moment of one deployment."""
@@ -109,7 +113,7 @@ class DeploymentsView(QTableView):
         header = self.horizontalHeader()
         header.setHighlightSections(False)
         header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        header.setSectionResizeMode(Column.STATE, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(Column.NAME, QHeaderView.ResizeMode.Stretch)
         for column, width in _column_widths().items():
             self.setColumnWidth(column, width)
 
@@ -118,9 +122,9 @@ class DeploymentsView(QTableView):
         return QSize(700, self.horizontalHeader().sizeHint().height() + _USUAL_ROWS * _ROW_PX)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Leave out columns, least important first, until name and state can be read; the details have them all."""
+        """Leave out columns, least important first, until the name can be read; the details have them all."""
         widths = _column_widths()
-        needed = sum(widths.values()) - widths[Column.NAME] + _NAME_AND_STATE_PX
+        needed = sum(widths.values()) + _SHORTEST_NAME_PX
         for column in _LEFT_OUT_FIRST:
             too_wide = needed > self.viewport().width()
             self.setColumnHidden(column, too_wide)
@@ -217,11 +221,11 @@ class DeploymentsView(QTableView):
 
 
 def _column_widths() -> dict[Column, int]:
-    """Room for the longest usual text, so that nothing jumps when a value changes. The state takes the rest."""
+    """Room for the longest usual text, so that nothing jumps when a value changes. The name takes the rest."""
     metrics = QFontMetrics(text_font())
     samples = {
         Column.ENGINE: "llama-server :8888",
-        Column.GPU: "0+1",
+        Column.GPU: "CPU",
         Column.LAYERS: "▲ 88/88",
         Column.CONTEXT: "888,888",
         Column.VRAM: "88.8 / 88.8",
@@ -229,6 +233,6 @@ def _column_widths() -> dict[Column, int]:
     }
     widths = {column: metrics.horizontalAdvance(sample) + 2 * PAD_PX + _SLACK_PX for column, sample in samples.items()}
     widths[Column.VRAM] += _MEMORY_BAR_PX + PAD_PX
-    widths[Column.NAME] = metrics.horizontalAdvance("qwen3-coder-30") + 4 * PAD_PX
+    widths[Column.STATE] = max(metrics.horizontalAdvance(state_word(state)) for state in State) + 2 * PAD_PX
     widths[Column.ACTIONS] = BUTTON_PX + 2
     return widths

@@ -101,6 +101,7 @@ class DetailsTab(QScrollArea):
         self._empty = QLabel(tr("Choose a deployment above to see what was asked and what really runs."))
         self._empty.setProperty("role", "muted")
         self._empty.setWordWrap(True)
+        self._empty.setMargin(8)
         self._facts = QGridLayout()
         self._facts.setHorizontalSpacing(16)
         self._facts.setVerticalSpacing(4)
