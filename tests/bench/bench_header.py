@@ -50,7 +50,7 @@ def large_vocabulary(path: Path) -> Path:
 
 
 def best_ms(read: Callable[[Path], object], path: Path, times: int) -> float:
-    """The quickest of several runs, the way back to the event loop and the disk left out."""
+    """The quickest of several runs."""
     spent = []
     for _ in range(times):
         start = time.perf_counter()

@@ -42,7 +42,7 @@ def describe(header: GgufHeader) -> ModelInfo:
         format=ModelFormat.GGUF,
         architecture=architecture,
         size_bytes=header.size_bytes,
-        block_count=header.integer(f"{architecture}.block_count"),
+        block_count=header.block_count,
         context_length=header.integer(f"{architecture}.context_length"),
         quantisation=_quantisation(header),
         server_types=_server_types(header),
@@ -89,7 +89,7 @@ def model_name(path: Path) -> str:
 def _problem(header: GgufHeader) -> Message | None:
     if is_companion(header):
         return Message("{path} belongs to a model, but is none by itself.", path=str(header.path))
-    if header.architecture is None or header.integer(f"{header.architecture}.block_count") is None:
+    if header.architecture is None or header.block_count is None:
         return Message("{path} does not say what kind of model it is.", path=str(header.path))
     if header.byte_order != sys.byteorder:
         return Message("{path} is meant for machines with another byte order.", path=str(header.path))

@@ -27,6 +27,7 @@ _ARRAY = 9
 _SMALLEST_PAIR_BYTES = 13  # a key's length, a value's type, a value of one byte
 _SMALLEST_TENSOR_BYTES = 24  # a name's length, the count of dimensions, type, offset
 _KEY_LIMIT_BYTES = 1 << 16
+_NAME_LIMIT_BYTES = 63  # GGML_MAX_NAME, without the zero at its end
 _STRING_LIMIT_BYTES = 1 << 16
 _ARRAY_LIMIT = 4096
 _DIMENSION_LIMIT = 4
@@ -188,7 +189,7 @@ class _Reader:
         return tuple(tensor for tensor, _ in entries)
 
     def _tensor(self) -> tuple[GgufTensor, int]:
-        name = self._cursor.string(_KEY_LIMIT_BYTES)
+        name = self._cursor.string(_NAME_LIMIT_BYTES)
         (dimensions,) = self._cursor.unpack("I")
         if not name or dimensions > _DIMENSION_LIMIT:
             raise DamagedError("a tensor has no proper name or too many dimensions")

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 ByteOrder = Literal["little", "big"]
 Value = int | float | bool | str | tuple[int | float | bool, ...]
 
+_BLOCK_LIMIT = 512  # LLAMA_MAX_LAYERS of llama.cpp
+
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
@@ -47,6 +49,12 @@ class GgufHeader:
     def architecture(self) -> str | None:
         value = self.metadata.get("general.architecture")
         return value if isinstance(value, str) else None
+
+    @property
+    def block_count(self) -> int | None:
+        """How many layers are repeated, None where the header does not say so or says something impossible."""
+        count = self.integer(f"{self.architecture}.block_count")
+        return count if count is not None and 0 < count <= _BLOCK_LIMIT else None
 
     def integer(self, key: str) -> int | None:
         """The whole number under this key, None where it is missing or something else."""

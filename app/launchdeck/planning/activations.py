@@ -18,7 +18,7 @@ _LATE_NORMS = frozenset({"ffn_norm", "post_attention_norm", "post_ffw_norm", "at
 
 def floats_per_token(hp: Hyperparameters) -> int:
     """The feed-forward part's own, and beside them what goes past it, what goes into it, and the query's old place."""
-    parts = {tensor.name.split(".", 2)[2] for tensor in hp.header.tensors if tensor.name.startswith("blk.")}
+    parts = {tensor.name.partition(".")[2].partition(".")[2] for tensor in hp.header.tensors}
     query = _query(hp, parts)
     sizes = [0]
     if "ffn_up.weight" in parts:
@@ -51,7 +51,7 @@ def _products(hp: Hyperparameters, parts: set[str]) -> int:
     if "ffn_gate.weight" in parts:
         return 3
     up = next(tensor for tensor in hp.header.tensors if tensor.name.endswith(".ffn_up.weight"))
-    return 3 if up.shape[-1] == 2 * hp.n_ff[0] else 1
+    return 3 if up.shape[-1] == 2 * max(hp.n_ff, default=0) else 1
 
 
 def _shared_length(hp: Hyperparameters) -> int:

@@ -125,10 +125,9 @@ def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
         return (True,) * hp.n_layer_all
     interval = _FULL_ATTENTION_INTERVAL.get(hp.architecture)
     if interval is not None:
-        flags = hp.get("attention.recurrent_layers")
-        if isinstance(flags, tuple):
-            return tuple(bool(flag) for flag in flags)
-        interval = hp.integer("full_attention_interval", interval)
+        if hp.get("attention.recurrent_layers") is not None:
+            return tuple(map(bool, hp.per_layer("attention.recurrent_layers")))
+        interval = max(hp.integer("full_attention_interval", interval), 1)
         return tuple(layer < hp.n_layer and (layer + 1) % interval != 0 for layer in range(hp.n_layer_all))
     if hp.architecture in _HEADLESS_IS_RECURRENT:
         without_ff = hp.architecture.startswith("nemotron_h")
@@ -149,7 +148,8 @@ def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
     if length := hp.integer("shortconv.l_cache"):
         return hp.n_embd * (length - 1), 0
     if head := hp.integer("kda.head_dim"):
-        return 3 * ((conv or 4) - 1) * hp.n_head[0] * head, hp.n_head[0] * head * head
+        heads = max(hp.n_head, default=0)
+        return 3 * ((conv or 4) - 1) * heads * head, heads * head * head
     return max(conv - 1, 0) * (inner + 2 * hp.integer("ssm.group_count") * size), size * inner
 
 

@@ -67,7 +67,7 @@ class MemoryModel:
         self._cache = KvCache(hp)
         self._weights = Weights.of(hp, factor_layers(hp))
         self._compute = ComputeBuffers(hp, self._cache)
-        self._latest: tuple[Work, Graph] | None = None
+        self._latest: tuple[tuple[object, ...], Work, Graph] | None = None
 
     @classmethod
     def of(cls, header: GgufHeader) -> MemoryModel:
@@ -77,8 +77,7 @@ class MemoryModel:
     def estimate(self, load: Load) -> Estimate:
         """Bytes per device, in the order of `load.devices`, and on the host."""
         layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
-        work = self._work(load)
-        graph = self._graph(work)
+        work, graph = self._work_and_graph(load)
         if layers <= 0:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
             return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
@@ -118,6 +117,25 @@ class MemoryModel:
             free_bytes=load.host_free_bytes,
         )
 
+    def _work_and_graph(self, load: Load) -> tuple[Work, Graph]:
+        """While the layer slider moves, they stay the same; then they are not made again."""
+        key = (
+            load.n_ctx,
+            load.n_parallel,
+            load.cache_type_k,
+            load.cache_type_v,
+            load.embedding,
+            load.n_batch,
+            load.n_ubatch,
+            load.kv_unified,
+            load.flash_attention,
+        )
+        latest = self._latest
+        if latest is None or latest[0] != key:
+            work = self._work(load)
+            latest = self._latest = (key, work, self._compute.graph(work))
+        return latest[1], latest[2]
+
     def _work(self, load: Load) -> Work:
         """Source: `llama_context` and `sched_reserve` of llama.cpp."""
         n_ubatch = min(load.n_ctx, load.n_batch, load.n_ubatch)
@@ -130,9 +148,3 @@ class MemoryModel:
             type_v=load.cache_type_v,
             flash_attention=load.flash_attention,
         )
-
-    def _graph(self, work: Work) -> Graph:
-        """While the layer slider moves, the work stays the same."""
-        if self._latest is None or self._latest[0] != work:
-            self._latest = work, self._compute.graph(work)
-        return self._latest[1]

@@ -23,11 +23,11 @@ class Hyperparameters:
     @cached_property
     def n_layer_all(self) -> int:
         """All blocks, with those that only predict further tokens (nextn) at the end."""
-        return self.integer("block_count")
+        return self.header.block_count or 0
 
     @cached_property
     def n_layer(self) -> int:
-        return self.n_layer_all - self.integer("nextn_predict_layers")
+        return max(self.n_layer_all - self.integer("nextn_predict_layers"), 0)
 
     @cached_property
     def n_embd(self) -> int:

@@ -218,6 +218,7 @@ def tensor(name: bytes, shape: tuple[int, ...], kind: int, offset: int, *, dimen
 
 TENSORS_DAMAGED = {
     "no name": (tensor(b"", (4,), 0, 0), "no proper name"),
+    "a name of 64 bytes": (tensor(b"t" * 64, (4,), 0, 0), "no proper name"),
     "nine dimensions": (tensor(b"t", (1,) * 9, 0, 0), "too many dimensions"),
     "four billion dimensions": (tensor(b"t", (4,), 0, 0, dimensions=0xFFFFFFFF), "too many dimensions"),
     "unknown type": (tensor(b"t", (4,), 4, 0), "of a type that is unknown: 4"),

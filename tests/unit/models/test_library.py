@@ -79,6 +79,8 @@ def test_other_problems_are_told(tmp_path: Path) -> None:
     assert "byte order" in str(inspect(replace(llama(), byte_order=foreign).write(tmp_path / "foreign.gguf")).problem)
     nameless = Gguf({}, (Tensor("t", (4,)),)).write(tmp_path / "nameless.gguf")
     assert "does not say what kind" in str(inspect(nameless).problem)
+    endless = with_metadata(llama(), llama__block_count=1 << 31).write(tmp_path / "endless.gguf")
+    assert "does not say what kind" in str(inspect(endless).problem)
     missing = inspect(tmp_path / "missing.gguf")
     assert "There is no file" in str(missing.problem)
     assert missing.server_types == ()

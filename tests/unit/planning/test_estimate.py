@@ -6,6 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fakes.gguf_models import every_architecture, llama
 from fakes.gguf_writer import Gguf, Tensor
@@ -215,3 +217,25 @@ def test_unknown_free_memory_leaves_the_largest_unknown(model: MemoryModel) -> N
 
 def test_without_devices_no_layer_fits(model: MemoryModel) -> None:
     assert largest_layer_count(model, replace(LOAD, devices=(), split=()), 0) == 0
+
+
+KEYS = (
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.key_length_mla",
+    "attention.recurrent_layers", "attention.shared_kv_layers", "attention.sliding_window",
+    "attention.sliding_window_pattern", "attention.value_length", "block_count", "embedding_length",
+    "expert_used_count", "feed_forward_length", "full_attention_interval", "kda.head_dim", "nextn_predict_layers",
+    "shortconv.l_cache", "ssm.conv_kernel", "ssm.inner_size", "token_shift_count", "vocab_size", "wkv.head_size",
+)  # fmt: skip
+NAMES = ("gemma3", "gemma4", "llama4", "qwen3next", "jamba", "rwkv7", "kimi-linear", "nemotron_h", "lfm2", "deepseek2")
+ODD = st.sampled_from([0, 1, 2, 3, 64, 511, 513, 1 << 20, (1 << 63) - 1, -1, 0.5, "x", True, [0, 1], [True, False], []])
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(NAMES), keys=st.dictionaries(st.sampled_from(KEYS), ODD), layers=st.integers(0, 600))
+def test_odd_headers_have_an_estimate_too(tmp_path: Path, name: str, keys: dict[str, object], layers: int) -> None:
+    """Whatever a header says, nothing is allocated that it could make huge, and nothing is divided by its zeros."""
+    tensors = tuple(Tensor(name, (64, 2)) for name in ("blk", "blk.", "blk.0", "blk.x.y", "blk.999.ffn_up.weight", "a"))
+    metadata = {"general.architecture": name} | {f"{name}.{key}": value for key, value in keys.items()}
+    model = MemoryModel.of(read_header(Gguf(metadata, tensors).write(tmp_path / "odd.gguf")))
+    assert 1 <= model.layer_count <= 513
+    assert isinstance(model.estimate(replace(TWO_GPUS, n_gpu_layers=layers)).host.total_bytes, int)
