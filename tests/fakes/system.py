@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 NVIDIA, AMD = 0x10DE, 0x1002
@@ -19,6 +20,9 @@ class FakeSystem:
         self.write(f"sys/bus/pci/devices/{address}/vendor", f"0x{vendor:04x}")
         self.write(f"sys/bus/pci/devices/{address}/class", f"0x{pci_class:06x}")
         self.set_status(address, status)
+
+    def remove_card(self, address: str) -> None:
+        shutil.rmtree(self.root / "sys/bus/pci/devices" / address)
 
     def set_status(self, address: str, status: str) -> None:
         """What the kernel says of the card's sleep: active, suspended, ..."""

@@ -150,20 +150,24 @@ HANGING_PROGRAM = """
     from launchdeck.monitor.sampler import Sampler
 
     class Stuck:
+        def __init__(self):
+            self.asked = 0
         def read(self):
-            ctypes.CDLL(None).sleep(30)
+            self.asked += 1
+            if self.asked > 1:
+                ctypes.CDLL(None).sleep(30)
         def close(self):
             pass
 
     application = QCoreApplication([])
-    sampler = Sampler(Stuck, 1.0)
+    sampler = Sampler(Stuck, 0.05)
     sampler.start()
 
     def leave():
         print("stopped:", sampler.stop(timeout_s=0.3))
         application.quit()
 
-    QTimer.singleShot(200, leave)
+    QTimer.singleShot(500, leave)
     application.exec()
     {end}
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -23,11 +24,12 @@ class CPUDetector:
     gpu_type = GpuType.CPU
     last_resort = False
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self.step = Step(self.name, Outcome.FOUND)
         name = _cpu_name(root / "proc/cpuinfo")
         self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram().total_bytes)
-        self._load_since_s = time.monotonic()
+        self._clock = clock
+        self._load_since_s = clock()
         self._busy_s, self._total_s = _cpu_seconds()
 
     def is_available(self) -> bool:
@@ -49,7 +51,7 @@ class CPUDetector:
         """Nothing is held open."""
 
     def _load_percent(self) -> int | None:
-        now_s = time.monotonic()
+        now_s = self._clock()
         busy_s, total_s = _cpu_seconds()
         if now_s - self._load_since_s < _SHORTEST_LOAD_S or total_s <= self._total_s:
             return None

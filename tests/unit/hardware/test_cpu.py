@@ -21,18 +21,25 @@ def test_one_device_with_the_ram_for_memory():
     assert sample.used_memory_bytes + sample.free_memory_bytes == cpu.total_memory_bytes
 
 
-def test_a_load_needs_time_to_be_measured():
-    detector = CPUDetector()
+def work(seconds: float) -> None:
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        pass
+
+
+def test_a_load_needs_time_to_be_measured(clock):
+    detector = CPUDetector(clock=clock)
     (cpu,) = detector.get_gpu_list()
+    work(0.1)
     assert detector.get_gpu_info(cpu).utilization_percent is None
+    clock.now_s += 1
+    assert detector.get_gpu_info(cpu).utilization_percent is not None
 
 
 def test_a_busy_core_is_seen():
     detector = CPUDetector()
     (cpu,) = detector.get_gpu_list()
-    until_s = time.monotonic() + 0.5
-    while time.monotonic() < until_s:
-        pass
+    work(0.5)
     load_percent = detector.get_gpu_info(cpu).utilization_percent
     assert load_percent is not None
     assert 100 / psutil.cpu_count() / 4 <= load_percent <= 100
@@ -40,8 +47,8 @@ def test_a_busy_core_is_seen():
 
 def test_the_name_as_linux_tells_it(system: FakeSystem):
     system.write("proc/cpuinfo", "processor\t: 0\nmodel name\t: AMD Ryzen 9 7950X\nflags\t: fpu\nmodel name\t: other")
-    assert CPUDetector(system.root).get_gpu_list()[0].name == "AMD Ryzen 9 7950X"
+    assert CPUDetector(root=system.root).get_gpu_list()[0].name == "AMD Ryzen 9 7950X"
 
 
 def test_a_system_without_cpuinfo_has_some_name(system: FakeSystem):
-    assert CPUDetector(system.root).get_gpu_list()[0].name
+    assert CPUDetector(root=system.root).get_gpu_list()[0].name

@@ -190,6 +190,9 @@ def test_a_gpu_that_is_plugged_in_and_out(nvml, system, detector):
     nvml.add_gpu()
     system.add_card(SECOND)
     assert [gpu.pci_address for gpu in detector.get_gpu_list()] == [FIRST, SECOND]
+    nvml.set(count=1)
+    system.remove_card(SECOND)
+    assert [gpu.pci_address for gpu in detector.get_gpu_list()] == [FIRST]
 
 
 @pytest.mark.parametrize("status", ["suspended", "suspending"])
@@ -271,6 +274,16 @@ def test_a_laptop_gpu_that_stays_awake_is_read_again(nvml, system, detector, clo
     assert only(detector)[1].used_memory_bytes == 2 * GIB
     sample_for(detector, clock, 300)
     assert nvml.calls("Shutdown") == 1
+
+
+def test_a_laptop_gpu_that_has_slept_is_let_go_again_after_a_minute(nvml, system, detector, clock):
+    idle_laptop(nvml, system)
+    system.add_nvidia_proc(FIRST, "RTX", "GPU-abc")
+    sample_for(detector, clock, 65)
+    for status in ("suspended", "active"):
+        system.set_status(FIRST, status)
+        sample_for(detector, clock, 65)
+    assert nvml.calls("Shutdown") == 2
 
 
 @pytest.mark.parametrize(

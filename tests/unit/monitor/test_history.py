@@ -159,6 +159,15 @@ def test_thinning_out_keeps_gaps_that_reach_over_a_bucket():
     assert times[gaps[0] + 1] - times[gaps[0]] > 7_000
 
 
+@pytest.mark.parametrize("missing", [1_000, 1_003])  # the first and the last of the four points of a bucket
+def test_thinning_out_keeps_a_missing_reading_at_the_edge_of_a_bucket(missing: int):
+    values: list[int | None] = [50] * 3_000
+    values[missing] = None
+    _, thin = filled(values).series(GPU.uuid, "utilization_percent", START_S, START_S + 15_000, 750)
+    assert len(thin) < 1_510
+    assert np.isnan(thin).sum() == 1
+
+
 def test_thinning_out_a_curve_that_was_never_measurable():
     _, values = filled([None] * 3_000).series(GPU.uuid, "utilization_percent", START_S, START_S + 15_000, 100)
     assert len(values)
