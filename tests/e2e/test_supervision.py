@@ -515,8 +515,43 @@ def test_ports_stay_free_of_our_own_health_checks() -> None:
 
 
 def test_nothing_but_the_standard_library_is_needed_by_a_shim() -> None:
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import launchdeck.serving.shim; print(*sys.modules)"
     app = str(Path(sys.modules["launchdeck"].__file__).parents[1])
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import launchdeck.serving.shim; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-I", "-S", "-c", code, app], capture_output=True, text=True, check=True)
     foreign = {name.partition(".")[0] for name in output.stdout.split()} - set(sys.stdlib_module_names)
     assert foreign == {"launchdeck", "__main__"}
+
+
+def test_the_real_llama_server(engine_bin: Path, demo_model: Path) -> None:
+    def planner(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        switches = [
+            "--ctx-size",
+            "512",
+            "--parallel",
+            "1",
+            "--fit",
+            "off",
+            "--log-verbosity",
+            "4",
+            "--host",
+            "127.0.0.1",
+            "--port",
+        ]
+        argv = (str(engine_bin / "llama-server"), "--model", str(demo_model), *switches, str(port))
+        plan = fake_planner()(request, port)
+        return replace(plan, argv=argv, env=(*plan.env, ("LLAMA_SERVER_ROUTER_PORT", "1")))
+
+    async def scenario() -> None:
+        bench = Bench(planner=planner, stop_grace_s=60)
+        running = await bench.running()
+        await until_async(lambda: bench.get(running.id).applied.n_ctx == 512)
+        await bench.manager.stop(running.id)
+        stopped = bench.get(running.id)
+        assert stopped.state is State.STOPPED
+        assert stopped.exit.signal is None, "it ended by itself, long before the grace was over"
+        again = await bench.running()
+        os.kill(shim_of(again.pids[0]), signal.SIGKILL)
+        await bench.until_state(again.id, State.FAILED)
+        assert not alive(again.pids)
+
+    asyncio.run(scenario())

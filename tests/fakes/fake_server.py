@@ -39,7 +39,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--no-listen", action="store_true")
     parser.add_argument("--reuse-port", action="store_true")
     parser.add_argument("--refuse-bind", type=int, help="pretend that this port was taken meanwhile")
-    parser.add_argument("--ready-file", help="the moment of the first 200 is written here")
+    parser.add_argument("--ready-file", help="since when it could answer with 200 is written here")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
     return parser.parse_known_args()[0]
 
@@ -70,7 +70,7 @@ def answer(connection: socket.socket, ready_at: float, ready_file: str | None) -
             return False
         ready = time.monotonic() >= ready_at
         if ready and ready_file and not Path(ready_file).exists():
-            Path(ready_file).write_text(str(time.time()))
+            Path(ready_file).write_text(str(time.time() - time.monotonic() + ready_at))
         status, body = (b"200 OK", b'{"status":"ok"}') if ready else (b"503 Service Unavailable", b'{"error":{}}')
         connection.sendall(b"HTTP/1.1 %b\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
         connection.recv(4096)  # kept alive until the client ends it, as real servers do

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from launchdeck.serving.failures import not_found, shim_silent
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.recall import is_supervised, recall_ended, recall_live
-from launchdeck.serving.records import Record, ShimStatus, read_records
+from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
+from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import ShimClient
 
 if TYPE_CHECKING:
@@ -27,12 +27,9 @@ async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> 
 
 
 async def _look(record: Record, adapter: EngineAdapter) -> Deployment:
-    if not is_supervised(record.status):
-        return recall_ended(record, adapter, LogBuffer())
-    try:
-        client = await ShimClient.connect(record.status.socket)
-    except ConnectionError:  # its record is hardly older
-        return recall_live(record, record.status)
+    client = await reach(record.status)
+    if client is None:
+        return recall_ended(read_again(record), adapter, LogBuffer())
     await client.close()
     return recall_live(record, ShimStatus.of(client.status))
 
@@ -53,36 +50,33 @@ async def stop(paths: Paths, name: str) -> None:
 async def stop_all(paths: Paths) -> None:
     """Raises LaunchdeckError for the first that does not answer, when all others are stopped."""
     live = [record for record in read_records(paths.records) if is_supervised(record.status)]
-    outcomes = await asyncio.gather(*map(_stop, live), return_exceptions=True)
-    for outcome in outcomes:
+    for outcome in await asyncio.gather(*map(_stop, live), return_exceptions=True):
         if outcome is not None:
             raise outcome
 
 
 async def _stop(record: Record) -> None:
-    if is_supervised(record.status):
-        await _stop_live(record)
+    client = await reach(record.status)
+    if client is not None:
+        await _stop_live(client, record)
+    elif is_supervised(record.status):
+        raise shim_silent(record.plan.model_id)
     shutil.rmtree(record.folder)
 
 
-async def _stop_live(record: Record) -> None:
-    has_ended = False
-
-    def on_event(event: dict[str, Any]) -> None:
-        nonlocal has_ended
-        if event["event"] == "ended":
-            has_ended = True
-            listening.cancel()
-
+async def _stop_live(client: ShimClient, record: Record) -> None:
+    ended = asyncio.Event()
+    listening = client.listen(lambda event: ended.set() if event["event"] == "ended" else None)
+    waiting = asyncio.create_task(ended.wait())
     try:
-        client = await ShimClient.connect(record.status.socket)
-        listening = client.listen(on_event)
         await client.ask("stop")
-        await asyncio.wait({listening})
-        await client.close()
+        await asyncio.wait({listening, waiting}, return_when=asyncio.FIRST_COMPLETED)
     except ConnectionError as error:
         raise shim_silent(record.plan.model_id) from error
-    if not has_ended:
+    finally:
+        waiting.cancel()
+        await client.close()
+    if not ended.is_set():
         raise shim_silent(record.plan.model_id)
 
 

@@ -20,8 +20,8 @@ from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.processes import sweep
 from launchdeck.serving.readings import rss_bytes, vram_bytes
-from launchdeck.serving.recall import is_supervised, recall_ended, recall_live
-from launchdeck.serving.records import Record, read_records
+from launchdeck.serving.recall import reach, recall_ended, recall_live
+from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.supervisor import Supervisor
 
@@ -145,15 +145,16 @@ class ProcessManager:
         await asyncio.gather(*(self._adopt(record) for record in records if record.status.id not in self._supervisors))
 
     async def _adopt(self, record: Record) -> None:
-        status = record.status
         log = LogBuffer()
-        if is_supervised(status):
+        client = await reach(record.status)
+        if client is not None:
             self._ports.adopt(record.plan.port)
-            self._ports_in_use[status.id] = record.plan.port
-            supervisor = self._add(recall_live(record, status), log)
-            await supervisor.adopt(status)
+            self._ports_in_use[record.status.id] = record.plan.port
+            supervisor = self._add(recall_live(record, ShimStatus.of(client.status)), log)
+            await supervisor.adopt(client)
         else:
-            await asyncio.to_thread(sweep, status.survivors(), SWEEP_TIMEOUT_S)
+            record = read_again(record)
+            await asyncio.to_thread(sweep, record.status.survivors(), SWEEP_TIMEOUT_S)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)

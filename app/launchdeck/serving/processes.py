@@ -14,6 +14,7 @@ Process = tuple[int, int]
 """pid, and start time in clock ticks since boot."""
 
 SWEEP_POLL_S = 0.02
+STAT_BYTES = 1024
 
 
 def boot_id() -> str:
@@ -38,10 +39,15 @@ class Stat:
 def read_stat(pid: int) -> Stat | None:
     """None: there is no such process."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return Stat(pid, file.read())
-    except (FileNotFoundError, ProcessLookupError):
+        file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half the system calls of open()
+    except FileNotFoundError:
         return None
+    try:
+        return Stat(pid, os.read(file, STAT_BYTES))
+    except ProcessLookupError:
+        return None
+    finally:
+        os.close(file)
 
 
 def identify(pid: int) -> Process | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,18 +13,40 @@ from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.processes import boot_id, is_alive
+from launchdeck.serving.shim_client import ShimClient
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.serving.records import Record, ShimStatus
 
+logger = logging.getLogger(__name__)
+
 TAIL_LINES: Final = 50
+REACH_PATIENCE_S: Final = 5.0
+REACH_RETRY_S: Final = 0.1
 
 
 def is_supervised(status: ShimStatus) -> bool:
     """Whether its shim lives: the very process, in this boot."""
     return status.shim is not None and status.boot_id == boot_id() and is_alive(status.shim)
+
+
+async def reach(status: ShimStatus) -> ShimClient | None:
+    """A connection to its shim; None if that is gone, or does not answer.
+
+    A shim whose socket has vanished makes it again within seconds. One that is about to go has none any more.
+    """
+    deadline_s = time.monotonic() + REACH_PATIENCE_S
+    while is_supervised(status):
+        try:
+            return await ShimClient.connect(status.socket)
+        except ConnectionError as error:
+            if time.monotonic() > deadline_s:
+                logger.warning("The supervisor of %s does not answer: %s", status.id, error)
+                return None
+        await asyncio.sleep(REACH_RETRY_S)
+    return None
 
 
 def explain(status: ShimStatus, reader: LogReader, adapter: EngineAdapter) -> Failure:

@@ -122,3 +122,12 @@ def read_record(path: Path) -> Record:
     if not isinstance(facts, dict) or facts.get("version") != RECORD_VERSION:
         raise ValueError("not a record of this version")
     return Record(path.parent, ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan")))
+
+
+def read_again(record: Record) -> Record:
+    """What its shim has written since."""
+    try:
+        return read_record(record.folder / RECORD_NAME)
+    except _UNREADABLE as error:
+        logger.warning("The record of %s cannot be read again: %s", record.status.id, error)
+        return record

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 1024 * 1024
+YIELD_BYTES = 32 * 1024
 ANSWER_TIMEOUT_S = 10.0
 
 
@@ -58,11 +59,19 @@ class ShimClient:
         self._listening = asyncio.create_task(self._listen())
         return self._listening
 
+    @property
+    def is_open(self) -> bool:
+        return self._listening is not None and not self._listening.done()
+
     async def _listen(self) -> None:
+        taken_bytes = 0
         try:
             while line := await self._reader.readline():
                 self._take(json.loads(line))
-                await asyncio.sleep(0)  # readline() does not yield while its buffer is full
+                taken_bytes += len(line)
+                if taken_bytes > YIELD_BYTES:
+                    taken_bytes = 0
+                    await asyncio.sleep(0)  # readline() does not yield while its buffer is full
         except (OSError, ValueError):
             logger.warning("The connection to a supervisor broke", exc_info=True)
         finally:
@@ -81,7 +90,7 @@ class ShimClient:
 
     async def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
         """Send a request and wait for its answer. Only while listening."""
-        if self._listening is None or self._listening.done():
+        if not self.is_open:
             raise ConnectionResetError("the supervisor is gone")
         self._next_id += 1
         request_id = self._next_id

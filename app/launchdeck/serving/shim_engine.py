@@ -15,8 +15,10 @@ from launchdeck.serving.processes import Process, descendants, read_stat, send_s
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 OUTPUT_PIPE_BYTES = 1024 * 1024
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
 TREE_POLL_S = 0.1
+STDIN_GRACE_S = 0.1
+"""llama-server with LLAMA_SERVER_ROUTER_PORT cleans up at SIGTERM, and then waits for its standard input to end."""
 ORPHAN_GRACE_S = 2.0
 """What workers get whose engine has ended: Python's need a moment to give their shared memory back."""
 
@@ -42,10 +44,13 @@ class Engine:
         self.exit_code: int | None = None
         self.is_gone = False
         self.output: int = -1
-        self._stdin: int = -1  # kept open: its end tells an engine that nobody supervises it any more
+        self._stdin: int | None = None  # kept open: its end tells an engine that nobody supervises it any more
         self._pid: int | None = None
         self._stopping = False
         self._kill_at_s: float | None = None
+        self._stdin_until_s = 0.0
+        self._last_read_bytes = 0
+        self._flood_bytes = READ_BYTES
         self._next_poll_s = 0.0
 
     def start(self, argv: list[str], env: dict[str, str]) -> None:
@@ -54,6 +59,7 @@ class Engine:
         self.output, output = os.pipe()
         with contextlib.suppress(OSError):  # above the user's pipe limit the default size has to do
             fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
+        self._flood_bytes = min(READ_BYTES, fcntl.fcntl(self.output, fcntl.F_GETPIPE_SZ) // 4)
         os.set_blocking(self.output, False)
         try:
             child = subprocess.Popen(
@@ -76,12 +82,19 @@ class Engine:
         stat = read_stat(child.pid)  # there even if the engine has ended: nobody has reaped it yet
         self.process = None if stat is None else stat.process
 
+    @property
+    def is_flooding(self) -> bool:
+        """Whether the last read took so much that the pipe may fill up before long."""
+        return self._last_read_bytes >= self._flood_bytes
+
     def read_output(self) -> bytes | None:
         """What has been written since; b"" at the end of the output, None if there is nothing just now."""
         try:
-            return os.read(self.output, READ_BYTES)
+            data = os.read(self.output, READ_BYTES)
         except BlockingIOError:
             return None
+        self._last_read_bytes = len(data)
+        return data
 
     def _reap(self) -> bool:
         """Take the exit status of every child that has ended, adopted ones as well. Whether there was any."""
@@ -107,12 +120,14 @@ class Engine:
 
     def begin_stop(self, grace_s: float) -> None:
         """Ask every process of the tree to end. Asked again, a shorter grace counts."""
-        kill_at_s = time.monotonic() + grace_s
+        now_s = time.monotonic()
+        kill_at_s = now_s + grace_s
         self._kill_at_s = kill_at_s if self._kill_at_s is None else min(self._kill_at_s, kill_at_s)
         self._next_poll_s = 0.0
         if self._stopping:
             return
         self._stopping = True
+        self._stdin_until_s = now_s + STDIN_GRACE_S
         for process in self.tree():
             send_signal(process, signal.SIGTERM)
             send_signal(process, signal.SIGCONT)  # a stopped process would not hear the other
@@ -130,7 +145,10 @@ class Engine:
         if not tree:
             self._reap()
             self.is_gone = True
-        elif self._kill_at_s is not None and now_s >= self._kill_at_s:
+        if self._stdin is not None and now_s >= self._stdin_until_s:
+            os.close(self._stdin)
+            self._stdin = None
+        if self._kill_at_s is not None and now_s >= self._kill_at_s:
             for process in tree:
                 send_signal(process, signal.SIGKILL)
 

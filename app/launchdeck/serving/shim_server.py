@@ -16,6 +16,8 @@ from launchdeck.serving.shim_log import LogWriter, head_bytes
 from launchdeck.serving.shim_record import Record
 
 TICK_S = 2.0
+OUTPUT_INTERVAL_S = 0.25
+"""An engine that chatters does not wake its shim for every line: the pipe holds what comes meanwhile."""
 TREE_INTERVAL_MAX_S = 10.0
 FIRST_CONTACT_S = 30.0
 BACKLOG = 16
@@ -58,6 +60,8 @@ class Shim:
         self._alone_since_s = time.monotonic()
         self._was_contacted = False
         self._log_failed = False
+        self._is_hearing = False
+        self._next_output_s: float | None = None
         self._next_tick_s = 0.0
         self._next_tree_s = 0.0
         self._tree_interval_s = 1.0
@@ -74,6 +78,8 @@ class Shim:
                 key.data()
             if self._is_stop_wanted and not self._engine.is_stopping:
                 self._stop(self._spec["stop_grace_s"])
+            if self._next_output_s is not None and time.monotonic() >= self._next_output_s:
+                self._take_output()
             self._engine.advance()
             self._tick()
             self._end_if_gone()
@@ -109,19 +115,25 @@ class Shim:
             self._record.update(start_error={"path": self._spec["argv"][0], "reason": str(error)})
             self._end()
             return
-        self._selector.register(self._engine.output, selectors.EVENT_READ, self._take_output)
+        self._hear_engine(is_wanted=True)
         tree = [self._engine.process] if self._engine.process else []
         self._record.update(engine=self._engine.process, tree=tree, started_at_s=time.time())
 
     def _take_output(self) -> None:
+        """Called when there is output, and again some time after there was: until then the engine is not heard."""
         data = self._engine.read_output()
-        if data == b"":
-            self._selector.unregister(self._engine.output)
-            data = self._redactor.flush()
-        elif data is not None:
-            data = self._redactor.feed(data)
         if data:
-            self._write_log(data)
+            self._write_log(self._redactor.feed(data))
+        may_wait = bool(data) and not self._engine.is_flooding
+        self._hear_engine(is_wanted=data != b"" and not may_wait)
+        self._next_output_s = time.monotonic() + OUTPUT_INTERVAL_S if may_wait else None
+
+    def _hear_engine(self, *, is_wanted: bool) -> None:
+        if is_wanted and not self._is_hearing:
+            self._selector.register(self._engine.output, selectors.EVENT_READ, self._take_output)
+        elif not is_wanted and self._is_hearing:
+            self._selector.unregister(self._engine.output)
+        self._is_hearing = is_wanted
 
     def _write_log(self, data: bytes) -> None:
         self._log.write(data)
@@ -254,7 +266,8 @@ class Shim:
             connection.send(message)
 
     def _timeout_s(self) -> float:
-        moments = [self._next_tick_s, self._engine.next_poll_s, *(c.next_batch_s for c in self._connections)]
+        moments = [self._next_tick_s, self._next_output_s, self._engine.next_poll_s]
+        moments += [connection.next_batch_s for connection in self._connections]
         return max(0.0, min(moment for moment in moments if moment is not None) - time.monotonic())
 
     def _may_go(self) -> bool:

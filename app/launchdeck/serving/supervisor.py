@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PORT_ATTEMPTS: Final = 3
-CONNECT_PATIENCE_S: Final = 5.0
-CONNECT_RETRY_S: Final = 0.1
 SWEEP_TIMEOUT_S: Final = 5.0
 
 
@@ -61,6 +59,7 @@ class Supervisor:
         self._client: ShimClient | None = None
         self._status: ShimStatus | None = None
         self._policy: str | None = None
+        self._log_offset = 0
         self._is_stop_asked = False
         self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
         self._attached = asyncio.Event()
@@ -75,10 +74,9 @@ class Supervisor:
         self._change(Event.LAUNCH)
         self._task = asyncio.create_task(self._run(self._launch(launch, next_plan)))
 
-    async def adopt(self, status: ShimStatus) -> None:
+    async def adopt(self, client: ShimClient) -> None:
         """Take over a model that was launched by another run of the application. Returns when its state is known."""
-        self._status = status
-        self._task = asyncio.create_task(self._run(self._supervise(status.socket)))
+        self._task = asyncio.create_task(self._run(self._supervise(client)))
         await self._until_attached()
 
     async def stop(self) -> None:
@@ -169,6 +167,9 @@ class Supervisor:
             failure = await life
         except LaunchdeckError as error:
             failure = error.failure
+        except ConnectionError as error:
+            logger.warning("The supervisor of %s is gone: %s", self.deployment.id, error)
+            failure = await self._lose()
         except Exception as error:
             logger.exception("The supervision of %s failed", self.deployment.id)
             await self._sweep()
@@ -196,7 +197,8 @@ class Supervisor:
         self, launch: Callable[[Deployment], Awaitable[Path]], next_plan: Callable[[LaunchPlan], Awaitable[LaunchPlan]]
     ) -> Failure | None:
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
-            failure = await self._supervise(await launch(self.deployment))
+            path = await launch(self.deployment)
+            failure = await self._supervise(await ShimClient.connect(path))
             if not attempts_left or not self._may_retry(failure):
                 break
             plan = await next_plan(self.deployment.plan)
@@ -213,14 +215,14 @@ class Supervisor:
         self._reader = LogReader(self._adapter, self.log)
         self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied())
 
-    async def _supervise(self, path: Path) -> Failure | None:
-        """Stay with the shim at this socket until its engine is gone; say why it went, None if as asked."""
-        client = await self._connect(path)
-        if client is None:
-            return await self._lose()
+    async def _supervise(self, client: ShimClient) -> Failure | None:
+        """Stay with this shim until its engine is gone; say why it went, None if as asked."""
         ended = asyncio.get_running_loop().create_future()
         listening = client.listen(lambda event: self._on_event(event, ended))
         self._client = client
+        self._log_offset = 0
+        self.last_sign_s = time.monotonic()
+        self._take_status(client.status)
         working = asyncio.create_task(self._work(client))
         try:
             done, _ = await asyncio.wait({ended, listening, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -234,33 +236,28 @@ class Supervisor:
             await client.close()
         return self._explain() if ended.done() else await self._lose()
 
-    async def _connect(self, path: Path) -> ShimClient | None:
-        """A shim whose socket has vanished makes it again within seconds."""
-        deadline_s = time.monotonic() + CONNECT_PATIENCE_S
-        while True:
-            try:
-                return await ShimClient.connect(path)
-            except ConnectionError as error:
-                if time.monotonic() > deadline_s:
-                    logger.warning("No supervisor of %s: %s", self.deployment.id, error)
-                    return None
-            await asyncio.sleep(CONNECT_RETRY_S)
-
     async def _work(self, client: ShimClient) -> None:
-        """What is asked of the shim while its engine lives."""
-        try:
-            self._policy = self._settings().when_app_dies
-            await client.ask("hold", when_app_dies=self._policy)
-            self.api_key = (await client.ask("secrets"))["secrets"].get("api_key")
-            self.last_sign_s = time.monotonic()
-            self._take_status(client.status)
-            await client.ask("follow", offset=0)
-            if self.is_ending():
-                await self._tell_stop()
-            self._attached.set()
-            await HealthWatch(self, self._settings).run()
-        except ConnectionError:
-            return  # who listens is told as well
+        """What is asked of the shim while its engine lives. One that is slow to answer, say because its disk hangs,
+        is asked again; that it is gone is told to who listens.
+        """
+        while client.is_open:
+            try:
+                await self._greet(client)
+                await HealthWatch(self, self._settings).run()
+            except ConnectionError as error:
+                if client.is_open:
+                    logger.warning("The supervisor of %s is slow: %s", self.deployment.id, error)
+            else:
+                return
+
+    async def _greet(self, client: ShimClient) -> None:
+        self._policy = self._settings().when_app_dies
+        await client.ask("hold", when_app_dies=self._policy)
+        self.api_key = (await client.ask("secrets"))["secrets"].get("api_key")
+        await client.ask("follow", offset=self._log_offset)
+        if self.is_ending():
+            await self._tell_stop()
+        self._attached.set()
 
     async def _until_attached(self) -> None:
         if self._task is None:
@@ -280,9 +277,8 @@ class Supervisor:
     def _on_event(self, event: dict[str, Any], ended: asyncio.Future[None]) -> None:
         match event["event"]:
             case "log":
-                self.last_sign_s = time.monotonic()
-                self._reader.feed(binascii.a2b_base64(event["data"]))
-                self._take_findings()
+                self._log_offset = event["end"]
+                self._take_log(binascii.a2b_base64(event["data"]))
             case "dropped":
                 self.log.note_dropped(event["size"])
             case "tree":
@@ -306,8 +302,13 @@ class Supervisor:
             self._change(Event.STARTED)
         self._change(pids=tuple(pid for pid, _ in status.tree))
 
-    def _take_findings(self) -> None:
+    def _take_log(self, data: bytes) -> None:
+        self.last_sign_s = time.monotonic()
+        before = self._reader.findings
+        self._reader.feed(data)
         findings = self._reader.findings
+        if findings is before:
+            return
         if self.is_loading():
             self._change(progress=findings.progress, stage=findings.stage, applied=findings.applied)
         else:
