@@ -51,7 +51,7 @@ def ask(engine_bin: Path, model: Path, load: Load, layers: Sequence[int]) -> dic
     command += ["-c", str(load.n_ctx), "-np", str(load.n_parallel), "-o", str(outputs), "-ub", str(load.n_ubatch)]
     command += ["-ctk", load.cache_type_k, "-ctv", load.cache_type_v]
     command += ["-kvu"] if load.kv_unified else []
-    command += [] if load.flash_attention else ["-fa", "0"]
+    command += ["-fa", "1" if load.flash_attention else "0"]
     if len(load.devices) > 1:
         command += ["-mem", ",".join(["24576"] * len(load.devices)), "-ts", ",".join(map(str, load.split))]
     command += ["-ngl", ",".join(map(str, layers))]

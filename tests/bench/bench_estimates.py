@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "app")]
 
-from fakes.gguf_models import every_architecture  # noqa: E402
+from fakes.gguf_zoo import every_architecture  # noqa: E402
 from launchdeck.models.describe import ENCODERS  # noqa: E402
 from launchdeck.models.gguf import read_header  # noqa: E402
 from launchdeck.planning.estimate import Device, Load, MemoryModel  # noqa: E402

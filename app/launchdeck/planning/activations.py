@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 # Measured: 6 for Mamba, 7.2 for Mamba 2, 6.9 for Falcon-H1 times the inner size.
 _RECURRENT = 7
+_GEMMA3N_LAYER_EMBEDDING = 256
 _LATE_NORMS = frozenset({"ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_output_norm"})
 
 
@@ -30,7 +31,7 @@ def floats_per_token(hp: Hyperparameters) -> int:
     if hp.integer("ssm.inner_size"):
         sizes.append(_RECURRENT * hp.integer("ssm.inner_size") - 2 * hp.n_embd - query)
     beside = _LATE_NORMS.isdisjoint(name.removesuffix(".weight") for name in parts)
-    return max(sizes) + (3 if beside else 2) * hp.n_embd + query
+    return max(sizes) + (3 if beside else 2) * hp.n_embd + query + _streams(hp)
 
 
 def query_length(hp: Hyperparameters) -> int:
@@ -38,8 +39,28 @@ def query_length(hp: Hyperparameters) -> int:
     return max(hp.n_head, default=0) * hp.key_length
 
 
+def attention_floats_per_token(hp: Hyperparameters) -> int:
+    """The query and its result, what goes past the attention and into it; with MLA in its compressed form as well."""
+    query = query_length(hp)
+    if key_length := hp.integer("attention.key_length_mla"):
+        return 2 * query + max(hp.n_head, default=0) * key_length + 3 * hp.n_embd
+    return 2 * (hp.n_embd + query)
+
+
+def layer_embeddings_length(hp: Hyperparameters) -> int:
+    """Numbers that a token brings along for the layers to come, in models with embeddings for each layer."""
+    default = _GEMMA3N_LAYER_EMBEDDING if hp.architecture == "gemma3n" else 0
+    return hp.integer("embedding_length_per_layer_input", default) * hp.n_layer
+
+
+def _streams(hp: Hyperparameters) -> int:
+    """What goes past the layer besides: Gemma 3n has three more streams, each with its prediction."""
+    return layer_embeddings_length(hp) + (6 * hp.n_embd if hp.architecture == "gemma3n" else 0)
+
+
 def _query(hp: Hyperparameters, parts: set[str]) -> int:
-    if "attn_qkv.weight" in parts or "attn_output_norm.weight" in parts or "shortconv.conv.weight" in parts:
+    fused = "attn_qkv.weight" in parts and "attn_q.weight" not in parts
+    if fused or "attn_output_norm.weight" in parts or "shortconv.conv.weight" in parts:
         return 0  # a part of what is there anyway, or gone before the feed-forward part
     if value_length := hp.integer("attention.value_length_mla"):
         return max(hp.n_head, default=0) * value_length

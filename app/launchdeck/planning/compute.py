@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.models.ggml import BY_NAME
-from launchdeck.planning.activations import floats_per_token, query_length
+from launchdeck.planning.activations import attention_floats_per_token, floats_per_token, layer_embeddings_length
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -63,7 +63,8 @@ class Graph:
     `row`: one number for each token and each of the model's dimensions; `inputs`: positions, places in the cache and
     masks; `layer`: the most that is alive at once within a layer; `attention`: the same within its attention alone;
     `lent_cache`: a copy of a layer's cache, and `keeps_two_keys` where the next layer's keys find no place in what the
-    last ones left; `output`: the results; `outputs` counts them.
+    last ones left; `output`: the results, which `outputs` counts; `host_only`: the tokens' numbers and, in models that
+    have them, the embeddings of every layer.
     """
 
     row: int
@@ -72,7 +73,7 @@ class Graph:
     attention: int
     lent_cache: int
     output: int
-    token_ids: int
+    host_only: int
     outputs: int
     keeps_two_keys: bool
 
@@ -108,7 +109,7 @@ class Graph:
 
     @property
     def _host_inputs(self) -> int:
-        return self.inputs + self.token_ids + _padded(_TOKEN_BYTES * self.outputs, _HOST_ALIGNMENT)
+        return self.inputs + self.host_only + _padded(_TOKEN_BYTES * self.outputs, _HOST_ALIGNMENT)
 
 
 class ComputeBuffers:
@@ -119,7 +120,10 @@ class ComputeBuffers:
         self._head_lengths = (hp.key_length, hp.value_length)
         self._has_window = cache.has_window
         self._n_head = max(hp.n_head, default=0)
-        self._n_query = query_length(hp)
+        self._attention_floats = attention_floats_per_token(hp)
+        self._host_bytes_per_token = _TOKEN_BYTES
+        if length := layer_embeddings_length(hp):
+            self._host_bytes_per_token += _TOKEN_BYTES + _FLOAT_BYTES * length
         self._n_value = max((v for _, v in cache.rows), default=0)
         self._n_key_value = max((k + v for k, v in cache.rows), default=0)
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
@@ -130,7 +134,7 @@ class ComputeBuffers:
     def graph(self, work: Work) -> Graph:
         """The sizes for this work."""
         row = _FLOAT_BYTES * work.tokens * self._n_embd
-        attention = self._scratch_bytes(work) + 2 * _FLOAT_BYTES * work.tokens * (self._n_embd + self._n_query)
+        attention = self._scratch_bytes(work) + _FLOAT_BYTES * work.tokens * self._attention_floats
         layer = max(_FLOAT_BYTES * work.tokens * self._floats, attention)
         lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
         return Graph(
@@ -140,7 +144,7 @@ class ComputeBuffers:
             attention=attention,
             lent_cache=lent_cache,
             output=_FLOAT_BYTES * work.outputs * (self._n_logits + self._n_embd),
-            token_ids=_TOKEN_BYTES * work.tokens,
+            host_only=self._host_bytes_per_token * work.tokens,
             outputs=work.outputs,
             # Measured with one key head for each query head; grouped ones do find a place.
             keeps_two_keys=not self._grouped and lent_cache // 2 > layer,

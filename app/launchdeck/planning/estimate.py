@@ -40,6 +40,7 @@ class Load:
     """What is to be placed, in llama.cpp's words.
 
     `n_ctx` counts all slots together. `split` is each device's share, as given to `--tensor-split`.
+    `flash_attention` is what really happens: `auto` gives it up where a layer's cache lies on another device.
     `host_free_bytes` is the free RAM, None where it does not matter.
     """
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes.gguf_models import every_architecture, llama
+from fakes.gguf_models import llama
 from fakes.gguf_writer import Gguf, Tensor
+from fakes.gguf_zoo import every_architecture
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import Device, Load, MemoryModel
@@ -94,7 +95,7 @@ def test_a_whole_dense_model_on_one_gpu_is_exact(tmp_path: Path, engine_bin: Pat
 MIB = 1 << 20
 ARCHITECTURES = dict(every_architecture())
 # The accounting cannot place recurrent states on its pretended GPUs.
-STATES = {"mamba", "mamba2", "granitehybrid", "falcon-h1", "lfm2", "qwen3next"}
+STATES = {"mamba", "mamba2", "granitehybrid", "falcon-h1", "lfm2", "qwen3next", "qwen35", "nemotron_h"}
 VECTORS = {"bert", "nomic-bert", "gemma-embedding"}
 
 

@@ -1,0 +1,223 @@
+"""Models with recurrent layers, as GGUF files without data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fakes.gguf_models import Size, Tensors, attention, biases, decoder, experts, feed_forward, norms
+from fakes.gguf_writer import Gguf, Tensor
+
+
+@dataclass(frozen=True)
+class State:
+    """The numbers of a recurrent layer."""
+
+    inner: int
+    size: int
+    heads: int
+    groups: int = 1
+    conv: int = 4
+
+    @property
+    def channels(self) -> int:
+        return self.inner + 2 * self.groups * self.size
+
+    @property
+    def keys(self) -> dict[str, int]:
+        return {
+            "ssm__conv_kernel": self.conv,
+            "ssm__inner_size": self.inner,
+            "ssm__state_size": self.size,
+            "ssm__time_step_rank": self.heads,
+            "ssm__group_count": self.groups,
+        }
+
+
+def mamba2_layer(i: int, size: Size, state: State) -> Tensors:
+    return [
+        size.matrix(f"blk.{i}.ssm_in.weight", size.n_embd, state.inner + state.channels + state.heads),
+        Tensor(f"blk.{i}.ssm_conv1d.weight", (state.conv, state.channels)),
+        *biases(i, {"ssm_conv1d": state.channels, "ssm_dt": state.heads}),
+        Tensor(f"blk.{i}.ssm_a", (1, state.heads)),
+        Tensor(f"blk.{i}.ssm_d", (1, state.heads)),
+        Tensor(f"blk.{i}.ssm_norm.weight", (state.inner // state.groups, state.groups)),
+        size.matrix(f"blk.{i}.ssm_out.weight", state.inner, size.n_embd),
+    ]
+
+
+def mamba() -> Gguf:
+    size = Size("mamba", 24, 1024, 0, 0, 0, 0, 50280)
+    inner, rank, length = 2048, 64, 16
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, 1024, "attn_norm"),
+            size.matrix(f"blk.{i}.ssm_in.weight", 1024, 2 * inner),
+            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
+            *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
+            size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
+            Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
+            Tensor(f"blk.{i}.ssm_a", (length, inner)),
+            Tensor(f"blk.{i}.ssm_d", (inner,)),
+            size.matrix(f"blk.{i}.ssm_out.weight", inner, 1024),
+        ]
+
+    keys = {"ssm__conv_kernel": 4, "ssm__inner_size": inner, "ssm__state_size": length, "ssm__time_step_rank": rank}
+    return decoder(size, block, tied=True, **keys)
+
+
+def mamba2() -> Gguf:
+    size, state = Size("mamba2", 24, 2560, 0, 0, 0, 0, 50280), State(inner=5120, size=128, heads=80)
+
+    def block(i: int) -> Tensors:
+        return [*norms(i, 2560, "attn_norm"), *mamba2_layer(i, size, state)]
+
+    return decoder(size, block, tied=True, **state.keys)
+
+
+def granite_hybrid() -> Gguf:
+    """Mostly recurrent layers, a few that attend, and experts."""
+    size, state = Size("granitehybrid", 20, 1536, 12, 4, 512, 128, 100352), State(inner=3072, size=128, heads=48)
+    heads = [4 if i % 10 == 5 else 0 for i in range(size.n_layer)]
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, 1536, "attn_norm", "ffn_norm"),
+            *(attention(i, size) if heads[i] else mamba2_layer(i, size, state)),
+            *experts(i, size, 64, 512),
+            *feed_forward(i, size, 1024, "_shexp"),
+        ]
+
+    return decoder(
+        size,
+        block,
+        tied=True,
+        **state.keys,
+        attention__head_count_kv=heads,
+        expert_count=64,
+        expert_used_count=6,
+        expert_shared_feed_forward_length=1024,
+    )
+
+
+def falcon_h1() -> Gguf:
+    """Attention and a state in every layer."""
+    size, state = Size("falcon-h1", 12, 2048, 8, 2, 4096, 128, 65537), State(inner=3072, size=256, heads=48)
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, 2048, "attn_norm"),
+            Tensor(f"blk.{i}.ffn_norm", (2048,)),
+            *attention(i, size),
+            *mamba2_layer(i, size, state),
+            *feed_forward(i, size),
+        ]
+
+    return decoder(size, block, **state.keys)
+
+
+def lfm2() -> Gguf:
+    """Short convolutions between the layers that attend."""
+    size = Size("lfm2", 16, 2048, 32, 8, 8192, 64, 65536)
+    heads = [8 if i in {2, 5, 8, 10, 12, 14} else 0 for i in range(16)]
+
+    def block(i: int) -> Tensors:
+        convolution = [
+            Tensor(f"blk.{i}.shortconv.conv.weight", (3, 2048)),
+            size.matrix(f"blk.{i}.shortconv.in_proj.weight", 2048, 3 * 2048),
+            size.matrix(f"blk.{i}.shortconv.out_proj.weight", 2048, 2048),
+        ]
+        mixing = attention(i, size, head_norm=True) if heads[i] else convolution
+        return [*norms(i, 2048, "attn_norm", "ffn_norm"), *mixing, *feed_forward(i, size)]
+
+    keys = {"attention__head_count_kv": heads, "shortconv__l_cache": 3}
+    return decoder(size, block, tied=True, output_norm="token_embd_norm", **keys)
+
+
+def qwen3next() -> Gguf:
+    """Three recurrent layers (gated delta net) to one that attends, and many small experts."""
+    size = Size("qwen3next", 12, 2048, 16, 2, 5120, 256, 151936)
+    state = State(inner=4096, size=128, heads=32, groups=16)
+
+    def recurrent(i: int) -> Tensors:
+        return [
+            size.matrix(f"blk.{i}.attn_qkv.weight", 2048, 8192),
+            size.matrix(f"blk.{i}.attn_gate.weight", 2048, 4096),
+            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
+            *biases(i, {"ssm_dt": 32}),
+            Tensor(f"blk.{i}.ssm_a", (32,)),
+            size.matrix(f"blk.{i}.ssm_ba.weight", 2048, 64),
+            *norms(i, 128, "ssm_norm"),
+            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2048),
+        ]
+
+    def attending(i: int) -> Tensors:
+        query = size.matrix(f"blk.{i}.attn_q.weight", 2048, 2 * size.q)  # and a gate
+        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, 2048, "attn_norm", "post_attention_norm", "ffn_gate_inp_shexp"),
+            *(attending(i) if i % 4 == 3 else recurrent(i)),
+            *experts(i, size, 512, 512),
+            *feed_forward(i, size, 512, "_shexp"),
+        ]
+
+    return decoder(
+        size,
+        block,
+        **state.keys,
+        expert_count=512,
+        expert_used_count=10,
+        expert_feed_forward_length=512,
+        expert_shared_feed_forward_length=512,
+        rope__dimension_count=64,
+    )
+
+
+def qwen35() -> Gguf:
+    """As Qwen3-Next, with a dense feed-forward part."""
+    size = Size("qwen35", 16, 2560, 16, 4, 9216, 256, 248320)
+    state = State(inner=4096, size=128, heads=32, groups=16)
+
+    def recurrent(i: int) -> Tensors:
+        return [
+            size.matrix(f"blk.{i}.attn_qkv.weight", 2560, 8192),
+            size.matrix(f"blk.{i}.attn_gate.weight", 2560, 4096),
+            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
+            *biases(i, {"ssm_dt": 32}),
+            Tensor(f"blk.{i}.ssm_a", (32,)),
+            size.matrix(f"blk.{i}.ssm_beta.weight", 2560, 32),
+            size.matrix(f"blk.{i}.ssm_alpha.weight", 2560, 32),
+            *norms(i, 128, "ssm_norm"),
+            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2560),
+        ]
+
+    def attending(i: int) -> Tensors:
+        query = size.matrix(f"blk.{i}.attn_q.weight", 2560, 2 * size.q)  # and a gate
+        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+
+    def block(i: int) -> Tensors:
+        mixing = attending(i) if i % 4 == 3 else recurrent(i)
+        return [*norms(i, 2560, "attn_norm", "post_attention_norm"), *mixing, *feed_forward(i, size)]
+
+    sections = [11, 11, 10, 0]
+    return decoder(size, block, **state.keys, rope__dimension_count=64, rope__dimension_sections=sections)
+
+
+def nemotron_h() -> Gguf:
+    """Each layer does one thing: a state, attention, or feed-forward."""
+    size, state = Size("nemotron_h", 14, 4480, 40, 8, 15680, 128, 131072), State(10240, 128, 128, groups=8)
+    kinds = "MFMFMFAFMFMFMF"
+    heads = [8 if kind == "A" else 0 for kind in kinds]
+    n_ff = [15680 if kind == "F" else 0 for kind in kinds]
+
+    def block(i: int) -> Tensors:
+        parts = {
+            "M": lambda: mamba2_layer(i, size, state),
+            "A": lambda: attention(i, size),
+            "F": lambda: feed_forward(i, size, gate=False),
+        }
+        return [*norms(i, 4480, "attn_norm"), *parts[kinds[i]]()]
+
+    return decoder(size, block, **state.keys, attention__head_count_kv=heads, feed_forward_length=n_ff)
