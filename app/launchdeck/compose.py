@@ -41,7 +41,8 @@ def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, A
 
     from launchdeck.ui.application import WindowApplication, dress  # noqa: PLC0415
 
-    app = QApplication.instance() or QApplication(sys.argv[:1])
+    existing = QApplication.instance()
+    app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
     app.setQuitOnLastWindowClosed(False)
     dress(app, setup.settings)
     loop = QEventLoop(app)
@@ -53,7 +54,8 @@ def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, A
         return await main(application)
 
     with loop, _closing_generators(loop):
-        return loop.run_until_complete(run())
+        status: int = loop.run_until_complete(run())
+    return status
 
 
 def _collect_garbage() -> None:

@@ -116,8 +116,9 @@ def _print(plan: LaunchPlan) -> None:
     print_table(
         header, [_row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
     )
-    for warning in plan.warnings:
-        print_line(f"note: {warning}")
+    for warning in (plan.blocker, *plan.warnings):
+        if warning is not None:
+            print_line(f"note: {warning}")
     print_line(command_line(plan))
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 QUESTION = "What is the capital of France? Answer in one short sentence."
 CONTEXT_TOKENS = 2048
+ANSWER_TOKENS = 64
 READY_DEADLINE_S = 300.0
 CHART_SAMPLES = 4
 
@@ -182,8 +183,9 @@ async def _ask(core: Core, report: Report, deployment_id: str) -> None:
     with report.step("answer") as detail:
         plan = next(d for d in core.manager.deployments if d.id == deployment_id).plan
         question = [{"role": "user", "content": QUESTION}]
-        chunks = [c async for c in client.chat(plan.url, core.manager.api_key(deployment_id), plan.model_id, question)]
-        report.answer = "".join(chunk.text for chunk in chunks).strip()
+        key = core.manager.api_key(deployment_id)
+        chunks = client.chat(plan.url, key, plan.model_id, question, max_tokens=ANSWER_TOKENS, temperature=0)
+        report.answer = "".join([chunk.text async for chunk in chunks]).strip()
         if not report.answer:
             raise LaunchdeckError.of(Cause.START_FAILED, Message("The model runs, but its answer is empty."))
         detail.append(report.answer)

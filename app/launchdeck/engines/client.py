@@ -49,8 +49,9 @@ async def chat(
     messages: Sequence[Mapping[str, str]],
     *,
     max_tokens: int | None = None,
+    temperature: float | None = None,
 ) -> AsyncIterator[ChatChunk]:
-    """The answer as it is made. Closing the iterator makes the engine stop.
+    """The answer as it is made. Closing the iterator makes the engine stop. What is None is left to the engine.
 
     Raises:
         LaunchdeckError: the model does not answer, or refuses.
@@ -61,8 +62,8 @@ async def chat(
         "stream": True,
         "timings_per_token": True,
     }
-    if max_tokens is not None:
-        body["max_tokens"] = max_tokens
+    choices = {"max_tokens": max_tokens, "temperature": temperature}
+    body |= {name: value for name, value in choices.items() if value is not None}
     async with (
         _session(base_url, api_key) as session,
         session.stream("POST", f"{base_url}/chat/completions", json=body) as response,

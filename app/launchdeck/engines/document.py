@@ -26,7 +26,7 @@ def plan_document(plan: LaunchPlan) -> dict[str, Any]:
             "total": plan.layers.total,
             "largest_that_fits": plan.layers.largest_that_fits,
         },
-        "warnings": [str(warning) for warning in plan.warnings],
+        "warnings": [str(warning) for warning in (plan.blocker, *plan.warnings) if warning is not None],
     }
 
 

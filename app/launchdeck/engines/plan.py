@@ -78,7 +78,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest),
         estimate=_estimate(context, replace(load, n_gpu_layers=resolved)),
-        warnings=_warnings(request, context, choice, devices, largest),
+        warnings=_warnings(request, context, devices, largest),
         blocker=choice.blocker,
     )
 
@@ -202,11 +202,10 @@ def _gpu_reasons(request: ModelLoadRequest, readings: Sequence[GpuReading]) -> t
 def _warnings(
     request: ModelLoadRequest,
     context: PlanningContext,
-    choice: Choice,
     devices: Sequence[EngineDevice],
     largest: int | None,
 ) -> tuple[Message, ...]:
-    warnings = [choice.blocker.message] if choice.blocker else []
+    warnings = []
     asked = request.n_gpu_layers
     if not devices:
         if request.gpu_indices is None and context.inventory.gpus and asked != 0:

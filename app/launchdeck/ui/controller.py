@@ -154,8 +154,8 @@ class Controller(QObject):
 
     def _apply_fix(self, deployment_id: str, fix: Fix) -> None:
         """The changed request goes into the form, so that what will be started is seen first."""
-        request = replace(self._deployment(deployment_id).plan.request, **dict(fix.changes))
-        self._panels.form.show_request(request)
+        changes: dict[str, Any] = dict(fix.changes)
+        self._panels.form.show_request(replace(self._deployment(deployment_id).plan.request, **changes))
 
     def _deployment(self, deployment_id: str) -> Deployment:
         return next(d for d in self._manager.deployments if d.id == deployment_id)

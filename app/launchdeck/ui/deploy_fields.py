@@ -47,6 +47,7 @@ class DeployFields(QWidget):
         self._connect()
         self._lay_out()
         self._fit_to_model()
+        self.setFocusProxy(self._model)
 
     # what can be chosen
 

@@ -49,6 +49,7 @@ class DeployForm(QFrame):
         self._obstacle.setProperty("role", "small")
         self._deploy = self._make_button()
         self._lay_out()
+        self.setFocusProxy(self._fields)
         self.refresh()
 
     def set_models(self, models: tuple[ModelInfo, ...]) -> None:

@@ -99,7 +99,7 @@ class EstimatePanel(QFrame):
             self._show_fixes((remedy,) if remedy else ())
             if verdict is verdicts.Verdict.FITS:
                 self._advice.start()
-        warnings = [tr(warning) for warning in plan.warnings if not blocker or warning != blocker.message]
+        warnings = [tr(warning) for warning in plan.warnings]
         self._warnings.setText("\n".join(f"▲ {warning}" for warning in warnings))
         self._warnings.setVisible(bool(warnings))
 

@@ -18,7 +18,6 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QPlainTextEdit,
     QScrollArea,
-    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -28,8 +27,10 @@ from launchdeck.domain.text import Message
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.store import from_mapping
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.number_field import NumberField
 
 LIST_HEIGHT_PX = 64
+FIELD_MARGIN_PX = 9  # a style sheet leaves a spin box's text at the very edge
 
 
 class SettingsDialog(QDialog):
@@ -115,9 +116,11 @@ def _editor(field: dataclasses.Field[Any], value: Any) -> tuple[QWidget, Callabl
     if isinstance(value, str):
         line = QLineEdit(value)
         return line, lambda: line.text().strip()
-    spin = QSpinBox() if isinstance(value, int) else QDoubleSpinBox(decimals=1)
-    spin.setRange(limits["low"], limits["high"])
-    spin.setValue(value)
+    if isinstance(value, int):
+        number = NumberField("", limits["low"], limits["high"], value)
+        return number, number.value
+    spin = QDoubleSpinBox(decimals=1, minimum=limits["low"], maximum=limits["high"], value=value)
+    spin.lineEdit().setTextMargins(FIELD_MARGIN_PX, 0, 0, 0)
     return spin, spin.value
 
 

@@ -41,6 +41,4 @@ class StatusLine(QFrame):
             )
         )
         free = len(ports) - len({d.plan.port for d in deployments if d.state.is_live} & set(ports))
-        self._ports.setText(
-            tr("ports {first}–{last}: {free} free", first=ports.start, last=ports.stop - 1, free=free)
-        )
+        self._ports.setText(tr("ports {first}–{last}: {free} free", first=ports.start, last=ports.stop - 1, free=free))

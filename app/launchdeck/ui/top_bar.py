@@ -67,5 +67,5 @@ class TopBar(QFrame):
         button.setAccessibleName(tr("Settings"))
         button.setToolTip(tr("Settings"))
         button.setShortcut(QKeySequence("Ctrl+,"))
-        button.clicked.connect(lambda: self.settings_requested.emit())
+        button.clicked.connect(self.settings_requested)
         return button
