@@ -325,8 +325,8 @@ def test_a_plan_that_cannot_be_started_starts_nothing(how: str) -> None:
 def test_two_models_never_share_a_name() -> None:
     async def scenario() -> None:
         bench = Bench(last_port=65535)
-        first, second = await bench.running(), await bench.running()
-        assert [d.plan.model_id for d in (first, second)] == ["demo", "demo-2"]
+        await asyncio.gather(bench.running(), bench.running(), bench.running())
+        assert [d.plan.model_id for d in bench.manager.deployments] == ["demo", "demo-2", "demo-3"]
         with pytest.raises(LaunchdeckError, match="A model named demo is deployed already"):
             await bench.load(model_id="demo")
         await bench.manager.stop_all()

@@ -118,7 +118,7 @@ def run(loop, scenario):
 
 
 async def until(condition):
-    while not condition():  # noqa: ASYNC110 (what it waits for are widgets)
+    while not condition():
         await asyncio.sleep(0.005)
 
 
