@@ -1,9 +1,10 @@
 """How many bytes a model's graph needs while it works, as llama.cpp's `compute buffer size` lines count them.
 
 llama.cpp reserves them for one batch of `n_ubatch` tokens with the whole cache in use. The closed forms were found by
-varying one number at a time in its own accounting (build 10605): to the byte for dense models that are wholly on GPUs,
-close for others. With layers left on the host their weights and caches are copied to the first GPU while they are
-worked with, and its allocator leaves gaps of irregular size: there the form is an approximation.
+varying one number at a time in its own accounting (build 10605): to the byte for models that are wholly on one GPU
+(encoders and recurrent ones within a few MiB), and for dense ones on several. With layers left on the host their
+weights and caches are copied to the first GPU while they are worked with, and its allocator leaves gaps of irregular
+size: there the form is an approximation.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class ComputeBuffers:
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
         self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
         self._floats = floats_per_token(hp)
-        self._grouped = hp.n_head_kv != hp.n_head
+        self._wide_keys = max((k for k, _ in cache.rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
         """The sizes for this work."""
@@ -146,8 +147,8 @@ class ComputeBuffers:
             output=_FLOAT_BYTES * work.outputs * (self._n_logits + self._n_embd),
             host_only=self._host_bytes_per_token * work.tokens,
             outputs=work.outputs,
-            # Measured with one key head for each query head; grouped ones do find a place.
-            keeps_two_keys=not self._grouped and lent_cache // 2 > layer,
+            # Measured; with narrower keys than the model itself is they do find a place.
+            keeps_two_keys=self._wide_keys and lent_cache // 2 > layer,
         )
 
     def _input_bytes(self, work: Work) -> int:
