@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from launchdeck.domain.detection import Step
+
 
 class GpuType(StrEnum):
     NVIDIA = "nvidia"
@@ -13,16 +15,27 @@ class GpuType(StrEnum):
 
 
 class GpuState(StrEnum):
-    """`asleep`: runtime-suspended by the system and left alone; `lost`: it does not answer any more."""
+    """`asleep`: runtime-suspended by the system and left alone; `lost`: it does not answer any more;
+    `stalled`: a call to its driver has not come back.
+    """
 
     ACTIVE = "active"
     ASLEEP = "asleep"
     LOST = "lost"
+    STALLED = "stalled"
+
+    @property
+    def answers(self) -> bool:
+        """Whether the GPU can be used; a sleeping one wakes up when it is."""
+        return self not in {GpuState.LOST, GpuState.STALLED}
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """What does not change while a GPU is there. Its identity is `uuid`; `index` is only its place in our list."""
+    """What does not change while a GPU is there. Its identity is `uuid`; `index` is only its place in our list.
+
+    `hip_id` is the number by which AMD's HIP counts it, None where that is not known.
+    """
 
     index: int
     uuid: str
@@ -33,6 +46,7 @@ class Gpu:
     driver_version: str | None = None
     compute_capability: tuple[int, int] | None = None
     integrated: bool = False
+    hip_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +69,9 @@ class GpuSample:
     temperature_c: int | None = None
     power_watts: float | None = None
     power_limit_watts: float | None = None
+    graphics_clock_mhz: int | None = None
+    memory_clock_mhz: int | None = None
+    fan_percent: int | None = None
     state: GpuState = GpuState.ACTIVE
     processes: tuple[GpuProcess, ...] = ()
 
@@ -72,6 +89,7 @@ class Inventory:
     """All devices of this machine at one moment. `gpus` holds GPUs only, `cpu` is always there.
 
     `detector` names the class(es) that answered, joined by "+"; `replayed` is True for a recorded inventory.
+    `steps` tells of every source that was to be asked, in their order; a recorded inventory has none.
     """
 
     gpus: tuple[GpuReading, ...]
@@ -79,3 +97,4 @@ class Inventory:
     detector: str
     sampled_at_s: float
     replayed: bool = False
+    steps: tuple[Step, ...] = ()

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amdgpu import Amdgpu, with_ram
 from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi
-from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.memory import Memory
 from launchdeck.hardware.pci import normalise_address
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuState, GpuType
 from launchdeck.hardware.amdgpu import Amdgpu
-from launchdeck.hardware.detector import Outcome, Step
 
 
 class AMDGPUSysfsDetector:

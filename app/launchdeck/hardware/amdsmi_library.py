@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.text import Message
-from launchdeck.hardware.detector import Complaints, Outcome
+from launchdeck.hardware.detector import Complaints
 
 logger = logging.getLogger(__name__)
 

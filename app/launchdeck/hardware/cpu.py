@@ -9,8 +9,8 @@ from pathlib import Path
 
 import psutil
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuType
-from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.memory import ram
 
 CPU_UUID = "cpu"

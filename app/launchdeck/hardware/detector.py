@@ -3,33 +3,12 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
+from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuType
-from launchdeck.domain.text import Message
 
 logger = logging.getLogger(__name__)
-
-
-class Outcome(StrEnum):
-    """`found`: GPUs; `empty`: it works, but there is no GPU of its kind; `skipped`: nobody needed to ask it."""
-
-    FOUND = "found"
-    EMPTY = "empty"
-    NOT_INSTALLED = "not_installed"
-    FAILED = "failed"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One step of the detection chain and what came of it; `reason` says why it found nothing."""
-
-    detector: str
-    outcome: Outcome
-    reason: Message | None = None
 
 
 class GPUDetector(Protocol):

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
-from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import ram
 from launchdeck.hardware.nvidia_proc import NvidiaProc

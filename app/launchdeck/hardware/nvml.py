@@ -9,9 +9,10 @@ from typing import Any
 
 import psutil
 
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess
 from launchdeck.domain.text import Message
-from launchdeck.hardware.detector import Complaints, Outcome
+from launchdeck.hardware.detector import Complaints
 from launchdeck.hardware.memory import Memory
 
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte

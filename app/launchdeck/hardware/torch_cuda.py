@@ -6,10 +6,10 @@ from launchdeck.domain.gpu import GpuType
 from launchdeck.hardware.torch_probe import TorchDetector
 
 
-class TorchCUDADetector(TorchDetector):
+class TorchCudaDetector(TorchDetector):
     """Inventory only, see torch_probe."""
 
-    name = "TorchCUDADetector"
+    name = "TorchCudaDetector"
     gpu_type = GpuType.NVIDIA
     build = "cuda"
     device_files = ("nvidiactl", "nvmap", "dxg")  # the driver's, a Jetson's, WSL's

@@ -17,9 +17,9 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuType
 from launchdeck.domain.text import Message
-from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.pci import normalise_address, read_text
 
 logger = logging.getLogger(__name__)

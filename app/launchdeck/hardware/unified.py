@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, TypeVar
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventory
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amd import AMDSMIDetector
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.detector import Complaints, GPUDetector, Outcome, Step
+from launchdeck.hardware.detector import Complaints, GPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
-from launchdeck.hardware.torch_cuda import TorchCUDADetector
+from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
 
 logger = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class UnifiedGPUDetector:
         AMDGPUSysfsDetector,
         NVMLDetector,
         TorchROCmDetector,
-        TorchCUDADetector,
+        TorchCudaDetector,
         CPUDetector,
     )
 

@@ -8,11 +8,11 @@ import pytest
 
 from fakes.amdsmi import GIB, FakeAmdSmi
 from fakes.system import FakeSystem
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess, GpuState, GpuType
 from launchdeck.hardware.amd import AMDSMIDetector
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.detector import Outcome
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
 FIRST, SECOND = "0000:03:00.0", "0000:04:00.0"

@@ -10,8 +10,8 @@ import pytest
 
 from fakes.nvml import GIB, FakeNvml
 from fakes.system import AMD, FakeSystem
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess, GpuState
-from launchdeck.hardware.detector import Outcome
 from launchdeck.hardware.nvidia import NVMLDetector
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"

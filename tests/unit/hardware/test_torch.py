@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fakes.system import FakeSystem
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuSample, GpuType
-from launchdeck.hardware.detector import Outcome
-from launchdeck.hardware.torch_cuda import TorchCUDADetector
+from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
 
 GIB = 2**30
@@ -52,7 +52,7 @@ def with_devices(system: FakeSystem) -> Path:
 
 def test_a_cuda_build(torch, with_devices):
     torch(CUDA, LIBRARY.format(name="NVIDIA RTX 4090", uuid="12345678-9abc-def0-1234-56789abcdef0"))
-    detector = TorchCUDADetector(root=with_devices)
+    detector = TorchCudaDetector(root=with_devices)
     (gpu,) = detector.get_gpu_list()
     assert detector.step.outcome is Outcome.FOUND
     assert (gpu.name, gpu.gpu_type, gpu.uuid) == (
@@ -72,7 +72,7 @@ def test_a_rocm_build_is_known_by_its_hip_version(torch, with_devices):
     detector = TorchROCmDetector(root=with_devices)
     (gpu,) = detector.get_gpu_list()
     assert (gpu.gpu_type, gpu.uuid, gpu.compute_capability) == (GpuType.AMD, "GPU-a1b2c3d4e5f60718", None)
-    cuda = TorchCUDADetector(root=with_devices)
+    cuda = TorchCudaDetector(root=with_devices)
     assert cuda.get_gpu_list() == []
     assert cuda.step.outcome is Outcome.NOT_INSTALLED
 
@@ -86,14 +86,14 @@ def test_a_rocm_gpu_without_a_uuid_is_known_by_its_address(torch, with_devices, 
 
 def test_what_was_found_is_kept(torch, with_devices, tmp_path):
     torch(CUDA, f"open({str(tmp_path / 'asked')!r}, 'a').write('x')" + LIBRARY.replace("\n    ", "\n"))
-    detector = TorchCUDADetector(root=with_devices)
+    detector = TorchCudaDetector(root=with_devices)
     assert detector.get_gpu_list() == detector.get_gpu_list()
     assert (tmp_path / "asked").read_text() == "x"
 
 
 def test_without_a_device_file_pytorch_is_not_started(torch, system):
     torch(CUDA, "raise SystemExit('started')")
-    detector = TorchCUDADetector(root=system.root)
+    detector = TorchCudaDetector(root=system.root)
     assert not detector.is_available()
     assert detector.step.outcome is Outcome.EMPTY
 
@@ -105,7 +105,7 @@ def test_without_a_device_file_pytorch_is_not_started(torch, system):
 )  # fmt: skip
 def test_a_pytorch_that_fails_says_why(torch, with_devices, code, words):
     torch(CUDA, code)
-    detector = TorchCUDADetector(root=with_devices, timeout_s=1.0)
+    detector = TorchCudaDetector(root=with_devices, timeout_s=1.0)
     assert detector.get_gpu_list() == []
     assert detector.step.outcome is Outcome.FAILED
     assert words in str(detector.step.reason)
@@ -113,12 +113,12 @@ def test_a_pytorch_that_fails_says_why(torch, with_devices, code, words):
 
 def test_pytorch_is_never_imported_into_this_process(torch, with_devices):
     torch(CUDA, LIBRARY.format(name="GPU", uuid=""))
-    assert TorchCUDADetector(root=with_devices).is_available()
+    assert TorchCudaDetector(root=with_devices).is_available()
     assert "torch" not in sys.modules
 
 
 def test_without_pytorch(with_devices, monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    detector = TorchCUDADetector(root=with_devices)
+    detector = TorchCudaDetector(root=with_devices)
     assert detector.get_gpu_list() == []
     assert detector.step.outcome is Outcome.NOT_INSTALLED

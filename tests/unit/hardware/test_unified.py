@@ -6,9 +6,9 @@ import time
 
 import pytest
 
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuState, GpuType
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.detector import Outcome, Step
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
 GIB = 2**30
@@ -173,7 +173,7 @@ def test_a_detector_that_breaks_while_reading_costs_only_its_own_readings(caplog
 
 def test_a_last_resort_is_asked_only_for_a_vendor_without_gpus():
     rocm = Detector("TorchROCmDetector", GpuType.AMD, RADEON, last_resort=True)
-    cuda = Detector("TorchCUDADetector", GpuType.NVIDIA, GEFORCE, last_resort=True)
+    cuda = Detector("TorchCudaDetector", GpuType.NVIDIA, GEFORCE, last_resort=True)
     inventory = unified(amd(), nvidia(SECOND_GEFORCE), rocm, cuda).read()
     assert [reading.gpu.name for reading in inventory.gpus] == ["RTX 3090", "RX 7900 XTX"]
     assert cuda.asked == 0
