@@ -63,6 +63,7 @@ class ProcessManager:
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
+        self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
 
     @property
@@ -92,15 +93,9 @@ class ProcessManager:
         """Start a model, and return at once. Raises LaunchdeckError, and has started nothing then."""
         if sys.platform != "linux":
             raise linux_only()
-        port = self._reserve()
-        try:
-            plan = await self._plan(request, port)
-        except BaseException:
-            self._ports.release(port)
-            raise
-        deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
-        self._ports_in_use[deployment.id] = port
-        supervisor = self._add(deployment, LogBuffer())
+        async with self._naming:
+            supervisor = await self._prepare(request)
+        plan = supervisor.deployment.plan
         if plan.secret_env and self._settings().model_api_keys:
             supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
 
@@ -114,7 +109,7 @@ class ProcessManager:
             )
             return await self._launcher.launch(spec)
 
-        supervisor.launch(launch, lambda plan: self._plan_on_next_port(deployment.id, plan))
+        supervisor.launch(launch, lambda lost: self._plan_on_next_port(supervisor.deployment.id, lost))
         return supervisor.deployment
 
     async def stop(self, deployment_id: str) -> None:
@@ -174,6 +169,18 @@ class ProcessManager:
         for deployment in self.deployments:
             if not deployment.state.is_live:
                 self.dismiss(deployment.id)
+
+    async def _prepare(self, request: ModelLoadRequest) -> Supervisor:
+        """A deployment that has its port and its name. Raises LaunchdeckError."""
+        port = self._reserve()
+        try:
+            plan = await self._plan(request, port)
+        except BaseException:
+            self._ports.release(port)
+            raise
+        deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+        self._ports_in_use[deployment.id] = port
+        return self._add(deployment, LogBuffer())
 
     def _find(self, deployment_id: str) -> Supervisor:
         try:
@@ -238,4 +245,5 @@ class ProcessManager:
         self._ports.release(self._ports_in_use[deployment_id])
         self._ports_in_use[deployment_id] = port
         self._forget(deployment_id)
-        return await asyncio.to_thread(self._planner, replace(lost.request, model_id=lost.model_id), port)
+        plan = await asyncio.to_thread(self._planner, replace(lost.request, model_id=lost.model_id), port)
+        return replace(plan, request=lost.request)

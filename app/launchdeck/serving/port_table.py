@@ -4,7 +4,6 @@ would be in the way of the engine that has to bind it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -51,6 +50,8 @@ class PortTable:
 
     def _lock(self, port: int) -> int | None:
         """None: another instance has it. The file stays, its lock ends with the process at the latest."""
+        import fcntl  # noqa: PLC0415 (the application opens on Windows too, it only starts no model there)
+
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = os.open(self._folder / f"port-{port}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

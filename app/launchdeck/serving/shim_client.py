@@ -72,8 +72,10 @@ class ShimClient:
                 if taken_bytes > YIELD_BYTES:
                     taken_bytes = 0
                     await asyncio.sleep(0)  # readline() does not yield while its buffer is full
-        except (OSError, ValueError):
-            logger.warning("The connection to a supervisor broke", exc_info=True)
+        except OSError as error:
+            logger.warning("The connection to a supervisor broke: %s", error)
+        except Exception:
+            logger.exception("What a supervisor said could not be taken in")
         finally:
             self._writer.close()
             for answer in self._answers.values():

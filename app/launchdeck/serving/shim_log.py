@@ -23,12 +23,16 @@ def head_bytes(limit_bytes: int) -> int:
 
 
 def segments(folder: str) -> list[tuple[int, int]]:
-    """(offset, size) of every segment in the folder, in order."""
+    """(offset, size) of every segment in the folder, in order. One may be rotated away at any moment."""
+    found = []
     try:
         names = [name for name in os.listdir(folder) if name.startswith(PREFIX)]
     except FileNotFoundError:
-        return []
-    return sorted((int(name[len(PREFIX) :]), os.path.getsize(os.path.join(folder, name))) for name in names)
+        names = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            found.append((int(name[len(PREFIX) :]), os.path.getsize(os.path.join(folder, name))))
+    return sorted(found)
 
 
 def read_log(folder: str, offset: int, size: int) -> tuple[int, bytes]:
@@ -36,7 +40,7 @@ def read_log(folder: str, offset: int, size: int) -> tuple[int, bytes]:
     for start, length in segments(folder):
         if offset < start + length:
             first = max(offset, start)
-            with open(_path(folder, start), "rb") as file:
+            with contextlib.suppress(FileNotFoundError), open(_path(folder, start), "rb") as file:
                 file.seek(first - start)
                 return first, file.read(size)
     return offset, b""

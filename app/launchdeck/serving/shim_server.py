@@ -139,8 +139,11 @@ class Shim:
         self._log.write(data)
         failed = self._log.error is not None
         if failed and not self._log_failed:
-            self._broadcast({"event": "warning", "reason": str(self._log.error)})
+            self._broadcast(self._log_warning())
         self._log_failed = failed
+
+    def _log_warning(self) -> dict[str, Any]:
+        return {"event": "warning", "reason": str(self._log.error)}
 
     def _tick(self) -> None:
         """What has to be looked at from time to time."""
@@ -155,7 +158,7 @@ class Shim:
             self._tree_interval_s = min(2 * self._tree_interval_s, TREE_INTERVAL_MAX_S)
             self._look_at_tree()
         nobody_came = not self._was_contacted and now_s - self._alone_since_s > FIRST_CONTACT_S
-        if nobody_came and self._when_app_dies == "stop":
+        if nobody_came and self._when_app_dies == "stop" and not self._engine.is_stopping:
             self._stop(self._spec["stop_grace_s"])
 
     def _has_socket(self) -> bool:
@@ -205,7 +208,7 @@ class Shim:
         self._record.update(tree=[], exit_code=self._engine.exit_code, ended_at_s=time.time(), log_size=self._log.end)
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # the client has gone already
             sock, _ = self._listener.accept()
             connection = Connection(sock, self._log, head_bytes(self._spec["log_limit_bytes"]))
             self._connections.append(connection)
@@ -215,6 +218,8 @@ class Shim:
                 lambda: connection.receive(lambda request: self._answer(connection, request)),
             )
             connection.send({"event": "hello", "protocol": PROTOCOL, "status": self._record.status()})
+            if self._log_failed:
+                connection.send(self._log_warning())
 
     def _answer(self, connection: Connection, request: dict[str, Any]) -> dict[str, Any]:
         """Raises KeyError, TypeError or ValueError for a request that makes no sense."""

@@ -7,6 +7,7 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import signal
 import stat
 from pathlib import Path
@@ -17,6 +18,7 @@ from fakes.serving import PlainLauncher, Watch, spec_of, until, until_async
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.serving.processes import identify, is_alive, send_signal
 from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_log import segments
 
 
 def log_of(watch: Watch) -> bytes:
@@ -312,14 +314,38 @@ def test_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
         await watch.client.ask("follow", offset=0)
         async with asyncio.timeout(60):
             while not any(event["event"] == "dropped" for event in watch.events):
-                size = sum(file.stat().st_size for file in Path(spec["folder"]).glob("log-*"))
-                assert size <= spec["log_limit_bytes"]
+                assert sum(size for _, size in segments(spec["folder"])) <= spec["log_limit_bytes"]
                 await asyncio.sleep(0.05)
         assert log_of(watch).startswith(b"first line\n")
         status = await watch.stop()
         dropped = sum(event["size"] for event in watch.events if event["event"] == "dropped")
         assert dropped > 0
         assert dropped + len(log_of(watch)) == status["log_size"]
+
+    asyncio.run(scenario())
+
+
+def test_a_full_disk_costs_log_and_not_the_model() -> None:
+    """A limit on the size of files stands for the full disk: the kernel refuses to write more in the same way."""
+
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--chatter")
+        watch = await Watch.start(spec)
+        shim = watch.client.status["shim"][0]
+        await watch.client.ask("follow", offset=0)
+        await watch.event("log")
+        no_limit = resource.prlimit(shim, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        await watch.client.ask("note", note={"ready_at_s": 5.0})
+        await watch.event("warning")
+        told = len(log_of(watch))
+        await until_async(lambda: len(log_of(watch)) > told)
+        assert record_of(spec)["note"] == {}
+        resource.prlimit(shim, resource.RLIMIT_FSIZE, no_limit)
+        await until_async(lambda: record_of(spec)["note"] == {"ready_at_s": 5.0})
+        await until_async(lambda: len(list(Path(spec["folder"]).glob("log-*"))) == 2)
+        assert sum(event["event"] == "warning" for event in watch.events) == 1
+        assert sum(event["event"] == "dropped" for event in watch.events) == 0
+        assert (await watch.stop())["stop_asked"]
 
     asyncio.run(scenario())
 
