@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
+from launchdeck.models.document import to_document
 from launchdeck.models.library import known_models, scan
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
@@ -35,22 +35,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_table(models)
     return 0
-
-
-def to_document(model: ModelInfo) -> dict[str, Any]:
-    """One entry of `models --json`."""
-    return {
-        "path": str(model.path),
-        "name": model.name,
-        "format": str(model.format),
-        "architecture": model.architecture,
-        "size_bytes": model.size_bytes,
-        "block_count": model.block_count,
-        "context_length": model.context_length,
-        "quantisation": model.quantisation,
-        "server_types": [str(server_type) for server_type in model.server_types],
-        "problem": None if model.problem is None else str(model.problem),
-    }
 
 
 def _print_table(models: tuple[ModelInfo, ...]) -> None:

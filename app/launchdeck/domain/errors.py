@@ -12,6 +12,8 @@ class Cause(StrEnum):
     """Why something failed, for programs; the sentence beside it is for people."""
 
     BAD_REQUEST = "bad_request"
+    CONFLICT = "conflict"
+    NOT_READY = "not_ready"
     MODEL_UNUSABLE = "model_unusable"
     ENGINE_MISSING = "engine_missing"
     ENGINE_UNSUITED = "engine_unsuited"

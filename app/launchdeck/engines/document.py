@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
+from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan
 from launchdeck.engines.llama_argv import PROGRESS_ENV
 
 
@@ -16,10 +16,7 @@ def plan_document(plan: LaunchPlan) -> dict[str, Any]:
         "reasons": [str(reason) for reason in plan.reasons],
         "argv": list(plan.argv),
         "env": dict(plan.env),
-        "estimate": {
-            "devices": [_device(device) for device in plan.estimate.devices],
-            "host": _device(plan.estimate.host),
-        },
+        "estimate": estimate_document(plan.estimate),
         "layers": {
             "asked": plan.layers.asked,
             "resolved": plan.layers.resolved,
@@ -28,6 +25,11 @@ def plan_document(plan: LaunchPlan) -> dict[str, Any]:
         },
         "warnings": [str(warning) for warning in (plan.blocker, *plan.warnings) if warning is not None],
     }
+
+
+def estimate_document(estimate: Estimate) -> dict[str, Any]:
+    """What each chosen device will take, and the host."""
+    return {"devices": [_device(device) for device in estimate.devices], "host": _device(estimate.host)}
 
 
 def command_line(plan: LaunchPlan) -> str:

@@ -41,7 +41,7 @@ class Planner:
         plan = self.preview(request, port)
         if plan is None:
             raise LaunchdeckError.of(
-                Cause.BAD_REQUEST,
+                Cause.NOT_READY,
                 Message("This machine's GPUs and engines are still being looked for."),
                 Message("Try again in a moment."),
             )

@@ -70,13 +70,13 @@ def shim_silent(model_id: str) -> LaunchdeckError:
 
 def still_runs(deployment_id: str) -> LaunchdeckError:
     return LaunchdeckError.of(
-        Cause.BAD_REQUEST, Message("The deployment {id} still runs.", id=deployment_id), Message("Stop it first.")
+        Cause.CONFLICT, Message("The deployment {id} still runs.", id=deployment_id), Message("Stop it first.")
     )
 
 
 def name_in_use(model_id: str) -> LaunchdeckError:
     return LaunchdeckError.of(
-        Cause.BAD_REQUEST,
+        Cause.CONFLICT,
         Message("A model named {name} is deployed already.", name=model_id),
         Message("Choose another name, or stop that model first."),
     )
