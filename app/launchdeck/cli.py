@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         "folders", nargs="*", type=Path, metavar="DIR", help="instead of the settings' folders"
     )
     _add_inventory(added["gpus"])
+    added["gpus"].add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
     _add_plan_options(added["plan"])
     what = added["stop"].add_mutually_exclusive_group(required=True)
     what.add_argument("id", nargs="?", help="a deployment's id or model name")

@@ -49,6 +49,12 @@ class FakeSystem:
             "hwmon__hwmon4__temp1_input": 52_000,
             "hwmon__hwmon4__power1_average": 95_000_000,
             "hwmon__hwmon4__power1_cap": 303_000_000,
+            "hwmon__hwmon4__freq1_label": "sclk",
+            "hwmon__hwmon4__freq1_input": 2_304_000_000,
+            "hwmon__hwmon4__freq2_label": "mclk",
+            "hwmon__hwmon4__freq2_input": 1_249_000_000,
+            "hwmon__hwmon4__pwm1": 102,
+            "hwmon__hwmon4__pwm1_max": 255,
             "gpu_metrics": f"\x60\0{chr(2 if integrated else 1)}\3",
         }
         for name, value in (usual | files).items():

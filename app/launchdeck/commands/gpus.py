@@ -3,54 +3,109 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
+import time
+from typing import Final
 
 from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
 from launchdeck.hardware.document import to_document
-from launchdeck.hardware.source import open_source
+from launchdeck.hardware.source import ONCE_S, InventorySource, open_source
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
-MIB = 1024 * 1024
+MIB: Final = 1024 * 1024
+_LOAD_TIME_S: Final = 0.11  # what the CPU's load needs to be told, see hardware.cpu
+_CLEAR: Final = "\x1b[H\x1b[2J"  # the cursor to the top left, and all below it away
+_NOT_MEASURABLE: Final = "-"
+_HEADER: Final = ("GPU", "Name", "Used MiB", "Total MiB", "Use", "Temp", "Power", "Clock", "Fan", "State")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the inventory: a table, or the document that `--inventory` reads."""
+    """Print the inventory once, or again and again: a table, or the document that `--inventory` reads."""
     settings = SettingsStore(Paths.resolve().settings_file).settings
-    source = open_source(settings.detection, getattr(options, "inventory", None))
+    recorded = getattr(options, "inventory", None)
+    if options.watch:
+        source = open_source(settings.detection, recorded)
+    else:
+        source = open_source(settings.detection, recorded, patience_s=ONCE_S)
     try:
-        inventory = source.read()
+        inventory = _first_reading(source)
+        if options.watch:
+            _watch(source, inventory, settings.sampling_interval_s, as_json=options.json)
+        elif options.json:
+            print_json(to_document(inventory))
+        else:
+            _print_table(inventory)
     finally:
         source.close()
-    if options.json:
-        print_json(to_document(inventory))
-    else:
-        _print_table(inventory)
     return 0
 
 
+def _first_reading(source: InventorySource) -> Inventory:
+    """A second one where the first came too early to tell the CPU's load."""
+    inventory = source.read()
+    if inventory.replayed or inventory.cpu.sample.utilization_percent is not None:
+        return inventory
+    time.sleep(_LOAD_TIME_S)
+    return source.read()
+
+
+def _watch(source: InventorySource, inventory: Inventory, interval_s: float, *, as_json: bool) -> None:
+    """Until Ctrl-C. The table is drawn in place; of documents there is one a line."""
+    try:
+        while True:
+            if as_json:
+                print_line(json.dumps(to_document(inventory), ensure_ascii=False))
+            else:
+                sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
+                _print_table(inventory)
+            sys.stdout.flush()
+            time.sleep(interval_s)
+            inventory = source.read()
+    except KeyboardInterrupt:
+        pass
+
+
 def _print_table(inventory: Inventory) -> None:
-    header = ("GPU", "Name", "VRAM used / total MiB", "Use", "Temp", "Power", "State")
     rows = [_row(str(reading.gpu.index), reading) for reading in inventory.gpus]
-    print_table(header, [*rows, _row("CPU", inventory.cpu)], right=frozenset({2, 3, 4, 5}))
+    rows.append(_row("CPU", inventory.cpu))
+    print_table(_HEADER, rows, right=frozenset(range(2, len(_HEADER) - 1)))
+    if any(_NOT_MEASURABLE in row for row in rows):
+        print_line(f"{_NOT_MEASURABLE}: not measurable")
+    versions = dict.fromkeys(reading.gpu.driver_version for reading in inventory.gpus if reading.gpu.driver_version)
+    drivers = f" (driver {', '.join(versions)})" if versions else ""
     note = "REPLAY of a recorded inventory, " if inventory.replayed else ""
-    print_line(f"{note}detected by {inventory.detector}")
+    print_line(f"{note}detected by {inventory.detector}{drivers}")
 
 
 def _row(place: str, reading: GpuReading) -> tuple[str, ...]:
     sample = reading.sample
-    used = "-" if sample.used_memory_bytes is None else f"{sample.used_memory_bytes // MIB}"
-    total = "-" if reading.gpu.total_memory_bytes is None else f"{reading.gpu.total_memory_bytes // MIB}"
     return (
         place,
         reading.gpu.name,
-        f"{used} / {total}",
+        _mib(sample.used_memory_bytes),
+        _mib(reading.gpu.total_memory_bytes),
         _value(sample.utilization_percent, "%"),
-        _value(sample.temperature_c, "C"),
-        _value(None if sample.power_watts is None else round(sample.power_watts), "W"),
+        _value(sample.temperature_c, "°C"),
+        _power(reading),
+        _value(sample.graphics_clock_mhz, "MHz"),
+        _value(sample.fan_percent, "%"),
         "" if sample.state is GpuState.ACTIVE else str(sample.state),
     )
 
 
-def _value(value: int | None, unit: str) -> str:
-    return "not measurable" if value is None else f"{value} {unit}"
+def _mib(size_bytes: int | None) -> str:
+    return _NOT_MEASURABLE if size_bytes is None else str(size_bytes // MIB)
+
+
+def _value(value: float | None, unit: str) -> str:
+    return _NOT_MEASURABLE if value is None else f"{value:.0f} {unit}"
+
+
+def _power(reading: GpuReading) -> str:
+    power, limit = reading.sample.power_watts, reading.sample.power_limit_watts
+    if power is None or limit is None:
+        return _value(power, "W")
+    return f"{power:.0f} / {limit:.0f} W"

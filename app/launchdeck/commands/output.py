@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,10 +22,13 @@ def print_line(text: object = "") -> None:
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: frozenset[int] = frozenset()) -> None:
     """Columns as wide as their widest cell; those in `right` are aligned to the right."""
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    widths = [max(_columns(line[column]) for line in lines) for column in range(len(header))]
     for line in lines:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
+        spaces = [" " * (width - _columns(cell)) for cell, width in zip(line, widths, strict=True)]
+        cells = [f"{spaces[at]}{cell}" if at in right else f"{cell}{spaces[at]}" for at, cell in enumerate(line)]
         print_line("  ".join(cells).rstrip())
+
+
+def _columns(text: str) -> int:
+    """How many columns of a terminal the text takes: Hangul takes two a letter."""
+    return sum(2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1 for letter in text)

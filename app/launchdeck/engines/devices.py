@@ -80,7 +80,7 @@ def engine_devices(
             name = f"{_PREFIXES[reading.gpu.gpu_type]}{place}"
         else:
             name = _unmasked_name(engine, reading.gpu) or ""
-        devices.append(EngineDevice(f"GPU {reading.gpu.index}", name, name, _free_bytes(reading)))
+        devices.append(EngineDevice(f"GPU {reading.gpu.index}", name, name, free_bytes(reading)))
     workers = {device.text: device.free_bytes for device in listed(engine) if device.name.startswith("RPC")}
     for place, address in enumerate(rpc_workers):
         devices.append(
@@ -89,7 +89,7 @@ def engine_devices(
     return tuple(devices)
 
 
-def _free_bytes(reading: GpuReading) -> int | None:
+def free_bytes(reading: GpuReading) -> int | None:
     """A sleeping GPU is not woken to be asked; nothing runs on it."""
     if reading.sample.state is GpuState.ASLEEP:
         return reading.gpu.total_memory_bytes

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, Inventory
+from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
 
 
@@ -22,7 +23,7 @@ def target_gpus(
     """
     if request.gpu_indices is None:
         free = [reading for reading in inventory.gpus if _is_there(reading) and usable(reading.gpu)]
-        return tuple(sorted(free, key=lambda reading: reading.sample.free_memory_bytes or 0, reverse=True)[:1])
+        return tuple(sorted(free, key=lambda reading: free_bytes(reading) or 0, reverse=True)[:1])
     by_index = {reading.gpu.index: reading for reading in inventory.gpus}
     if len(set(request.gpu_indices)) < len(request.gpu_indices):
         raise _refusal(Message("A GPU is asked for twice."), Message("Name each GPU once."))
@@ -38,7 +39,7 @@ def target_gpus(
 
 
 def _is_there(reading: GpuReading) -> bool:
-    return reading.sample.state is not GpuState.LOST
+    return reading.sample.state.answers
 
 
 def _unknown(index: int, known: list[int]) -> LaunchdeckError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,14 +18,18 @@ from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi
 from launchdeck.hardware.memory import Memory
 from launchdeck.hardware.pci import normalise_address
 
+_HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
+
 
 @dataclass(slots=True)
 class _Device:
-    """An opened GPU, and its processes, which are not read with every sample."""
+    """An opened GPU, and those of its readings that are not taken with every sample."""
 
     gpu: Gpu
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
+    power_limit_watts: float | None = None
+    fan_percent: int | None = None
     slow_due_s: float = float("-inf")
 
 
@@ -61,8 +66,10 @@ class AMDSMIDetector:
             self._cards = cards
         if not self._smi.is_open and not self._open():
             return []
-        self.step = Step(self.name, Outcome.FOUND if self._devices else Outcome.EMPTY)
-        return [device.gpu for device in self._devices.values()]
+        gpus = [device.gpu for device in self._devices.values()]
+        version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
+        self.step = Step(self.name, Outcome.FOUND if gpus else Outcome.EMPTY, version=version)
+        return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
         card = gpu.pci_address or ""
@@ -82,9 +89,6 @@ class AMDSMIDetector:
         self._smi.close()
 
     def _open(self) -> bool:
-        if not self._cards:
-            self.step = Step(self.name, Outcome.EMPTY)
-            return False
         if any(map(self._amdgpu.is_asleep, self._cards)):
             self.step = Step(self.name, Outcome.SKIPPED, Message("An AMD GPU is asleep, and this would wake it."))
             return False
@@ -95,12 +99,17 @@ class AMDSMIDetector:
             address = normalise_address(self._smi.ask("", "amdsmi_get_gpu_device_bdf", handle) or "")
             if address is not None:
                 self._devices[address] = _Device(self._describe(address, handle), handle)
-        return True
+        if not self._devices:
+            self._smi.close()  # so that a card that is plugged in later is seen
+            self.step = Step(self.name, Outcome.EMPTY)
+        return bool(self._devices)
 
     def _describe(self, card: str, handle: Any) -> Gpu:
         integrated = self._amdgpu.is_integrated(card)
         memory = self._memory(card, handle, integrated=integrated)
         uuid = self._smi.text(card, "amdsmi_get_gpu_enumeration_info", handle, "hip_uuid")
+        if uuid is not None and not _HIP_UUID.fullmatch(uuid):
+            uuid = None  # integrated GPUs have no number of their own: HIP calls every one of them GPU-XX
         return Gpu(
             index=len(self._devices),
             uuid=uuid or self._amdgpu.uuid(card) or card,
@@ -110,26 +119,49 @@ class AMDSMIDetector:
             total_memory_bytes=memory.total_bytes if memory else None,
             driver_version=self._smi.text(card, "amdsmi_get_gpu_driver_info", handle, "driver_version"),
             integrated=integrated,
+            hip_id=self._smi.number(card, "amdsmi_get_gpu_enumeration_info", (handle,), "hip_id"),
         )
 
     def _sample(self, card: str, device: _Device) -> GpuSample:
         handle = device.handle
         if self._clock() >= device.slow_due_s:
-            device.processes = self._processes(card, device)
-            device.slow_due_s = self._clock() + self._slow_interval_s
+            self._read_slow(card, device)
         memory = self._memory(card, handle, integrated=device.gpu.integrated)
         return GpuSample(
             sampled_at_s=time.time(),
             used_memory_bytes=memory.used_bytes if memory else None,
             free_memory_bytes=memory.free_bytes if memory else None,
-            utilization_percent=self._smi.number(card, "amdsmi_get_gpu_activity", handle, "gfx_activity"),
+            utilization_percent=self._smi.number(card, "amdsmi_get_gpu_activity", (handle,), "gfx_activity"),
             temperature_c=self._temperature_c(card, handle),
             power_watts=self._smi.number(
-                card, "amdsmi_get_power_info", handle, "current_socket_power", "average_socket_power"
+                card, "amdsmi_get_power_info", (handle,), "current_socket_power", "average_socket_power"
             ),
-            power_limit_watts=self._amdgpu.power_limit_watts(card),
+            power_limit_watts=device.power_limit_watts,
+            graphics_clock_mhz=self._clock_mhz(card, handle, "GFX"),
+            memory_clock_mhz=self._clock_mhz(card, handle, "MEM"),
+            fan_percent=device.fan_percent,
             processes=device.processes,
         )
+
+    def _read_slow(self, card: str, device: _Device) -> None:
+        device.processes = self._processes(card, device)
+        device.power_limit_watts = self._amdgpu.power_limit_watts(card) or self._power_cap_watts(card, device.handle)
+        device.fan_percent = self._fan_percent(card, device.handle)
+        device.slow_due_s = self._clock() + self._slow_interval_s
+
+    def _power_cap_watts(self, card: str, handle: Any) -> float | None:
+        microwatts = (self._smi.ask(card, "amdsmi_get_power_cap_info", handle) or {}).get("power_cap")
+        return microwatts / 1_000_000 if isinstance(microwatts, int) and microwatts else None
+
+    def _clock_mhz(self, card: str, handle: Any, name: str) -> int | None:
+        kind = self._smi.constant("AmdSmiClkType", name)
+        return self._smi.number(card, "amdsmi_get_clock_info", (handle, kind), "clk")
+
+    def _fan_percent(self, card: str, handle: Any) -> int | None:
+        """The library counts in steps, mostly 255 of them. Cards with a cooler of the case's have no fan."""
+        speed = self._smi.ask(card, "amdsmi_get_gpu_fan_speed", handle, 0)
+        fastest = self._smi.ask(card, "amdsmi_get_gpu_fan_speed_max", handle, 0) if isinstance(speed, int) else None
+        return round(100 * speed / fastest) if fastest else None
 
     def _memory(self, card: str, handle: Any, *, integrated: bool) -> Memory | None:
         vram = self._pool(card, handle, "VRAM")

@@ -48,6 +48,9 @@ class AMDGPUSysfsDetector:
             temperature_c=self._amdgpu.temperature_c(card),
             power_watts=self._amdgpu.power_watts(card),
             power_limit_watts=self._amdgpu.power_limit_watts(card),
+            graphics_clock_mhz=self._amdgpu.clock_mhz(card, "sclk"),
+            memory_clock_mhz=self._amdgpu.clock_mhz(card, "mclk"),
+            fan_percent=self._amdgpu.fan_percent(card),
         )
         self._amdgpu.note(card, sample)
         return sample

@@ -11,6 +11,7 @@ from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import Memory, ram
 from launchdeck.hardware.pci import AMD_VENDOR, PciBus, read_number, read_text
 
+_FASTEST_FAN = 255  # where the driver does not name another number
 _IDLE_VRAM_BYTES = 256 * 1024 * 1024  # more than an idle card's driver takes, less than any model
 
 
@@ -95,6 +96,19 @@ class Amdgpu:
 
     def power_limit_watts(self, card: str) -> float | None:
         return _watts(self._sensor(card, "power1_cap"))
+
+    def clock_mhz(self, card: str, name: str) -> int | None:
+        """The clock that the driver labels so: `sclk` of the shaders, `mclk` of the memory."""
+        for label in self._pci.device(card).glob("hwmon/hwmon*/freq*_label"):
+            if read_text(label) == name:
+                hertz = read_number(label.with_name(label.name.replace("label", "input")))
+                return None if hertz is None else round(hertz / 1_000_000)
+        return None
+
+    def fan_percent(self, card: str) -> int | None:
+        """How fast the fan is told to turn, of all it can; None without a fan."""
+        speed = self._sensor(card, "pwm1")
+        return None if speed is None else round(100 * speed / (self._sensor(card, "pwm1_max") or _FASTEST_FAN))
 
     def _rest(self, card: str) -> IdleRest:
         return self._rests.setdefault(card, IdleRest(self._clock))

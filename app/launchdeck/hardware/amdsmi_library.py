@@ -42,7 +42,7 @@ class AmdSmi:
         """None: it is open. Else what is wrong, in words."""
         module = None if self._missing else _import(self._rocm / "share/amd_smi")
         if module is None:
-            self._missing = True  # it will not appear before the next start, and looking for it takes a while
+            self._missing = True  # looking for it takes a while: that is done again after `close` only
             return Outcome.NOT_INSTALLED, Message("AMD's library (amdsmi, a part of ROCm) is not installed.")
         try:
             module.amdsmi_init(module.AmdSmiInitFlags.INIT_AMD_GPUS)
@@ -55,6 +55,7 @@ class AmdSmi:
         if self._module is not None:
             self.ask("", "amdsmi_shut_down")
             self._module = None
+        self._missing = False
 
     def constant(self, kind: str, name: str) -> Any:
         """A member of one of the module's enumerations: the library takes no plain numbers."""
@@ -74,12 +75,12 @@ class AmdSmi:
             return None
         return None if answer == NOT_AVAILABLE else answer
 
-    def number(self, card: str, call: str, handle: Any, *keys: str) -> int | None:
+    def number(self, card: str, call: str, arguments: tuple[Any, ...], *keys: str) -> int | None:
         """The first of these keys that is a reading in the dictionary that `call` gives.
 
         0xFFFF and above is how the hardware says that it has none; not every release of the module knows that.
         """
-        answer = self.ask(card, call, handle) or {}
+        answer = self.ask(card, call, *arguments) or {}
         values = (answer.get(key) for key in keys)
         return next((value for value in values if isinstance(value, int) and value < _NO_READING), None)
 

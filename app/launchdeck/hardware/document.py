@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from typing import Any, Final
 
+from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.domain.text import Message
 from launchdeck.hardware.json_object import JsonObject, unusable
 
 MIB: Final = 1024 * 1024
+# The document has three states; of a GPU whose driver hangs its readers have to know that it cannot be used.
+_STATES: Final = {GpuState.STALLED: GpuState.LOST}
 
 
 def to_document(inventory: Inventory) -> dict[str, Any]:
-    """`gpus` holds GPUs only, and with none the CPU; `cpu` is always the CPU. Memory is in MiB, rounded down."""
+    """`gpus` holds GPUs only, and with none the CPU; `cpu` is always the CPU. Memory is in MiB, rounded down.
+
+    `detection` tells, for every source that was to be asked, what came of it.
+    """
     readings = inventory.gpus or (inventory.cpu,)
     return {
         "gpus": [_entry(reading) for reading in readings],
@@ -21,6 +27,8 @@ def to_document(inventory: Inventory) -> dict[str, Any]:
         "detector": inventory.detector,
         "cpu": _entry(inventory.cpu),
         "sampled_at_s": round(inventory.sampled_at_s, 3),
+        "replay": inventory.replayed,
+        "detection": [_step(step) for step in inventory.steps],
     }
 
 
@@ -56,8 +64,12 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "temperature_c": sample.temperature_c,
         "power_watts": sample.power_watts,
         "power_limit_watts": sample.power_limit_watts,
-        "state": str(sample.state),
+        "graphics_clock_mhz": sample.graphics_clock_mhz,
+        "memory_clock_mhz": sample.memory_clock_mhz,
+        "fan_percent": sample.fan_percent,
+        "state": str(_STATES.get(sample.state, sample.state)),
         "integrated": gpu.integrated,
+        "hip_id": gpu.hip_id,
         "driver_version": gpu.driver_version,
         "compute_capability": gpu.compute_capability and "{}.{}".format(*gpu.compute_capability),
         "processes": [
@@ -65,6 +77,11 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
             for process in sample.processes
         ],
     }
+
+
+def _step(step: Step) -> dict[str, Any]:
+    reason = None if step.reason is None else str(step.reason)
+    return {"detector": step.detector, "outcome": str(step.outcome), "reason": reason, "version": step.version}
 
 
 def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
@@ -81,6 +98,7 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
         driver_version=entry.text("driver_version"),
         compute_capability=_version(entry, "compute_capability"),
         integrated=entry.truth("integrated"),
+        hip_id=entry.integer("hip_id"),
     )
     return GpuReading(gpu, _sample(entry, sampled_at_s))
 
@@ -94,6 +112,9 @@ def _sample(entry: JsonObject, sampled_at_s: float) -> GpuSample:
         temperature_c=entry.integer("temperature_c"),
         power_watts=entry.number("power_watts"),
         power_limit_watts=entry.number("power_limit_watts"),
+        graphics_clock_mhz=entry.integer("graphics_clock_mhz"),
+        memory_clock_mhz=entry.integer("memory_clock_mhz"),
+        fan_percent=entry.integer("fan_percent"),
         state=entry.choice("state", GpuState, GpuState.ACTIVE),
         processes=tuple(
             GpuProcess(process.integer("pid") or 0, process.text("name") or "", _bytes(process, "used_memory_mb"))

@@ -18,6 +18,7 @@ from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, normalise_address
 
 _RETRY_LOST_S = 60.0
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
+_GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
 
 @dataclass(slots=True)
@@ -28,14 +29,15 @@ class _Device:
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
     power_limit_watts: float | None = None
+    fan_percent: int | None = None
     slow_due_s: float = float("-inf")
 
 
 class NVMLDetector:
     """NVIDIA GPUs in PCI order. A sleeping GPU is listed and left alone; a lost one is looked for once a minute.
 
-    Processes and the power limit are read every `slow_interval_s`: listing graphics processes can take 4.5 ms under
-    a lock that all users of the driver share (MangoHud#2104).
+    Processes, the fan and the power limit are read every `slow_interval_s`: listing graphics processes can take 4.5 ms
+    under a lock that all users of the driver share (MangoHud#2104), the fan takes ten times as long as the rest.
     """
 
     name = "NVMLDetector"
@@ -78,7 +80,8 @@ class NVMLDetector:
             self._open_awake()
         gpus = [replace(gpu, index=index) for index, (_, gpu) in enumerate(sorted(self._gpus.items()))]
         if gpus and self.step.outcome is Outcome.EMPTY:
-            self.step = Step(self.name, Outcome.FOUND)
+            version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
+            self.step = Step(self.name, Outcome.FOUND, version=version)
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
@@ -128,17 +131,18 @@ class NVMLDetector:
     def _handles(self, addresses: tuple[str, ...] | None) -> list[Any]:
         """NVML's handles: all of them, or those at the given addresses, which leaves the other GPUs asleep."""
         if addresses is None:
-            count = self._nvml.ask("", "nvmlDeviceGetCount") or 0
-            calls: list[tuple[str, Any]] = [("nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+            count = self._ask_unless_lost("", "nvmlDeviceGetCount") or 0
+            handles = [self._ask_unless_lost(str(i), "nvmlDeviceGetHandleByIndex", i) for i in range(count)]
         else:
-            calls = [("nvmlDeviceGetHandleByPciBusId", address.encode()) for address in addresses]
-        handles = []
-        for call, argument in calls:
-            try:
-                handles.append(self._nvml.ask(str(argument), call, argument))
-            except GpuLostError:
-                self._lost_at_s = self._clock()
+            handles = [self._ask_unless_lost(a, "nvmlDeviceGetHandleByPciBusId", a.encode()) for a in addresses]
         return [handle for handle in handles if handle is not None]
+
+    def _ask_unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
+        try:
+            return self._nvml.ask(device, call, *arguments)
+        except GpuLostError:
+            self._lost_at_s = self._clock()
+            return None
 
     def _add(self, handle: Any) -> None:
         try:
@@ -187,6 +191,9 @@ class NVMLDetector:
             temperature_c=self._nvml.ask(uuid, "nvmlDeviceGetTemperature", handle, _TEMPERATURE_GPU),
             power_watts=_watts(self._nvml.ask(uuid, "nvmlDeviceGetPowerUsage", handle)),
             power_limit_watts=device.power_limit_watts,
+            graphics_clock_mhz=self._nvml.ask(uuid, "nvmlDeviceGetClockInfo", handle, _GRAPHICS_CLOCK),
+            memory_clock_mhz=self._nvml.ask(uuid, "nvmlDeviceGetClockInfo", handle, _MEMORY_CLOCK),
+            fan_percent=device.fan_percent,
             processes=device.processes,
         )
         self._let_sleep(sample)
@@ -196,6 +203,7 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         device.processes = self._nvml.processes(uuid, handle)
         device.power_limit_watts = _watts(self._nvml.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", handle))
+        device.fan_percent = self._nvml.ask(uuid, "nvmlDeviceGetFanSpeed", handle)
         device.slow_due_s = self._clock() + self._slow_interval_s
 
     def _let_sleep(self, sample: GpuSample) -> None:

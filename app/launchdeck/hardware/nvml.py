@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import defaultdict
 from types import ModuleType
@@ -21,7 +22,8 @@ _NO_PERMISSION = 4
 _DRIVER_NOT_LOADED = 9
 _LIBRARY_NOT_FOUND = 12
 _VERSION_MISMATCH = 18
-_LOST = frozenset({15, 16, 28})  # GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND
+# GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND; and UNINITIALIZED, when the driver was reloaded under the open library
+_LOST = frozenset({15, 16, 28, 1, _DRIVER_NOT_LOADED, _VERSION_MISMATCH})
 
 _REASONS = {
     _NO_PERMISSION: Message(
@@ -36,7 +38,7 @@ _REASONS = {
 
 
 class GpuLostError(Exception):
-    """The GPU does not answer any more: it fell off the bus or needs a reset."""
+    """The GPU does not answer any more: it fell off the bus, needs a reset, or its driver is gone or was replaced."""
 
 
 class Nvml:
@@ -68,7 +70,8 @@ class Nvml:
     def close(self) -> None:
         """Let go of all GPUs, so that they can sleep."""
         if self._pynvml is not None:
-            self.ask("", "nvmlShutdown")
+            with contextlib.suppress(GpuLostError):  # the driver went first
+                self.ask("", "nvmlShutdown")
             self._pynvml = None
 
     def ask(self, device: str, call: str, *arguments: Any, **options: Any) -> Any:

@@ -50,5 +50,8 @@ class ReplaySource:
         gpus = tuple(at_now(reading) for reading in self._inventory.gpus)
         return replace(self._inventory, gpus=gpus, cpu=at_now(self._inventory.cpu), sampled_at_s=now_s)
 
+    def refresh(self) -> None:
+        """What was recorded stays what it is."""
+
     def close(self) -> None:
         """Nothing is held open."""

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, TypeVar
 
-from launchdeck.domain.detection import Outcome, Step
+from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventory
-from launchdeck.domain.text import Message
 from launchdeck.hardware.amd import AMDSMIDetector
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.detector import Complaints, GPUDetector
+from launchdeck.hardware.detector import GPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.owned_detector import OwnedDetector
 from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
-
-logger = logging.getLogger(__name__)
 
 _SURVEY_INTERVAL_S = 30.0
 _METRICS = ("used_memory_bytes", "free_memory_bytes", "utilization_percent", "temperature_c", "power_watts")
@@ -32,7 +29,7 @@ class _Device:
 
     gpu: Gpu
     found_by: str
-    sources: list[tuple[GPUDetector, Gpu]] = field(default_factory=list)
+    sources: list[tuple[OwnedDetector, Gpu]] = field(default_factory=list)
 
 
 class UnifiedGPUDetector:
@@ -41,7 +38,10 @@ class UnifiedGPUDetector:
     The chain is the order of preference: what one detector cannot measure, the next one that knows the same GPU is
     asked for. `detection="first"` stops at the first detector that finds a GPU. A GPU's place in the list stays the
     same for as long as this object lives: one that disappears stays listed as lost, a new one comes last.
-    All calls belong to one thread.
+
+    Every detector has a thread of its own. One whose call does not come back within `patience_s` costs the others
+    that time once; from then on its GPUs are `stalled` until the call comes back. All calls to this object belong to
+    one thread.
     """
 
     DETECTOR_CHAIN: ClassVar[tuple[Callable[[], GPUDetector], ...]] = (
@@ -58,23 +58,23 @@ class UnifiedGPUDetector:
         *,
         detection: str = "merged",
         detectors: Sequence[GPUDetector] | None = None,
+        patience_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`detectors` are the chain's, unless given; a CPUDetector, which the list has to end with, is always last."""
         made = [make() for make in self.DETECTOR_CHAIN] if detectors is None else list(detectors)
-        *self._detectors, self._cpu_detector = made
+        *others, self._cpu_detector = made
+        self._detectors = [OwnedDetector(detector, patience_s) for detector in others]
         (self._cpu,) = self._cpu_detector.get_gpu_list()
         self._first_only = detection == "first"
         self._clock = clock
         self._devices: dict[str, _Device] = {}
-        self._steps: dict[str, Step] = {}
         self._survey_due_s = float("-inf")
-        self._complaints = Complaints()
 
     @property
     def steps(self) -> tuple[Step, ...]:
         """What became of every step of the chain at the latest look."""
-        return (*self._steps.values(), self._cpu_detector.step)
+        return (*(owned.step for owned in self._detectors), self._cpu_detector.step)
 
     def is_available(self) -> bool:
         """Always: the CPU is there."""
@@ -92,50 +92,53 @@ class UnifiedGPUDetector:
             IndexError: there is no such place.
         """
         gpu = self.get_gpu_list()[index]
-        return self._cpu_detector.get_gpu_info(gpu) if gpu is self._cpu else self._sample(self._devices[_key(gpu)])
+        return self._cpu_detector.get_gpu_info(gpu) if gpu is self._cpu else self._samples([_key(gpu)])[_key(gpu)]
 
     def read(self) -> Inventory:
         """One sample of everything."""
         self._survey_if_due()
-        gpus = tuple(GpuReading(device.gpu, self._sample(device)) for device in self._devices.values())
+        samples = self._samples(list(self._devices))
+        gpus = tuple(GpuReading(device.gpu, samples[key]) for key, device in self._devices.items())
         cpu = GpuReading(self._cpu, self._cpu_detector.get_gpu_info(self._cpu))
-        found_by = dict.fromkeys(device.found_by for device in self._devices.values())
-        names = [detector.name for detector in self._detectors if detector.name in found_by]
-        return Inventory(gpus, cpu, "+".join(names) or self._cpu_detector.name, sampled_at_s=time.time())
+        found_by = {device.found_by for device in self._devices.values()}
+        names = [step.detector for step in self.steps if step.detector in found_by]
+        detector = "+".join(names) or self._cpu_detector.name
+        return Inventory(gpus, cpu, detector, sampled_at_s=time.time(), steps=self.steps)
+
+    def refresh(self) -> None:
+        """Let go of all libraries; the next reading opens them again and looks for devices anew."""
+        for owned in self._detectors:
+            owned.release()
+        self._survey_due_s = float("-inf")
 
     def close(self) -> None:
-        for detector in (*self._detectors, self._cpu_detector):
-            detector.close()
+        for owned in self._detectors:
+            owned.end()
+        self._cpu_detector.close()
 
     def _survey_if_due(self) -> None:
-        if self._clock() < self._survey_due_s:
+        """Look for devices every 30 s, and as soon as a detector that was late has come back."""
+        if self._clock() < self._survey_due_s and not any(owned.is_back for owned in self._detectors):
             return
         found: dict[str, _Device] = {}
-        for detector in self._detectors:
-            for gpu in self._ask(detector, found):
-                device = found.setdefault(_key(gpu), _Device(gpu, detector.name))
+        for owned in self._detectors:
+            if self._needs_no(owned.detector, found):
+                owned.skip()
+                continue
+            for gpu in owned.gpus():
+                device = found.setdefault(_key(gpu), _Device(gpu, owned.detector.name))
                 device.gpu = _filled(device.gpu, gpu)
-                device.sources.append((detector, gpu))
+                device.sources.append((owned, gpu))
         self._keep_places(found)
         self._survey_due_s = self._clock() + _SURVEY_INTERVAL_S
 
-    def _ask(self, detector: GPUDetector, found: dict[str, _Device]) -> list[Gpu]:
-        """This detector's GPUs, unless it need not be asked; a detector that fails costs nobody else's GPUs."""
-        gpus: list[Gpu] = []
+    def _needs_no(self, detector: GPUDetector, found: dict[str, _Device]) -> bool:
+        """A last resort is not needed for a vendor whose library has answered, or may still do so."""
+        if self._first_only and found:
+            return True
         vendors = {device.gpu.gpu_type for device in found.values()}
-        if (self._first_only and found) or (detector.last_resort and detector.gpu_type in vendors):
-            step = Step(detector.name, Outcome.SKIPPED, Message("Another source has answered."))
-        else:
-            try:
-                gpus = detector.get_gpu_list()
-                step = detector.step
-            except Exception as error:  # noqa: BLE001 (whatever one vendor's library does, the others are shown)
-                self._complaints.log(logging.ERROR, (detector.name,), f"{detector.name} failed", error)
-                step = Step(detector.name, Outcome.FAILED, Message("It failed: {error}.", error=repr(error)))
-        if self._steps.get(detector.name) != step:
-            self._steps[detector.name] = step
-            logger.info("%s: %s. %s", step.detector, step.outcome, step.reason or "")
-        return gpus
+        vendors |= {owned.detector.gpu_type for owned in self._detectors if owned.is_late}
+        return detector.last_resort and detector.gpu_type in vendors
 
     def _keep_places(self, found: dict[str, _Device]) -> None:
         for key, device in self._devices.items():
@@ -147,28 +150,29 @@ class UnifiedGPUDetector:
             device.gpu = replace(device.gpu, index=len(self._devices))
             self._devices[key] = device
 
-    def _sample(self, device: _Device) -> GpuSample:
-        sample: GpuSample | None = None
-        for detector, gpu in device.sources:
-            reading = self._reading(detector, gpu)
-            sample = _filled(sample, reading) if sample else reading
-            if sample.state is not GpuState.ACTIVE or all(getattr(sample, metric) is not None for metric in _METRICS):
-                break
-        return sample or GpuSample(time.time(), state=GpuState.LOST)
-
-    def _reading(self, detector: GPUDetector, gpu: Gpu) -> GpuSample:
-        try:
-            return detector.get_gpu_info(gpu)
-        except Exception as error:  # noqa: BLE001 (the other GPUs are shown all the same)
-            self._complaints.log(
-                logging.ERROR, (detector.name, gpu.uuid), f"{detector.name} cannot read {gpu.name}", error
-            )
-            return GpuSample(time.time())
+    def _samples(self, keys: Sequence[str]) -> dict[str, GpuSample]:
+        """A sample of each of these devices; a detector is asked once for all that lack something it may know."""
+        samples: dict[str, GpuSample] = {}
+        for owned in self._detectors:
+            known = {key: gpu for key in keys for by, gpu in self._devices[key].sources if by is owned}
+            wanted = {key: gpu for key, gpu in known.items() if _lacks_something(samples.get(key))}
+            for key, sample in (owned.samples(wanted) if wanted else {}).items():
+                before = samples.get(key)
+                samples[key] = _filled(before, sample) if before and before.state.answers else sample
+        lost = GpuSample(time.time(), state=GpuState.LOST)
+        return {key: samples.get(key, lost) for key in keys}
 
 
 def _key(gpu: Gpu) -> str:
     """What makes two readings one GPU."""
     return gpu.pci_address or gpu.uuid
+
+
+def _lacks_something(sample: GpuSample | None) -> bool:
+    """Whether another source may know more: of a sleeping or lost GPU there is nothing to know."""
+    if sample is None or sample.state is GpuState.STALLED:
+        return True
+    return sample.state is GpuState.ACTIVE and any(getattr(sample, metric) is None for metric in _METRICS)
 
 
 def _filled(first: _Facts, second: _Facts) -> _Facts:

@@ -13,7 +13,7 @@ from launchdeck.hardware.source import InventorySource
 
 logger = logging.getLogger(__name__)
 
-STOP_TIMEOUT_S: Final = 2.0
+STOP_TIMEOUT_S: Final = 1.5
 
 # Workers whose thread hangs in a driver call when it should have ended: the thread still uses them.
 _abandoned: list[QObject] = []
@@ -30,6 +30,7 @@ class Sampler(QObject):
     sampled = Signal(object)
     _interval_changed = Signal(float)
     _sample_wanted = Signal()
+    _refresh_wanted = Signal()
 
     def __init__(
         self,
@@ -48,6 +49,7 @@ class Sampler(QObject):
         self._thread.finished.connect(self._worker.end)  # still in the worker's thread, after its last event
         self._interval_changed.connect(self._worker.set_interval_s)
         self._sample_wanted.connect(self._worker.sample)
+        self._refresh_wanted.connect(self._worker.refresh)
         self._worker.sampled.connect(self.sampled)
 
     def start(self) -> None:
@@ -61,6 +63,10 @@ class Sampler(QObject):
     def sample_now(self) -> None:
         """Take a sample besides the regular ones."""
         self._sample_wanted.emit()
+
+    def refresh(self) -> None:
+        """Look for devices anew, and take a sample."""
+        self._refresh_wanted.emit()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """End the thread; nothing is sampled afterwards. May be called again, and without a start.
@@ -123,6 +129,12 @@ class _Worker(QObject):
             if self._on_sample is not None:
                 self._on_sample(inventory)
             self.sampled.emit(inventory)
+
+    @Slot()
+    def refresh(self) -> None:
+        if self._source is not None:
+            self._source.refresh()
+        self.sample()
 
     @Slot()
     def end(self) -> None:

@@ -59,9 +59,13 @@ def place(gpus: Sequence[Gpu], machine: Sequence[Gpu]) -> Placement:
 
 
 def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
-    """HIP takes UUIDs of its own ("GPU-...") and numbers by PCI address; amdsmi's UUIDs are neither."""
+    """HIP takes UUIDs of its own ("GPU-...") and its own numbers, which follow the PCI address unless amdsmi knows
+    better; amdsmi's place in its list is none of these (pytorch#160468).
+    """
     if gpu.uuid.startswith("GPU-"):
         return gpu.uuid
+    if gpu.hip_id is not None:
+        return str(gpu.hip_id)
     in_order = sorted((one for one in machine if one.gpu_type is GpuType.AMD), key=lambda one: one.pci_address or "")
     return str(in_order.index(gpu))
 

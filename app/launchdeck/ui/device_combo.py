@@ -9,7 +9,6 @@ from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QKeyEvent, QMouseEvent, QPainter, QPixmap, QStandardItem, QStandardItemModel
 from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
 
-from launchdeck.domain.gpu import GpuState
 from launchdeck.ui.format import gib, not_measurable
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.theme import tokens
@@ -152,7 +151,7 @@ def _gpu_entry(reading: GpuReading) -> DeviceEntry:
         f"{gpu.index} {gpu.name}",
         sample.free_memory_bytes,
         gpu_index=gpu.index,
-        usable=sample.state is not GpuState.LOST,
+        usable=sample.state.answers,
     )
 
 

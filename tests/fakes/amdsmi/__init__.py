@@ -52,5 +52,10 @@ class FakeAmdSmi(FakeDriver):
             "util": 17,
             "power": 95,
             "edge": 52,
+            "clock": 2304,
+            "memory_clock": 1249,
+            "fan": 102,
+            "power_cap": 303_000_000,
+            "hip_id": place,
         }
         return self.add(**(usual | values))

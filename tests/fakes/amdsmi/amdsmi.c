@@ -2,6 +2,7 @@
  *   driver=TEXT
  *   N.name N.bdf (a number: domain, bus, device and function as in the library) N.hip_uuid
  *   N.vram_total N.vram_used N.gtt_total N.gtt_used N.util N.power N.average_power N.edge N.hotspot
+ *   N.clock N.memory_clock N.fan (of 255) N.power_cap (microwatts) N.hip_id
  *   N.processes        PID:BYTES,PID:BYTES
  * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
@@ -17,6 +18,8 @@ enum { OK = 0, INVALID = 1, NOT_SUPPORTED = 2, UNINITIALIZED = 32 };
 typedef struct { uint32_t render, card, hsa_id, hip_id; char hip_uuid[256]; } Enumeration;
 typedef struct { uint32_t gfx, umc, mm, reserved[13]; } Activity;
 typedef struct { uint64_t socket; uint32_t current, average; uint64_t voltages[3]; uint32_t limit, padding; uint64_t reserved[18]; } Power;
+typedef struct __attribute__((packed)) { uint32_t clock, least, most; unsigned char locked, asleep, padding[2]; uint32_t reserved[4]; } Clock;
+typedef struct { uint64_t cap, usual, dynamic, least, most, reserved[3]; } PowerCap;
 typedef struct { char version[256], date[256], name[256]; } Driver;
 typedef struct __attribute__((packed)) {
     char market_name[256]; uint32_t vendor; char vendor_name[256]; uint32_t subvendor; uint64_t device; uint32_t revision;
@@ -68,6 +71,7 @@ int amdsmi_get_gpu_device_bdf(void *handle, uint64_t *bdf) {
 int amdsmi_get_gpu_enumeration_info(void *handle, Enumeration *info) {
     int gpu = index_of(handle), error = enter("Enumeration", gpu);
     memset(info, 0, sizeof *info);
+    info->hip_id = *of(gpu, "hip_id") ? (uint32_t)number(gpu, "hip_id") : ~0U;
     strncpy(info->hip_uuid, of(gpu, "hip_uuid"), sizeof info->hip_uuid - 1);
     return error;
 }
@@ -111,6 +115,35 @@ int amdsmi_get_power_info(void *handle, Power *power) {
     memset(power, 0xFF, sizeof *power);
     power->current = reading(gpu, "power");
     power->average = reading(gpu, "average_power");
+    return error;
+}
+
+int amdsmi_get_clock_info(void *handle, int kind, Clock *clock) {
+    int gpu = index_of(handle), error = enter("Clock", gpu);
+    memset(clock, 0xFF, sizeof *clock);
+    clock->clock = reading(gpu, kind == 0 ? "clock" : "memory_clock");
+    return error;
+}
+
+int amdsmi_get_power_cap_info(void *handle, uint32_t sensor, PowerCap *power) {
+    int gpu = index_of(handle), error = enter("PowerCap", gpu);
+    (void)sensor;
+    memset(power, 0, sizeof *power);
+    power->cap = number(gpu, "power_cap");
+    return error ? error : *of(gpu, "power_cap") ? OK : NOT_SUPPORTED;
+}
+
+int amdsmi_get_gpu_fan_speed(void *handle, uint32_t sensor, int64_t *speed) {
+    int gpu = index_of(handle), error = enter("Fan", gpu);
+    (void)sensor;
+    *speed = (int64_t)number(gpu, "fan");
+    return error ? error : *of(gpu, "fan") ? OK : NOT_SUPPORTED;
+}
+
+int amdsmi_get_gpu_fan_speed_max(void *handle, uint32_t sensor, uint64_t *speed) {
+    int error = enter("FanMax", index_of(handle));
+    (void)sensor;
+    *speed = 255;
     return error;
 }
 

@@ -51,6 +51,9 @@ class FakeNvml(FakeDriver):
             "temp": 61,
             "power": 210_500,
             "limit": 450_000,
+            "clock": 2520,
+            "memory_clock": 10_501,
+            "fan": 38,
             "major": 8,
             "minor": 9,
         }

@@ -2,6 +2,7 @@
  *   driver=TEXT
  *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
+ *   N.clock N.memory_clock N.fan
  *   N.compute N.graphics        PID:BYTES,PID:BYTES
  * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
@@ -134,6 +135,12 @@ int nvmlDeviceGetTemperature(void *handle, int sensor, unsigned *celsius) {
     (void)sensor;
     return unsigned_value("Temperature", handle, "temp", celsius);
 }
+
+int nvmlDeviceGetClockInfo(void *handle, int kind, unsigned *mhz) {
+    return unsigned_value("Clock", handle, kind == 0 ? "clock" : "memory_clock", mhz);
+}
+
+int nvmlDeviceGetFanSpeed(void *handle, unsigned *percent) { return unsigned_value("Fan", handle, "fan", percent); }
 
 int nvmlDeviceGetPowerUsage(void *handle, unsigned *milliwatts) {
     return unsigned_value("Power", handle, "power", milliwatts);

@@ -213,8 +213,15 @@ def test_a_sleeping_gpu_counts_as_empty_and_a_lost_one_is_refused(plan_of: Any, 
     card = gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 4)
     asleep = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.ASLEEP))
     assert plan_of(machine=inventory(asleep), gpu_indices=(0,)).layers.resolved == LAYERS
-    lost = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.LOST))
-    assert "does not answer" in str(failure_of(machine=inventory(lost), gpu_indices=(0,)))
+    for state in (GpuState.LOST, GpuState.STALLED):
+        lost = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=state))
+        assert "does not answer" in str(failure_of(machine=inventory(lost), gpu_indices=(0,)))
+
+
+def test_a_sleeping_gpu_with_more_memory_is_chosen_before_a_busy_one(plan_of: Any) -> None:
+    busy, card = (gpu(n, f"RTX {n}", GpuType.NVIDIA, 24, 8) for n in range(2))
+    asleep = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.ASLEEP))
+    assert plan_of(machine=inventory(busy, asleep)).request.gpu_indices == (1,)
 
 
 def test_nothing_fits(plan_of: Any) -> None:

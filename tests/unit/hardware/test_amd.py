@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 
 from fakes.amdsmi import GIB, FakeAmdSmi
@@ -31,24 +29,41 @@ def only(detector: AMDSMIDetector):
     return gpu, detector.get_gpu_info(gpu)
 
 
-def test_without_a_card_the_library_is_not_even_loaded(amdsmi, detector):
+def test_without_a_card_the_library_is_closed_again(amdsmi, detector):
+    for _ in range(2):
+        assert detector.get_gpu_list() == []
+        assert detector.step.outcome is Outcome.EMPTY
+    assert (amdsmi.calls("Init"), amdsmi.calls("Shutdown")) == (2, 2)
+
+
+def test_the_library_is_enough_where_the_kernel_shows_no_cards(amdsmi, detector):
     amdsmi.add_gpu()
-    assert detector.get_gpu_list() == []
-    assert detector.step.outcome is Outcome.EMPTY
-    assert "amdsmi" not in sys.modules
+    gpu, sample = only(detector)
+    assert (gpu.name, gpu.pci_address) == ("AMD Radeon RX 7900 XTX", FIRST)
+    assert (sample.power_limit_watts, sample.used_memory_bytes) == (303.0, 3 * GIB)
+
+
+@pytest.mark.parametrize("uuid", ["GPU-XX", ""])
+def test_an_integrated_gpu_is_known_by_its_address(amdsmi, system, detector, uuid):
+    system.add_amd(FIRST, integrated=True, unique_id=None)
+    amdsmi.add_gpu(hip_uuid=uuid, hip_id=1)
+    gpu, _ = only(detector)
+    assert (gpu.uuid, gpu.hip_id) == (FIRST, 1)
 
 
 def test_everything_that_is_known_of_a_card(amdsmi, system, detector):
     system.add_amd(FIRST)
     amdsmi.add_gpu()
     gpu, sample = only(detector)
-    assert detector.step.outcome is Outcome.FOUND
+    assert (detector.step.outcome, detector.step.version) == (Outcome.FOUND, "6.16.6")
     assert (gpu.name, gpu.uuid) == ("AMD Radeon RX 7900 XTX", "GPU-0000000000000001")
     assert (gpu.pci_address, gpu.gpu_type, gpu.integrated) == (FIRST, GpuType.AMD, False)
     assert (gpu.total_memory_bytes, gpu.driver_version) == (24 * GIB, "6.16.6")
     assert (sample.used_memory_bytes, sample.free_memory_bytes) == (3 * GIB, 21 * GIB)
     assert (sample.utilization_percent, sample.temperature_c) == (17, 52)
     assert (sample.power_watts, sample.power_limit_watts) == (95, 303.0)
+    assert (sample.graphics_clock_mhz, sample.memory_clock_mhz, sample.fan_percent) == (2304, 1249, 40)
+    assert gpu.hip_id == 0
 
 
 def test_two_cards(amdsmi, system, detector):
@@ -61,14 +76,17 @@ def test_two_cards(amdsmi, system, detector):
 @pytest.mark.parametrize(
     ("call", "field"),
     [("Activity", "utilization_percent"), ("Power", "power_watts"), ("Temperature", "temperature_c"),
-     ("MemoryUsage", "used_memory_bytes")],
+     ("MemoryUsage", "used_memory_bytes"), ("Clock", "graphics_clock_mhz"), ("Fan", "fan_percent"),
+     ("FanMax", "fan_percent")],
 )  # fmt: skip
 @pytest.mark.parametrize("error", [NOT_SUPPORTED, UNEXPECTED_DATA])
 def test_what_cannot_be_measured_is_none_and_costs_nothing_else(amdsmi, system, detector, call, field, error):
     system.add_amd(FIRST)
     amdsmi.add_gpu(**{f"error.{call}": error})
     _, sample = only(detector)
-    readings = ("utilization_percent", "temperature_c", "power_watts", "used_memory_bytes")
+    readings = (
+        "utilization_percent", "temperature_c", "power_watts", "used_memory_bytes", "graphics_clock_mhz", "fan_percent"
+    )  # fmt: skip
     assert [name for name in readings if getattr(sample, name) is None] == [field]
 
 

@@ -41,6 +41,7 @@ def test_everything_that_is_known_of_a_card(system, detector):
     assert (sample.used_memory_bytes, sample.free_memory_bytes) == (3 * GIB, 21 * GIB)
     assert (sample.utilization_percent, sample.temperature_c) == (17, 52)
     assert (sample.power_watts, sample.power_limit_watts) == (95.0, 303.0)
+    assert (sample.graphics_clock_mhz, sample.memory_clock_mhz, sample.fan_percent) == (2304, 1249, 40)
 
 
 def test_a_card_without_a_name_has_its_number(system, detector):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -19,10 +20,22 @@ CPU = GpuReading(
 )
 RTX = GpuReading(
     Gpu(0, "GPU-a", "0000:01:00.0", "RTX 4090", GpuType.NVIDIA, 24 * GIB, "580.95.05", (8, 9)),
-    GpuSample(1000.5, 11 * GIB, 13 * GIB, 43, 61, 210.5, 450.0, processes=(GpuProcess(7, "llama-server", 10 * GIB),)),
+    GpuSample(
+        1000.5,
+        11 * GIB,
+        13 * GIB,
+        43,
+        61,
+        210.5,
+        450.0,
+        2520,
+        10501,
+        38,
+        processes=(GpuProcess(7, "llama-server", 10 * GIB),),
+    ),
 )
 APU = GpuReading(
-    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True),
+    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True, hip_id=2),
     GpuSample(1000.5, state=GpuState.ASLEEP, processes=(GpuProcess(8, "", None),)),
 )
 FULL = Inventory((RTX, APU), CPU, "AMDSMIDetector+NVMLDetector", 1000.5)
@@ -42,6 +55,11 @@ def test_the_contract():
     assert (document["total"], document["detector"]) == (2, "AMDSMIDetector+NVMLDetector")
     second = document["gpus"][1]
     assert (second["state"], second["utilization_percent"], second["total_memory_mb"]) == ("asleep", None, None)
+
+
+def test_a_gpu_whose_driver_hangs_is_lost_to_the_documents_readers():
+    stalled = replace(RTX, sample=GpuSample(1000.5, state=GpuState.STALLED))
+    assert to_document(replace(FULL, gpus=(stalled,)))["gpus"][0]["state"] == "lost"
 
 
 def test_without_gpus_there_is_exactly_the_cpu():

@@ -15,7 +15,7 @@ from launchdeck.domain.gpu import GpuProcess, GpuState
 from launchdeck.hardware.nvidia import NVMLDetector
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"
-NOT_SUPPORTED, NO_PERMISSION, UNKNOWN, LOST, MISMATCH, NOT_LOADED = 3, 4, 999, 15, 18, 9
+NOT_SUPPORTED, NO_PERMISSION, UNKNOWN, LOST, MISMATCH, NOT_LOADED, UNINITIALIZED = 3, 4, 999, 15, 18, 9, 1
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_no_gpu(detector):
 def test_everything_that_is_known_of_one_gpu(nvml, detector):
     nvml.add_gpu()
     gpu, sample = only(detector)
-    assert detector.step.outcome is Outcome.FOUND
+    assert (detector.step.outcome, detector.step.version) == (Outcome.FOUND, "580.95.05")
     assert (gpu.index, gpu.uuid) == (0, "GPU-00000000-0000-0000-0000-000000000000")
     assert (gpu.name, gpu.pci_address) == ("NVIDIA GeForce RTX 4090", FIRST)
     assert (gpu.total_memory_bytes, gpu.integrated) == (24 * GIB, False)
@@ -49,6 +49,7 @@ def test_everything_that_is_known_of_one_gpu(nvml, detector):
     assert sample.free_memory_bytes == 24 * GIB - 2 * GIB - GIB // 2
     assert (sample.utilization_percent, sample.temperature_c) == (43, 61)
     assert (sample.power_watts, sample.power_limit_watts) == (210.5, 450.0)
+    assert (sample.graphics_clock_mhz, sample.memory_clock_mhz, sample.fan_percent) == (2520, 10501, 38)
     assert sample.state is GpuState.ACTIVE
     assert abs(sample.sampled_at_s - time.time()) < 60
 
@@ -86,13 +87,15 @@ def test_a_name_that_is_no_text_costs_only_the_name(nvml, detector):
 @pytest.mark.parametrize(
     ("call", "field"),
     [("Utilization", "utilization_percent"), ("Temperature", "temperature_c"), ("Power", "power_watts"),
-     ("PowerLimit", "power_limit_watts")],
+     ("PowerLimit", "power_limit_watts"), ("Fan", "fan_percent")],
 )  # fmt: skip
 @pytest.mark.parametrize("error", [NOT_SUPPORTED, UNKNOWN])
 def test_what_cannot_be_measured_is_none_and_costs_nothing_else(nvml, detector, call, field, error):
     nvml.add_gpu(**{f"error.{call}": error})
     _, sample = only(detector)
-    readings = ("utilization_percent", "temperature_c", "power_watts", "power_limit_watts", "used_memory_bytes")
+    readings = (
+        "utilization_percent", "temperature_c", "power_watts", "power_limit_watts", "fan_percent", "used_memory_bytes"
+    )  # fmt: skip
     assert [name for name in readings if getattr(sample, name) is None] == [field]
 
 
@@ -171,6 +174,19 @@ def test_a_lost_gpu_does_not_hide_the_others_and_may_come_back(nvml, detector, c
     clock.now_s += 61
     detector.get_gpu_list()
     assert detector.get_gpu_info(first).state is GpuState.ACTIVE
+
+
+@pytest.mark.parametrize("error", [UNINITIALIZED, NOT_LOADED, MISMATCH])
+def test_a_driver_that_was_reloaded_is_opened_anew(nvml, detector, clock, error):
+    nvml.add_gpu()
+    (gpu,) = detector.get_gpu_list()
+    nvml.set(**{"0.error": error})
+    assert detector.get_gpu_info(gpu).state is GpuState.LOST
+    nvml.set(**{"0.error": None, "driver": "580.95.06"})
+    clock.now_s += 61
+    (again,) = detector.get_gpu_list()
+    assert again.driver_version == "580.95.06"
+    assert detector.get_gpu_info(again).used_memory_bytes == 2 * GIB
 
 
 def test_a_lost_gpu_is_not_looked_for_with_every_sample(nvml, detector, clock):

@@ -209,5 +209,7 @@ def test_gpus_are_not_listed_anew_with_every_sample():
 
 def test_closing_closes_every_detector():
     detectors = [amd(), nvidia(GEFORCE)]
-    unified(*detectors).close()
+    used = unified(*detectors)
+    used.read()
+    used.close()
     assert all(detector.closed for detector in detectors)

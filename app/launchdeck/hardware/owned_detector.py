@@ -1,0 +1,111 @@
+"""A detector whose calls all come from a thread of its own, so that its failures and hangs stay its own."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from launchdeck.domain.detection import Outcome, Step
+from launchdeck.domain.gpu import Gpu, GpuSample, GpuState
+from launchdeck.domain.text import Message
+from launchdeck.hardware.detector import Complaints, GPUDetector
+from launchdeck.hardware.owner_thread import OwnerThread, StalledError
+
+logger = logging.getLogger(__name__)
+
+_FIRST_PATIENCE_S: Final = 3.0  # opening a driver's library can take seconds on a server
+_TROUBLE: Final = frozenset({Outcome.FAILED, Outcome.STALLED})
+_T = TypeVar("_T")
+
+
+class OwnedDetector:
+    """What its detector answers, or answered last: no method raises, and none waits longer than `patience_s` (the
+    first 3 s at least), nor at all while an earlier call has not come back.
+
+    `step` tells of the latest look for devices; the log hears of it when its outcome changes.
+    """
+
+    def __init__(self, detector: GPUDetector, patience_s: float) -> None:
+        self.detector = detector
+        self.step = Step(detector.name, Outcome.SKIPPED)
+        self._thread = OwnerThread(detector.name)
+        self._patience_s = patience_s
+        self._was_asked = False
+        self._is_late = False
+        self._gpus: list[Gpu] = []
+        self._complaints = Complaints()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the latest call was given up."""
+        return self._is_late
+
+    @property
+    def is_back(self) -> bool:
+        """Whether a call that was given up has come back since, so that asking again is worth while."""
+        return self._is_late and not self._thread.is_stalled
+
+    def gpus(self) -> list[Gpu]:
+        """The devices there are now. One that does not answer keeps those it had, one that fails has none."""
+        detector = self.detector
+        try:
+            self._gpus = self._call(detector.get_gpu_list)
+            self._note(detector.step)
+        except StalledError as stalled:
+            reason = Message("It has not answered for {seconds} s.", seconds=f"{stalled.for_s:.0f}")
+            self._note(Step(detector.name, Outcome.STALLED, reason))
+        except Exception as error:  # noqa: BLE001 (whatever one vendor's library does, the others are shown)
+            self._gpus = []
+            self._note(Step(detector.name, Outcome.FAILED, Message("It failed: {error}.", error=repr(error))), error)
+        return self._gpus
+
+    def skip(self) -> None:
+        """Its devices are known from others."""
+        self._gpus = []
+        self._note(Step(self.detector.name, Outcome.SKIPPED, Message("Another source has answered.")))
+
+    def samples(self, gpus: Mapping[str, Gpu]) -> dict[str, GpuSample]:
+        """A sample of each of these devices, by the same keys."""
+        try:
+            return self._call(lambda: {key: self._sample(gpu) for key, gpu in gpus.items()})
+        except StalledError:
+            return dict.fromkeys(gpus, GpuSample(time.time(), state=GpuState.STALLED))
+
+    def release(self) -> None:
+        """Let go of the library; the next call opens it again."""
+        if self._was_asked:
+            with suppress(StalledError):
+                self._call(self.detector.close)
+
+    def end(self) -> None:
+        """Let go of the library and of the thread."""
+        self.release()
+        self._thread.end()
+
+    def _call(self, work: Callable[[], _T]) -> _T:
+        patience_s = self._patience_s if self._was_asked else max(self._patience_s, _FIRST_PATIENCE_S)
+        self._was_asked = True
+        self._is_late = False
+        try:
+            return self._thread.call(work, patience_s)
+        except StalledError:
+            self._is_late = True
+            raise
+
+    def _sample(self, gpu: Gpu) -> GpuSample:
+        """In the detector's own thread."""
+        name = self.detector.name
+        try:
+            return self.detector.get_gpu_info(gpu)
+        except Exception as error:  # noqa: BLE001 (the other GPUs are shown all the same)
+            self._complaints.log(logging.ERROR, (name, gpu.uuid), f"{name} cannot read {gpu.name}", error)
+            return GpuSample(time.time())
+
+    def _note(self, step: Step, error: Exception | None = None) -> None:
+        if step.outcome is not self.step.outcome:
+            level = logging.ERROR if error else logging.WARNING if step.outcome in _TROUBLE else logging.INFO
+            logger.log(level, "%s: %s. %s", step.detector, step.outcome, step.reason or "", exc_info=error)
+        self.step = step

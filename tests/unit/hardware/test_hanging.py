@@ -1,0 +1,135 @@
+"""A driver call that does not come back: its GPUs are stalled, the others go on, and nobody waits for it twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+
+from fakes.nvml import GIB, FakeNvml
+from fakes.system import FakeSystem
+from launchdeck.domain.detection import Outcome
+from launchdeck.domain.gpu import GpuState
+from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.cpu import CPUDetector
+from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.owner_thread import OwnerThread, StalledError
+from launchdeck.hardware.unified import UnifiedGPUDetector
+
+HANGS_MS = 30_000
+PATIENCE_S = 0.3
+
+
+@pytest.fixture
+def detector(nvml: FakeNvml, system: FakeSystem):
+    """One AMD card, which the kernel's files tell of, and one NVIDIA card."""
+    system.add_amd("0000:03:00.0")
+    nvml.add_gpu()
+    parts = [AMDGPUSysfsDetector(root=system.root), NVMLDetector(root=system.root), CPUDetector()]
+    detector = UnifiedGPUDetector(detectors=parts, patience_s=PATIENCE_S)
+    yield detector
+    release(nvml)
+    detector.close()
+
+
+def hang(nvml: FakeNvml, call: str) -> None:
+    nvml.set(**{f"delay_ms.{call}": HANGS_MS})
+
+
+def release(nvml: FakeNvml) -> None:
+    nvml.set(**{f"delay_ms.{call}": None for call in ("Init", "Count", "Utilization", "Memory", "Shutdown")})
+
+
+def states(detector: UnifiedGPUDetector) -> list[str]:
+    return [str(reading.sample.state) for reading in detector.read().gpus]
+
+
+def until(is_true, deadline_s: float = 20.0) -> None:
+    end_s = time.monotonic() + deadline_s
+    while not is_true():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("call", ["Utilization", "Memory"])
+def test_its_gpus_are_stalled_until_it_comes_back(nvml, detector, call):
+    assert states(detector) == ["active", "active"]
+    hang(nvml, call)
+    assert states(detector) == ["active", "stalled"]
+    release(nvml)
+    until(lambda: states(detector) == ["active", "active"])
+    assert detector.read().gpus[1].sample.used_memory_bytes == 2 * GIB
+
+
+def test_the_others_are_not_held_up_again(nvml, detector, system):
+    detector.read()
+    hang(nvml, "Utilization")
+    detector.read()
+    calls = nvml.calls()
+    begin_s = time.monotonic()
+    for busy in range(20):
+        system.write("sys/bus/pci/devices/0000:03:00.0/gpu_busy_percent", str(busy))
+        radeon, geforce = detector.read().gpus
+        assert (radeon.sample.utilization_percent, geforce.sample.state) == (busy, GpuState.STALLED)
+    assert time.monotonic() - begin_s < 5  # waiting each time would have taken 6 s
+    assert nvml.calls() == calls
+
+
+def test_a_library_that_hangs_when_it_is_opened_hides_nobody(nvml, detector, caplog):
+    hang(nvml, "Init")
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            assert states(detector) == ["active"]
+    assert (detector.steps[1].detector, detector.steps[1].outcome) == ("NVMLDetector", Outcome.STALLED)
+    assert "has not answered" in str(detector.steps[1].reason)
+    assert len(caplog.records) == 1
+    release(nvml)
+    until(lambda: states(detector) == ["active", "active"])
+    assert detector.steps[1].outcome is Outcome.FOUND
+
+
+def test_closing_does_not_wait_for_it(nvml, detector):
+    detector.read()
+    hang(nvml, "Memory")
+    detector.read()
+    begin_s = time.monotonic()
+    detector.close()
+    assert time.monotonic() - begin_s < 5
+
+
+def test_refreshing_opens_the_library_anew(nvml, detector):
+    detector.read()
+    detector.refresh()
+    nvml.add_gpu(name="NVIDIA A2")
+    assert [reading.gpu.name for reading in detector.read().gpus][2:] == ["NVIDIA A2"]
+    assert nvml.calls("Init") == 2
+
+
+def test_all_calls_come_from_one_thread_that_is_not_the_callers():
+    owner = OwnerThread("test")
+    threads = {owner.call(threading.get_ident, 5.0) for _ in range(3)}
+    owner.end()
+    assert len(threads) == 1
+    assert threads != {threading.get_ident()}
+
+
+def test_what_a_call_raises_is_the_callers():
+    owner = OwnerThread("test")
+    with pytest.raises(TimeoutError, match="the driver's own"):
+        owner.call(lambda: (_ for _ in ()).throw(TimeoutError("the driver's own")), 5.0)
+    assert owner.call(lambda: 1, 5.0) == 1
+    owner.end()
+
+
+def test_the_answer_to_a_call_that_was_given_up_is_not_taken_for_the_next_ones():
+    gate = threading.Event()
+    owner = OwnerThread("test")
+    for _ in range(2):
+        with pytest.raises(StalledError):
+            owner.call(gate.wait, 0.05)
+    gate.set()
+    until(lambda: not owner.is_stalled)
+    assert owner.call(lambda: "next", 5.0) == "next"
+    owner.end()
