@@ -11,6 +11,7 @@ class TorchCudaDetector(TorchDetector):
 
     name = "TorchCudaDetector"
     gpu_type = GpuType.NVIDIA
+    kind = "CUDA"
     build = "cuda"
     device_files = ("nvidiactl", "nvmap", "dxg")  # the driver's, a Jetson's, WSL's
 

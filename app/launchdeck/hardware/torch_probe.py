@@ -44,7 +44,8 @@ class TorchDetector(ABC):
     name: str
     gpu_type: GpuType
     last_resort = True
-    build: ClassVar[str]  # what torch.version calls the kind of build
+    kind: ClassVar[str]  # of build, for people
+    build: ClassVar[str]  # and what torch.version calls it
     device_files: ClassVar[tuple[str, ...]]  # without one of these Linux has no GPU that PyTorch could find
 
     def __init__(self, *, root: Path = Path("/"), timeout_s: float = 60.0) -> None:
@@ -57,7 +58,7 @@ class TorchDetector(ABC):
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        """The first call takes seconds; what it found is kept."""
+        """The first call takes seconds; what it found is kept until `close`."""
         if self._gpus is None:
             self._gpus = self._look()
         return list(self._gpus)
@@ -65,16 +66,17 @@ class TorchDetector(ABC):
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (nothing can be measured on any of them)
         return GpuSample(time.time())
 
-    def close(self) -> None:  # noqa: B027 (nothing is held open by either kind)
-        """Nothing is held open."""
+    def close(self) -> None:
+        """Nothing is held open; asked again, it looks again."""
+        self._gpus = None
 
     @abstractmethod
     def uuid(self, reported: str) -> str | None:
         """The UUID as the vendor's masks take it, from what PyTorch reports; None if that is none."""
 
     def _look(self) -> list[Gpu]:
-        if not self._is_installed():
-            self.step = Step(self.name, Outcome.NOT_INSTALLED)
+        if (problem := self._what_is_missing()) is not None:
+            self.step = Step(self.name, Outcome.NOT_INSTALLED, problem)
             return []
         if sys.platform == "linux" and not any((self._root / "dev" / file).exists() for file in self.device_files):
             self.step = Step(self.name, Outcome.EMPTY)
@@ -88,13 +90,17 @@ class TorchDetector(ABC):
         self.step = Step(self.name, Outcome.FOUND if gpus else Outcome.EMPTY)
         return gpus
 
-    def _is_installed(self) -> bool:
-        """Whether PyTorch is there, and of this build; its version file says so without the seconds of an import."""
+    def _what_is_missing(self) -> Message | None:
+        """None: PyTorch is there, and of this build. Its version file says so without the seconds of an import."""
         spec = importlib.util.find_spec("torch")
         if spec is None or spec.origin is None:
-            return False
-        version = read_text(Path(spec.origin).with_name("version.py")) or ""
-        return re.search(rf"^{self.build}\b[^=\n]*= *['\"]", version, re.MULTILINE) is not None
+            return Message("PyTorch is not installed.")
+        facts = read_text(Path(spec.origin).with_name("version.py")) or ""
+        versions = dict(re.findall(r"^(\w+)[^=\n]*= *['\"](.*)['\"]", facts, re.MULTILINE))
+        if self.build in versions:
+            return None
+        version = versions.get("__version__", "")
+        return Message("PyTorch {version} is installed, but built without {build}.", version=version, build=self.kind)
 
     def _ask(self) -> list[dict[str, Any]]:
         command = [sys.executable, "-c", _PROBE]

@@ -11,6 +11,7 @@ class TorchROCmDetector(TorchDetector):
 
     name = "TorchROCmDetector"
     gpu_type = GpuType.AMD
+    kind = "ROCm"
     build = "hip"
     device_files = ("kfd", "dxg")  # the driver's, WSL's
 

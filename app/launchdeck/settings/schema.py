@@ -59,6 +59,12 @@ class Settings:
         "keep", Message("What running models do when Launchdeck ends without being asked"), choices=("keep", "stop")
     )
     on_quit: str = _setting("ask", Message("What Quit does with running models"), choices=("ask", "keep", "stop"))
+    vram_alert_percent: int = _setting(
+        95, Message("Percent of a GPU's memory in use from which on you are warned; 0: never"), low=0, high=100
+    )
+    temperature_alert_c: int = _setting(
+        90, Message("Degrees Celsius of a GPU from which on you are warned; 0: never"), low=0, high=120
+    )
     log_limit_mib: int = _setting(32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
 
     @property

@@ -89,6 +89,9 @@ def test_what_was_found_is_kept(torch, with_devices, tmp_path):
     detector = TorchCudaDetector(root=with_devices)
     assert detector.get_gpu_list() == detector.get_gpu_list()
     assert (tmp_path / "asked").read_text() == "x"
+    detector.close()
+    assert detector.is_available()
+    assert (tmp_path / "asked").read_text() == "xx"
 
 
 def test_without_a_device_file_pytorch_is_not_started(torch, system):
@@ -122,3 +125,13 @@ def test_without_pytorch(with_devices, monkeypatch, tmp_path):
     detector = TorchCudaDetector(root=with_devices)
     assert detector.get_gpu_list() == []
     assert detector.step.outcome is Outcome.NOT_INSTALLED
+    assert str(detector.step.reason) == "PyTorch is not installed."
+
+
+@pytest.mark.parametrize("kind", [TorchCudaDetector, TorchROCmDetector])
+def test_a_pytorch_for_the_cpu_is_named_and_not_started(torch, with_devices, kind):
+    torch("__version__ = '2.13.0+cpu'\ncuda: Optional[str] = None\nhip: Optional[str] = None", "raise SystemExit")
+    detector = kind(root=with_devices)
+    assert detector.get_gpu_list() == []
+    assert detector.step.outcome is Outcome.NOT_INSTALLED
+    assert str(detector.step.reason) == f"PyTorch 2.13.0+cpu is installed, but built without {kind.kind}."
