@@ -6,114 +6,33 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QPushButton
 
-from fakes import gguf_models, samples
+from fakes import samples
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.planner import Planner
-from launchdeck.models.describe import inspect
-from launchdeck.settings.schema import Settings
 from launchdeck.ui import theme, verdict
-from launchdeck.ui.command_view import CommandText, CommandView
+from launchdeck.ui.command_view import CommandText
 from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.estimate_panel import EstimatePanel
 from launchdeck.ui.trailing_combo import TRAILING_ROLE
-
-PORT = 8004
-WAIT_MS = 5000
-WORKER = "127.0.0.1:50052"
-ENGINE = replace(samples.LLAMA_SERVER, supports_rpc=True)
-ONE_GPU = samples.inventory(samples.gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 11.4))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def big(folder):
-    """A 14B model without data: 41 layers, about 8 GiB, a context of 40,960."""
-    shape = {"n_layer": 40, "n_embd": 5120, "n_head": 40, "n_head_kv": 8, "n_ff": 17408, "head_dim": 128}
-    file = gguf_models.llama(architecture="qwen3", n_vocab=151936, n_ctx=40960, quant="q4_k", head_norm=True, **shape)
-    return inspect(file.write(folder / "qwen3-14b.gguf"))
-
-
-@pytest.fixture(scope="module")
-def small(folder):
-    """2 blocks, a context of 4,096."""
-    return inspect(gguf_models.llama().write(folder / "tiny.gguf"))
-
-
-@pytest.fixture(scope="module")
-def broken(folder):
-    path = folder / "broken.gguf"
-    path.write_bytes(b"not a model")
-    return inspect(path)
-
-
-@pytest.fixture
-def planner(big, small):
-    planner = Planner(lambda: Settings(rpc_workers=(WORKER,)))
-    planner.inventory = ONE_GPU
-    planner.engines = (ENGINE, samples.EMBEDDED)
-    for model in (big, small):
-        planner.prepare(model.path)
-    return planner
-
-
-@pytest.fixture
-def form(qtbot, planner, big, small, broken):
-    """As the application fills it, on the real planner."""
-    form = DeployForm(lambda request: planner.preview(request, PORT))
-    qtbot.addWidget(form)
-    form.resize(350, 800)
-    form.set_models((big, small, broken))
-    form.set_engines(planner.engines)
-    form.set_inventory(ONE_GPU)
-    form.show()
-    qtbot.waitExposed(form)
-    return form
-
-
-def use_inventory(form, planner, inventory):
-    planner.inventory = inventory
-    form.set_inventory(inventory)
-
-
-def named(form, name):
-    return next(w for w in form.findChildren(object) if getattr(w, "accessibleName", str)() == name)
-
-
-def button(form, text):
-    QApplication.processEvents()  # a layout shows what was just put into it a moment later
-    return next(b for b in form.findChildren(QPushButton) if b.isVisible() and b.text() == text)
-
-
-def deploy_button(form):
-    return named(form, "Deploy")
-
-
-def texts(widget):
-    return [label.text() for label in widget.findChildren(QLabel) if label.isVisible() and label.text()]
-
-
-def estimate(form):
-    return texts(form.findChild(EstimatePanel))
-
-
-def command(form):
-    return form.findChild(CommandView).command()
-
-
-def pick(combo, row):
-    """As a person does it: the entry becomes the current one, and the box says that it was picked."""
-    combo.setCurrentIndex(row)
-    combo.activated.emit(row)
+from qt.form_driver import (
+    ENGINE,
+    ONE_GPU,
+    PORT,
+    WAIT_MS,
+    WORKER,
+    button,
+    command,
+    deploy_button,
+    estimate,
+    named,
+    pick,
+    texts,
+    use_inventory,
+)
 
 
 class TestFirstSight:
@@ -378,18 +297,6 @@ class TestEngineAndMore:
         assert form.request().gpu_indices == (0,)
         assert not deploy_button(form).isEnabled()
 
-    def test_name_and_cache_types_are_there_for_who_wants_them(self, qtbot, form):
-        assert not named(form, "Name of the deployment").isVisible()
-        qtbot.mouseClick(named(form, "More settings: name, KV cache types"), Qt.MouseButton.LeftButton)
-        assert named(form, "Name of the deployment").placeholderText() == "qwen3-14b"
-        qtbot.keyClicks(named(form, "Name of the deployment"), "mine")
-        keys = named(form, "Type of the KV cache's keys")
-        pick(keys, keys.findText("q8_0"))
-        assert (form.request().model_id, form.request().cache_type_k) == ("mine", "q8_0")
-        assert form.request().cache_type_v == "f16"
-        assert "--alias mine " in command(form)
-        assert "--cache-type-k q8_0 " in command(form)
-
 
 class TestRequests:
     def test_a_request_fills_the_form_and_comes_out_again(self, form, small):
@@ -506,7 +413,7 @@ class TestComfort:
             "Context, in tokens",
             "Slots: requests answered at the same time",
             "Engine",
-            "More settings: name, KV cache types",
+            "More settings: KV types, split, threads …",
             "Command",
             "Copy the command",
             "Command",

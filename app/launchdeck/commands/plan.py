@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 
 from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
-from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, DEFAULT_SLOT_COUNT, BackendChoice, ModelLoadRequest
+from launchdeck.domain.request import (
+    ALL_LAYERS,
+    CPU_ONLY,
+    DEFAULT_SLOT_COUNT,
+    EVEN_SPLIT,
+    BackendChoice,
+    FlashAttention,
+    ModelLoadRequest,
+)
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
@@ -66,6 +75,13 @@ def request_from(options: argparse.Namespace) -> ModelLoadRequest:
         cache_type_k=options.cache_type_k,
         cache_type_v=options.cache_type_v,
         backend=BackendChoice(options.backend),
+        flash_attention=FlashAttention(options.flash_attn),
+        split=_split(options.split),
+        n_threads=options.threads,
+        n_batch=options.batch_size,
+        n_ubatch=options.ubatch_size,
+        n_cpu_moe=options.n_cpu_moe,
+        extra_args=_words(options.extra_args),
     )
 
 
@@ -78,6 +94,24 @@ def _layers(text: str) -> int | None:
     if text == "auto":
         return None
     return ALL_LAYERS if text == "all" else _number(text, "--layers", "a number, all or auto")
+
+
+def _split(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    if text == "even":
+        return EVEN_SPLIT
+    try:
+        return tuple(float(word) for word in text.split(","))
+    except ValueError:
+        raise _unreadable("--split", text, "numbers joined by commas, or even") from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        raise _unreadable("--extra-args", text, "words, with every quote closed") from None
 
 
 def _devices(text: str | None) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
@@ -96,10 +130,14 @@ def _number(text: str, option: str, wanted: str) -> int:
     try:
         return int(text)
     except ValueError:
-        raise LaunchdeckError.of(
-            Cause.BAD_REQUEST,
-            Message("{option} is {text}, but has to be {wanted}.", option=option, text=repr(text), wanted=wanted),
-        ) from None
+        raise _unreadable(option, text, wanted) from None
+
+
+def _unreadable(option: str, text: str, wanted: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.BAD_REQUEST,
+        Message("{option} is {text}, but has to be {wanted}.", option=option, text=repr(text), wanted=wanted),
+    )
 
 
 def _print(plan: LaunchPlan) -> None:

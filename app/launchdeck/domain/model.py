@@ -14,6 +14,10 @@ class ModelFormat(StrEnum):
     SAFETENSORS = "safetensors"
 
 
+# The pooling of a model that gives two texts one score instead of each its own vector.
+RANK_POOLING = "rank"
+
+
 class ServerType(StrEnum):
     """What a model is served as."""
 
@@ -23,9 +27,12 @@ class ServerType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One model. `path` is its (first) file; `files` are all of them, in order.
+    """One model. `path` is its (first) file, or its folder for safetensors; `files` are all of them, in order.
 
     `block_count` counts the repeated layers; a launch can place `layer_count` layers, one more: the output layer.
+    `expert_count` is 0 for a model whose layers are whole, without experts to choose from.
+    `pooling` is how a model that was made to embed makes one vector of many: mean, cls or last; RANK_POOLING where it
+    ranks; None where it does not say.
     `problem` says why the model cannot be used; then the header's values may be None.
     """
 
@@ -40,6 +47,8 @@ class ModelInfo:
     server_types: tuple[ServerType, ...]
     files: tuple[Path, ...] = ()
     problem: Message | None = None
+    expert_count: int = 0
+    pooling: str | None = None
 
     @property
     def layer_count(self) -> int:

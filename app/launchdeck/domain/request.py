@@ -11,12 +11,21 @@ from launchdeck.domain.model import ServerType
 ALL_LAYERS = -1
 DEFAULT_SLOT_COUNT = 4
 CPU_ONLY: tuple[int, ...] = ()
+EVEN_SPLIT: tuple[float, ...] = ()
 
 
 class BackendChoice(StrEnum):
     AUTO = "auto"
     LLAMA = "llama"
     VLLM = "vllm"
+
+
+class FlashAttention(StrEnum):
+    """`auto`: wherever the engine can."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,10 @@ class ModelLoadRequest:
     `n_gpu_layers`: that many layers; ALL_LAYERS all; 0 the CPU; None the largest number that fits ("auto").
     `n_ctx`: tokens in all, shared by the slots; None the model's own, at most 8192.
     `engine_id`: one certain engine (EngineInfo.id) instead of the one that would be chosen.
+    `split`: each device's share; EVEN_SPLIT equal ones; None by free memory.
+    `n_threads`, `n_batch`, `n_ubatch`: None leaves them to the engine (an embedding's batch is as long as its context).
+    `n_cpu_moe`: the experts of that many blocks, the first ones, stay in RAM while the rest of the block does not.
+    `extra_args`: further words of the command line, from `engines.extra_args.ALLOWED`.
     """
 
     model_path: Path
@@ -40,3 +53,10 @@ class ModelLoadRequest:
     cache_type_v: str = "f16"
     backend: BackendChoice = BackendChoice.AUTO
     engine_id: str | None = None
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    split: tuple[float, ...] | None = None
+    n_threads: int | None = None
+    n_batch: int | None = None
+    n_ubatch: int | None = None
+    n_cpu_moe: int = 0
+    extra_args: tuple[str, ...] = ()

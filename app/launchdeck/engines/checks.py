@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from math import isfinite
 
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.model import ModelInfo, ServerType
-from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.llama_argv import CACHE_TYPES
+from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY
+from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 
 MAX_SLOTS = 256
+MAX_THREADS = 1024
+MAX_BATCH = 1 << 20
 # The host may be a name, an IPv4 address, or an IPv6 address in brackets; no comma, which separates workers.
 _RPC_ADDRESS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
 # llama-server takes a comma as the start of a second name.
@@ -33,12 +37,9 @@ def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
             Message("{count} slots cannot be had.", count=request.n_parallel),
             Message("Ask for 1 to {limit} slots.", limit=MAX_SLOTS),
         )
-    for cache_type in (request.cache_type_k, request.cache_type_v):
-        if cache_type not in CACHE_TYPES:
-            raise _refusal(
-                Message("There is no cache type {name}.", name=cache_type),
-                Message("Choose one of {names}.", names=", ".join(CACHE_TYPES)),
-            )
+    _check_cache(request)
+    _check_work(request)
+    _check_experts(request, model)
     for address in request.rpc_workers:
         _check_worker(address)
     if request.model_id is not None and not _MODEL_ID.fullmatch(request.model_id):
@@ -91,6 +92,79 @@ def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
         Message("Ask for at most {limit}.", limit=limit),
         Fix(Message("Use a context of {limit}", limit=limit), (("n_ctx", limit),)),
     )
+
+
+def _check_cache(request: ModelLoadRequest) -> None:
+    for cache_type in (request.cache_type_k, request.cache_type_v):
+        if cache_type not in CACHE_TYPES:
+            raise _refusal(
+                Message("There is no cache type {name}.", name=cache_type),
+                Message("Choose one of {names}.", names=", ".join(CACHE_TYPES)),
+            )
+    if request.flash_attention is FlashAttention.OFF and request.cache_type_v not in PLAIN_CACHE_TYPES:
+        raise _refusal(
+            Message("A V cache of type {name} needs flash attention.", name=request.cache_type_v),
+            Message("Leave flash attention on, or store V as f16."),
+            Fix(Message("Flash attention: auto"), (("flash_attention", FlashAttention.AUTO),)),
+            Fix(Message("Store V as f16"), (("cache_type_v", "f16"),)),
+        )
+
+
+def _check_work(request: ModelLoadRequest) -> None:
+    """Threads, batches and shares."""
+    limits = (
+        (Message("threads"), request.n_threads, MAX_THREADS),
+        (Message("tokens in a batch"), request.n_batch, MAX_BATCH),
+        (Message("tokens computed at once"), request.n_ubatch, MAX_BATCH),
+    )
+    for what, number, limit in limits:
+        if number is not None and not 1 <= number <= limit:
+            raise _refusal(
+                Message("{number} {what} cannot be had.", number=number, what=what),
+                Message("Ask for 1 to {limit}.", limit=limit),
+            )
+    shares = request.split or ()
+    if not all(isfinite(share) and share >= 0 for share in shares) or (shares and not sum(shares)):
+        raise _refusal(
+            Message("The model cannot be split like {shares}.", shares=", ".join(f"{share:g}" for share in shares)),
+            Message("Give each device a share, for example 3, 1."),
+            SPLIT_BY_FREE_MEMORY,
+        )
+
+
+def check_split(request: ModelLoadRequest, device_count: int) -> None:
+    """Refuse shares for another number of devices than there are; without any device they do not matter.
+
+    Raises:
+        LaunchdeckError: so many shares do not go with so many devices.
+    """
+    shares = len(request.split or ())
+    if shares and device_count and shares != device_count:
+        raise _refusal(
+            Message("{shares} shares cannot be given to {devices} devices.", shares=shares, devices=device_count),
+            Message("Give one share for each device, or leave the split to Launchdeck."),
+            SPLIT_BY_FREE_MEMORY,
+        )
+
+
+def _check_experts(request: ModelLoadRequest, model: ModelInfo) -> None:
+    asked = request.n_cpu_moe
+    if asked == 0:
+        return
+    fix = Fix(Message("Leave the experts where they are"), (("n_cpu_moe", 0),))
+    if not model.expert_count:
+        raise _refusal(Message("{name} has no experts that could stay on the CPU.", name=model.name), None, fix)
+    if not 0 <= asked <= (model.block_count or 0):
+        raise _refusal(
+            Message(
+                "{name} has {total} blocks with experts, not {asked}.",
+                name=model.name,
+                total=model.block_count,
+                asked=asked,
+            ),
+            Message("Ask for 0 to {total}.", total=model.block_count),
+            fix,
+        )
 
 
 def _check_worker(address: str) -> None:

@@ -6,3 +6,4 @@ from launchdeck.domain.errors import Fix
 from launchdeck.domain.text import Message
 
 RUN_ON_CPU = Fix(Message("Run on the CPU"), (("gpu_indices", ()), ("rpc_workers", ()), ("n_gpu_layers", 0)))
+SPLIT_BY_FREE_MEMORY = Fix(Message("Split by free memory"), (("split", None),))

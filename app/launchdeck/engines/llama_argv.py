@@ -7,7 +7,9 @@ from pathlib import Path
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.plan import EngineInfo
+from launchdeck.domain.request import FlashAttention
 from launchdeck.domain.text import Message
+from launchdeck.engines import extra_args
 
 KEY_VARIABLE = "LLAMA_API_KEY"
 # A server that believes it has a router above it tells how far loading has come, on standard output, and ends when its
@@ -16,7 +18,10 @@ PROGRESS_ENV = ("LLAMA_SERVER_ROUTER_PORT", "1")
 # The environment sets any option that the command line leaves out, so none is inherited.
 OPTION_VARIABLES = ("LLAMA_ARG_*", "LLAMA_LOG_*", KEY_VARIABLE)
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
 CONTEXT_STEP = 256
+DEFAULT_BATCH = 2048
+DEFAULT_UBATCH = 512
 # The lines that tell what was really applied appear at this verbosity, and not at the default of 3.
 VERBOSITY = 4
 
@@ -42,24 +47,22 @@ class LlamaLaunch:
     devices: tuple[str, ...] = ()
     split: tuple[float, ...] = ()
     rpc_workers: tuple[str, ...] = ()
-
-    @property
-    def n_ubatch(self) -> int:
-        """Tokens computed at once. An embedding's whole input has to be, and it can be as long as the context."""
-        return -(-self.n_ctx // CONTEXT_STEP) * CONTEXT_STEP if self.embedding else 512
-
-    @property
-    def n_batch(self) -> int:
-        return self.n_ubatch if self.embedding else 2048
+    flash_attention: FlashAttention = FlashAttention.AUTO
+    n_threads: int | None = None
+    n_batch: int = DEFAULT_BATCH
+    n_ubatch: int = DEFAULT_UBATCH
+    n_cpu_moe: int = 0
+    extra_args: tuple[str, ...] = ()
 
 
 def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
-    """The command. An option that this engine's --help does not know is left out.
+    """The command. What only states a default is left out where this engine's --help does not know it.
 
     Raises:
-        LaunchdeckError: a value begins with "-", and llama-server would take it for an option.
+        LaunchdeckError: a value begins with "-", and llama-server would take it for an option; or something was asked
+            for that this engine has no option for.
     """
-    options = [
+    stated = [
         ("--model", str(launch.model_path)),
         ("--alias", launch.alias),
         ("--host", launch.host),
@@ -70,16 +73,23 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--fit", "off"),
         ("--n-gpu-layers", str(launch.n_gpu_layers)),
         *_device_options(launch),
-        *_cache_options(launch),
         *_embedding_options(launch),
         ("--metrics",),
         ("--log-verbosity", str(VERBOSITY)),
     ]
-    known = [option for option in options if not engine.flags or option[0] in engine.flags]
-    for name, *values in known:
+    asked = [*_asked_options(launch), *extra_args.options(launch.extra_args)]
+    for name, *_ in asked:
+        if not _knows(engine, name):
+            raise _unknown_option(engine, name)
+    options = [*(option for option in stated if _knows(engine, option[0])), *asked]
+    for name, *values in options:
         for value in values:
             _refuse_option(name, value)
-    return (*engine.command, *(word for option in known for word in option))
+    return (*engine.command, *(word for option in options for word in option))
+
+
+def _knows(engine: EngineInfo, name: str) -> bool:
+    return not engine.flags or name in engine.flags
 
 
 def _device_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
@@ -95,9 +105,18 @@ def _device_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
     return options
 
 
-def _cache_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
-    types = (("--cache-type-k", launch.cache_type_k), ("--cache-type-v", launch.cache_type_v))
-    return [option for option in types if option[1] != "f16"]
+def _asked_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
+    """What the request wants otherwise than usual."""
+    options = (
+        ("--cache-type-k", launch.cache_type_k, "f16"),
+        ("--cache-type-v", launch.cache_type_v, "f16"),
+        ("--flash-attn", launch.flash_attention, FlashAttention.AUTO),
+        ("--batch-size", launch.n_batch, DEFAULT_BATCH),
+        ("--ubatch-size", launch.n_ubatch, DEFAULT_UBATCH),
+        ("--threads", launch.n_threads, None),
+        ("--n-cpu-moe", launch.n_cpu_moe if launch.devices and launch.n_gpu_layers else 0, 0),
+    )
+    return [(name, str(value)) for name, value, usual in options if value != usual]
 
 
 def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
@@ -106,7 +125,15 @@ def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
     options: list[tuple[str, ...]] = [("--embeddings",)]
     if launch.pooling:
         options.append(("--pooling", launch.pooling))
-    return [*options, ("--batch-size", str(launch.n_batch)), ("--ubatch-size", str(launch.n_ubatch))]
+    return options
+
+
+def _unknown_option(engine: EngineInfo, name: str) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.ENGINE_UNSUITED,
+        Message("The engine {engine} has no option {name}.", engine=str(engine.kind), name=name),
+        Message("Leave that setting as it usually is, or choose another engine."),
+    )
 
 
 def _refuse_option(name: str, value: str) -> None:

@@ -11,12 +11,21 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuReading, Inventory
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan
-from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.checks import check_request
+from launchdeck.engines.checks import check_request, check_split
 from launchdeck.engines.choose import ANY_LLAMA_SERVER, Choice, choose, for_recorded_machine, suits
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
-from launchdeck.engines.llama_argv import KEY_VARIABLE, OPTION_VARIABLES, PROGRESS_ENV, LlamaLaunch, llama_argv
+from launchdeck.engines.llama_argv import (
+    CONTEXT_STEP,
+    DEFAULT_BATCH,
+    DEFAULT_UBATCH,
+    KEY_VARIABLE,
+    OPTION_VARIABLES,
+    PROGRESS_ENV,
+    LlamaLaunch,
+    llama_argv,
+)
 from launchdeck.engines.targets import target_gpus
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import largest_layer_count
@@ -53,6 +62,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     readings = _targets(request, context)
     choice = _choice(request, readings, context)
     devices = engine_devices(choice.engine, readings, request.rpc_workers)
+    check_split(request, len(devices))
     launch = _launch(request, context.model, devices, port)
     load = _load(launch, devices)
     largest = _largest(context.memory, load, context.settings.memory_margin_mib * MIB) if devices else None
@@ -109,12 +119,14 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
     embedding = request.server_type is ServerType.EMBEDDING
     # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
     borrowed = embedding and model.server_types[0] is not ServerType.EMBEDDING
+    n_ctx = request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT)
+    n_batch, n_ubatch = _batches(request, n_ctx)
     return LlamaLaunch(
         model_path=request.model_path,
         alias=request.model_id or default_model_id(model),
         host=HOST,
         port=port,
-        n_ctx=request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT),
+        n_ctx=n_ctx,
         n_parallel=request.n_parallel,
         n_gpu_layers=0,
         cache_type_k=request.cache_type_k,
@@ -122,9 +134,28 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
         embedding=embedding,
         pooling="mean" if borrowed else None,
         devices=tuple(device.option for device in devices),
-        split=_split(devices),
+        split=_split(request, devices),
         rpc_workers=request.rpc_workers,
+        flash_attention=request.flash_attention,
+        n_threads=request.n_threads,
+        n_batch=n_batch,
+        n_ubatch=n_ubatch,
+        n_cpu_moe=request.n_cpu_moe,
+        extra_args=request.extra_args,
     )
+
+
+def _batches(request: ModelLoadRequest, n_ctx: int) -> tuple[int, int]:
+    """Tokens in a batch, and of these at once. An embedding's whole input has to be, and can be as long as the context.
+
+    llama.cpp takes the smaller number for both where embeddings are served, and never computes more than a batch.
+    """
+    if request.server_type is ServerType.EMBEDDING:
+        whole = -(-n_ctx // CONTEXT_STEP) * CONTEXT_STEP
+        n_ubatch = min(request.n_ubatch or whole, request.n_batch or whole)
+        return n_ubatch, n_ubatch
+    n_batch = request.n_batch or DEFAULT_BATCH
+    return n_batch, min(request.n_ubatch or DEFAULT_UBATCH, n_batch)
 
 
 def default_model_id(model: ModelInfo) -> str:
@@ -132,8 +163,13 @@ def default_model_id(model: ModelInfo) -> str:
     return re.sub(r"[^\w.]+", "-", model.name.lower()).strip("-.")[:100] or "model"
 
 
-def _split(devices: Sequence[EngineDevice]) -> tuple[float, ...]:
-    """Shares by free memory, in GiB with one decimal, so that argv and estimate mean the same; else equal ones."""
+def _split(request: ModelLoadRequest, devices: Sequence[EngineDevice]) -> tuple[float, ...]:
+    """The shares asked for; by free memory in GiB with one decimal, so that argv and estimate mean the same.
+
+    Where the free memory is not known, equal ones.
+    """
+    if request.split is not None:
+        return request.split or (1.0,) * len(devices)
     free = [device.free_bytes for device in devices]
     known = [size for size in free if size is not None]
     if len(known) < len(free):
@@ -153,6 +189,8 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice]) -> Load:
         split=launch.split,
         n_batch=launch.n_batch,
         n_ubatch=launch.n_ubatch,
+        flash_attention=launch.flash_attention is not FlashAttention.OFF,
+        n_cpu_moe=launch.n_cpu_moe,
     )
 
 

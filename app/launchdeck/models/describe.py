@@ -7,10 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
+from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.text import Message
+from launchdeck.models.describe_safetensors import describe_folder
 from launchdeck.models.ggml import FILE_TYPES
 from launchdeck.models.gguf import GgufHeader, read_header, split_name
+from launchdeck.models.safetensors import is_safetensors_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,10 +25,16 @@ ENCODERS = frozenset({
 
 _COMPANION_TYPES = frozenset({"adapter", "mmproj", "imatrix"})
 _FILE_TYPE_GUESSED = 1024
+_POOLING = {1: "mean", 2: "cls", 3: "last", 4: RANK_POOLING}
 
 
 def inspect(path: Path) -> ModelInfo:
-    """Describe the model at this path. A file that cannot be used is described too: its `problem` says why."""
+    """Describe the model at this path: a GGUF file, or a folder (or a file in it) in safetensors format.
+
+    What cannot be used is described too: its `problem` says why.
+    """
+    if is_safetensors_path(path):
+        return describe_folder(path)
     try:
         return describe(read_header(path))
     except LaunchdeckError as error:
@@ -48,6 +56,8 @@ def describe(header: GgufHeader) -> ModelInfo:
         server_types=_server_types(header),
         files=header.files,
         problem=_problem(header),
+        expert_count=header.integer(f"{architecture}.expert_count") or 0,
+        pooling=_pooling(header),
     )
 
 
@@ -104,6 +114,14 @@ def _server_types(header: GgufHeader) -> tuple[ServerType, ...]:
     if header.architecture in ENCODERS or header.integer(f"{header.architecture}.pooling_type"):
         return (ServerType.EMBEDDING,)
     return (ServerType.LLM, ServerType.EMBEDDING)
+
+
+def _pooling(header: GgufHeader) -> str | None:
+    """Source: `llama_pooling_type` of llama.cpp. Encoders that do not say how they pool take the mean."""
+    pooling = header.integer(f"{header.architecture}.pooling_type")
+    if pooling is None:
+        return "mean" if header.architecture in ENCODERS else None
+    return _POOLING.get(pooling)
 
 
 def _quantisation(header: GgufHeader) -> str | None:

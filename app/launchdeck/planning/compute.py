@@ -46,7 +46,8 @@ class Role:
     """A GPU's part: how many blocks it has, whether it is the `first` GPU and whether it has the output layer (`last`).
 
     `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
-    works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights.
+    works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights, and
+    `lent_experts_bytes` that for experts which stay there while the rest of their block does not.
     """
 
     blocks: int
@@ -55,6 +56,7 @@ class Role:
     pipeline: bool
     lent_blocks: int
     lent_bytes: int
+    lent_experts_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Graph:
             return max(_PIPELINE_COPIES * inputs + self.layer + entering, output)
         if role.first:
             layer = self._lent_layer(role) if role.lent_blocks else self.layer
+            if role.lent_experts_bytes:
+                layer = max(layer, self.layer + self.row + role.lent_experts_bytes)
         else:
             layer = self.attention if role.last and role.blocks == 1 else self.layer - self.row
         return max(inputs + layer, output)

@@ -41,6 +41,7 @@ class Load:
 
     `n_ctx` counts all slots together. `split` is each device's share, as given to `--tensor-split`.
     `flash_attention` is what really happens: `auto` gives it up where a layer's cache lies on another device.
+    `n_cpu_moe`: the experts of that many first blocks stay in RAM.
     `host_free_bytes` is the free RAM, None where it does not matter.
     """
 
@@ -56,6 +57,7 @@ class Load:
     n_ubatch: int = 512
     kv_unified: bool = True
     flash_attention: bool = True
+    n_cpu_moe: int = 0
     host_free_bytes: int | None = None
 
 
@@ -83,7 +85,7 @@ class MemoryModel:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
             return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
         ranges = layer_ranges(layers, self.layer_count, load.split)
-        pipeline = layers == self.layer_count and len(load.devices) > 1
+        pipeline = layers == self.layer_count and len(load.devices) > 1 and not load.n_cpu_moe
         devices = []
         for index, (device, (first, end)) in enumerate(zip(load.devices, ranges, strict=True)):
             role = Role(
@@ -93,16 +95,20 @@ class MemoryModel:
                 pipeline=pipeline,
                 lent_blocks=first,
                 lent_bytes=self._weights.lent_until[first],
+                lent_experts_bytes=self._weights.experts.lent_until[load.n_cpu_moe],
             )
-            devices.append(self._gpu(device, first, end, work, graph.gpu_bytes(role)))
+            weights_bytes = self._weights.gpu_bytes(first, end, load.n_cpu_moe)
+            devices.append(self._gpu(device, (first, end), weights_bytes, work, graph.gpu_bytes(role)))
         host = self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline))
         return Estimate(tuple(devices), host)
 
-    def _gpu(self, device: Device, first: int, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
+    def _gpu(
+        self, device: Device, layers: tuple[int, int], weights_bytes: int, work: Work, compute_bytes: int
+    ) -> DeviceEstimate:
         return DeviceEstimate(
             device=device.name,
-            weights_bytes=self._weights.gpu_bytes(first, end),
-            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.type_k, work.type_v),
+            weights_bytes=weights_bytes,
+            kv_bytes=self._cache.gpu_bytes(*layers, work.cells, work.type_k, work.type_v),
             compute_bytes=compute_bytes,
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
@@ -111,7 +117,7 @@ class MemoryModel:
     def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
         return DeviceEstimate(
             device=HOST,
-            weights_bytes=self._weights.host_bytes(end),
+            weights_bytes=self._weights.host_bytes(end, load.n_cpu_moe),
             kv_bytes=self._cache.host_bytes(end, work.cells, work.type_k, work.type_v),
             compute_bytes=compute_bytes,
             overhead_bytes=0,

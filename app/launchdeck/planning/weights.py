@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from launchdeck.models.header import GgufTensor
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 _GPU_ALIGNMENT = 128
 _HOST_ALIGNMENT = 32
 _GPU_ROW = 512
+_EXPERTS = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch)?exps")
 
 # Source: LLM_TENSOR_INFOS of llama.cpp. The input layer always stays on the host.
 _INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
@@ -46,6 +48,7 @@ class Weights:
     shared_gpu_bytes: int
     shared_host_bytes: int
     lent_until: tuple[int, ...]
+    experts: Experts
 
     @classmethod
     def of(cls, hp: Hyperparameters, sharing: Sequence[bool]) -> Weights:
@@ -72,16 +75,42 @@ class Weights:
             shared_gpu_bytes=sum(map(_gpu_bytes, shared)),
             shared_host_bytes=sum(map(_host_bytes, shared)),
             lent_until=(0, *accumulate(lent, max)),
+            experts=Experts.of(tensors.values(), output + 1),
         )
 
-    def gpu_bytes(self, first: int, end: int) -> int:
-        """Bytes of the layers `first` to `end`-1 on a GPU."""
+    def gpu_bytes(self, first: int, end: int, n_cpu_moe: int = 0) -> int:
+        """Bytes of the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
         shared = self.shared_gpu_bytes if self.sharing_until[end] > self.sharing_until[first] else 0
-        return self.gpu_until[end] - self.gpu_until[first] + shared
+        experts = self.experts.gpu_until
+        kept = experts[min(end, max(first, n_cpu_moe))] - experts[first]
+        return self.gpu_until[end] - self.gpu_until[first] + shared - kept
 
-    def host_bytes(self, end: int) -> int:
-        """Bytes of the embeddings and of the layers 0 to `end`-1 in RAM."""
-        return self.input_bytes + self.host_until[end] + (self.shared_host_bytes if self.sharing_until[end] else 0)
+    def host_bytes(self, end: int, n_cpu_moe: int = 0) -> int:
+        """Bytes of the embeddings, of the layers 0 to `end`-1 and of the experts of `n_cpu_moe` blocks in RAM."""
+        experts = self.experts.host_until
+        kept = experts[max(end, n_cpu_moe)] - experts[end]
+        shared = self.shared_host_bytes if self.sharing_until[end] else 0
+        return self.input_bytes + self.host_until[end] + shared + kept
+
+
+@dataclass(frozen=True, slots=True)
+class Experts:
+    """The same sums over the experts alone, which `--n-cpu-moe` leaves in RAM. Source: its pattern in llama.cpp."""
+
+    gpu_until: tuple[int, ...]
+    host_until: tuple[int, ...]
+    lent_until: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensors: Iterable[GgufTensor], layer_count: int) -> Experts:
+        gpu, host, lent = ([0] * layer_count for _ in range(3))
+        for tensor in tensors:
+            if match := _EXPERTS.match(tensor.name):
+                block = int(match[1])
+                gpu[block] += _gpu_bytes(tensor)
+                host[block] += _host_bytes(tensor)
+                lent[block] = max(lent[block], tensor.n_bytes)
+        return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
 
 
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:

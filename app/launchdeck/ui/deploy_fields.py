@@ -83,15 +83,13 @@ class DeployFields(QWidget):
         return ModelLoadRequest(
             model_path=model.path,
             server_type=ServerType(str(self._serve_as.value())),
-            model_id=self.more.name.text().strip() or None,
             gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
             rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
             n_gpu_layers=0 if self._is_on_cpu() else self._layers.value(),
             n_ctx=self._context.value(),
             n_parallel=self._slots.value(),
-            cache_type_k=self.more.cache_type_k.currentText(),
-            cache_type_v=self.more.cache_type_v.currentText(),
             engine_id=self._engine.engine_id(),
+            **self.more.values(),
         )
 
     def show_request(self, request: ModelLoadRequest) -> None:
@@ -110,7 +108,7 @@ class DeployFields(QWidget):
         with QSignalBlocker(self._slots):
             self._slots.setValue(request.n_parallel)
         self._engine.choose(request.engine_id)
-        self.more.set_values(request.model_id, request.cache_type_k, request.cache_type_v)
+        self.more.show_request(request)
 
     def select_gpu(self, index: int) -> None:
         """Choose this GPU alone."""
@@ -167,6 +165,7 @@ class DeployFields(QWidget):
         model = self._model.model_info()
         self._layers.set_layer_count(model.layer_count if model and model.block_count else 0)
         self._context.set_limit(model.context_length if model else None)
+        self.more.set_model(model)
         allowed = model.server_types if model else ()
         for server_type in ServerType:
             self._serve_as.set_option_enabled(
@@ -201,7 +200,7 @@ class DeployFields(QWidget):
             field.chosen.connect(self.changed)
         guard = WheelGuard(self)
         combos = (self._model, self._device, self._context, self._engine)
-        for widget in (*combos, self.more.cache_type_k, self.more.cache_type_v, self._slots, self._layers.number):
+        for widget in (*combos, *self.more.wheel_fields(), self._slots, self._layers.number):
             guard.watch(widget)
 
     def _lay_out(self) -> None:

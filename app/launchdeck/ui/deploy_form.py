@@ -167,7 +167,7 @@ class DeployForm(QFrame):
         column = QVBoxLayout(page)
         column.setContentsMargins(12, 12, 12, 4)
         column.setSpacing(10)
-        more = Disclosure(tr("More settings: name, KV cache types"), self._fields.more, opened=False)
+        more = Disclosure(tr("More settings: KV types, split, threads …"), self._fields.more, opened=False)
         for part in (self._no_model, self._fields, self._estimate, more, self._command):
             column.addWidget(part)
         column.addStretch(1)

@@ -1,12 +1,26 @@
-"""What few launches need: a name of one's own, and the types of the KV cache."""
+"""What few launches need: a name of one's own, cache types, flash attention, split, threads, batches, experts."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QComboBox, QFormLayout, QLineEdit, QWidget
+import shlex
+from typing import TYPE_CHECKING, Any
 
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QWidget
+
+from launchdeck.domain.request import FlashAttention
+from launchdeck.engines.checks import MAX_BATCH, MAX_THREADS
 from launchdeck.engines.llama_argv import CACHE_TYPES
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.number_field import NumberField
+from launchdeck.ui.segmented import Segmented
+from launchdeck.ui.split_field import SplitField
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from launchdeck.domain.model import ModelInfo
+    from launchdeck.domain.request import ModelLoadRequest
 
 DEFAULT_CACHE_TYPE = "f16"
 
@@ -20,29 +34,93 @@ class MoreSettings(QWidget):
         super().__init__(parent)
         self.name = QLineEdit()
         self.name.setAccessibleName(tr("Name of the deployment"))
-        self.cache_type_k = _cache_combo(tr("Type of the KV cache's keys"))
-        self.cache_type_v = _cache_combo(tr("Type of the KV cache's values"))
-        form = QFormLayout(self)
-        form.setContentsMargins(0, 4, 0, 0)
-        form.setHorizontalSpacing(12)
-        form.setVerticalSpacing(8)
-        for label, field in (
-            (tr("Name"), self.name),
-            (tr("KV cache, keys"), self.cache_type_k),
-            (tr("KV cache, values"), self.cache_type_v),
-        ):
-            form.addRow(label, field)
-            form.labelForField(field).setProperty("role", "muted")
-        self.name.textEdited.connect(lambda _: self.chosen.emit())
-        for combo in (self.cache_type_k, self.cache_type_v):
-            combo.activated.connect(lambda _: self.chosen.emit())
+        self._cache_type_k = _cache_combo(tr("Type of the KV cache's keys"))
+        self._cache_type_v = _cache_combo(tr("Type of the KV cache's values"))
+        words = ((FlashAttention.AUTO, tr("auto")), (FlashAttention.ON, tr("on")), (FlashAttention.OFF, tr("off")))
+        self._flash_attention = Segmented(words, tr("Flash attention"))
+        self._split = SplitField()
+        self._threads = _optional_number(tr("CPU threads"), MAX_THREADS)
+        self._batch = _optional_number(tr("Tokens in a batch"), MAX_BATCH)
+        self._ubatch = _optional_number(tr("Tokens computed at once"), MAX_BATCH)
+        self._experts = NumberField(tr("Blocks whose experts stay in RAM"))
+        self._extra_args = QLineEdit(placeholderText="--temp 0.7 --seed 1")
+        self._extra_args.setAccessibleName(tr("Extra arguments for the engine"))
+        self._lay_out()
+        self._connect()
+        self.set_model(None)
 
-    def set_values(self, name: str | None, cache_type_k: str, cache_type_v: str) -> None:
-        """As in a request; tells nobody."""
-        with QSignalBlocker(self):
-            self.name.setText(name or "")
-            self.cache_type_k.setCurrentText(cache_type_k)
-            self.cache_type_v.setCurrentText(cache_type_v)
+    def set_model(self, model: ModelInfo | None) -> None:
+        """Experts only where the model has some."""
+        blocks = (model.block_count or 0) if model and model.expert_count else 0
+        self._experts.setRange(0, blocks)
+        self._experts.setSuffix(f" / {blocks}" if blocks else "")
+        self._experts.setEnabled(blocks > 0)
+        self._experts.setToolTip("" if blocks else tr("This model has no experts"))
+
+    def values(self) -> dict[str, Any]:
+        """The fields of a request that are chosen here."""
+        return {
+            "model_id": self.name.text().strip() or None,
+            "cache_type_k": self._cache_type_k.currentText(),
+            "cache_type_v": self._cache_type_v.currentText(),
+            "flash_attention": self._flash_attention.value(),
+            "split": self._split.value(),
+            "n_threads": self._threads.value() or None,
+            "n_batch": self._batch.value() or None,
+            "n_ubatch": self._ubatch.value() or None,
+            "n_cpu_moe": self._experts.value(),
+            "extra_args": _words(self._extra_args.text()),
+        }
+
+    def show_request(self, request: ModelLoadRequest) -> None:
+        """Fill everything in; tells nobody."""
+        self.blockSignals(True)
+        self.name.setText(request.model_id or "")
+        self._cache_type_k.setCurrentText(request.cache_type_k)
+        self._cache_type_v.setCurrentText(request.cache_type_v)
+        self._flash_attention.set_value(request.flash_attention)
+        self._split.set_value(request.split)
+        self._threads.setValue(request.n_threads or 0)
+        self._batch.setValue(request.n_batch or 0)
+        self._ubatch.setValue(request.n_ubatch or 0)
+        self._experts.setValue(request.n_cpu_moe)
+        self._extra_args.setText(shlex.join(request.extra_args))
+        self.blockSignals(False)
+
+    def wheel_fields(self) -> Iterator[QWidget]:
+        """What the wheel would change."""
+        yield from (self._cache_type_k, self._cache_type_v, self._split.combo)
+        yield from (self._threads, self._batch, self._ubatch, self._experts)
+
+    def _lay_out(self) -> None:
+        form = QFormLayout(self, horizontalSpacing=12, verticalSpacing=8)
+        form.setContentsMargins(0, 4, 0, 0)
+        form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        for label, fields in (
+            (tr("Name"), (self.name,)),
+            (tr("KV cache, K, V"), (self._cache_type_k, self._cache_type_v)),
+            (tr("Flash attention"), (self._flash_attention,)),
+            (tr("Split"), (self._split,)),
+            (tr("Threads"), (self._threads,)),
+            (tr("Batch, at once"), (self._batch, self._ubatch)),
+            (tr("Experts in RAM"), (self._experts,)),
+            (tr("Extra"), (self._extra_args,)),
+        ):
+            row = QHBoxLayout(spacing=8)
+            for field in fields:
+                row.addWidget(field)
+            form.addRow(label, row)
+            form.labelForField(row).setProperty("role", "muted")
+
+    def _connect(self) -> None:
+        for edit in (self.name, self._extra_args):
+            edit.textEdited.connect(lambda _: self.chosen.emit())
+        for combo in (self._cache_type_k, self._cache_type_v):
+            combo.activated.connect(lambda _: self.chosen.emit())
+        for number in (self._threads, self._batch, self._ubatch, self._experts):
+            number.valueChanged.connect(lambda _: self.chosen.emit())
+        self._flash_attention.changed.connect(lambda _: self.chosen.emit())
+        self._split.chosen.connect(self.chosen)
 
 
 def _cache_combo(name: str) -> QComboBox:
@@ -50,4 +128,21 @@ def _cache_combo(name: str) -> QComboBox:
     combo.addItems(CACHE_TYPES)
     combo.setCurrentText(DEFAULT_CACHE_TYPE)
     combo.setAccessibleName(name)
+    combo.setToolTip(name)
     return combo
+
+
+def _optional_number(name: str, largest: int) -> NumberField:
+    """0 leaves it to the engine."""
+    field = NumberField(name, 0, largest)
+    field.setSpecialValueText(tr("auto"))
+    field.setToolTip(name)
+    return field
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """As a shell has them. While a quote is still open it is a character like any other."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError:
+        return tuple(text.split())

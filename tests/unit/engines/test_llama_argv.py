@@ -9,6 +9,7 @@ import pytest
 
 from fakes.samples import LLAMA_SERVER
 from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.llama_argv import LlamaLaunch, llama_argv
 
 LAUNCH = LlamaLaunch(
@@ -85,12 +86,34 @@ def test_cache_types_only_where_they_are_not_the_usual_ones() -> None:
     assert "--cache-type-k" not in found
 
 
-@pytest.mark.parametrize(("n_ctx", "batch"), [(512, "512"), (1000, "1024"), (8192, "8192")])
-def test_an_embedding_input_as_long_as_the_context_fits_into_one_batch(n_ctx: int, batch: str) -> None:
-    found = options(replace(LAUNCH, embedding=True, pooling="mean", n_ctx=n_ctx))
+def test_an_embedding_server_is_told_so() -> None:
+    found = options(replace(LAUNCH, embedding=True, pooling="mean"))
     assert "--embeddings" in found
     assert found["--pooling"] == "mean"
-    assert (found["--batch-size"], found["--ubatch-size"]) == (batch, batch)
+
+
+def test_what_was_asked_for_otherwise_than_usual() -> None:
+    launch = replace(LAUNCH, flash_attention=FlashAttention.OFF, n_threads=6, n_batch=1024, n_ubatch=256, n_cpu_moe=12)
+    found = options(launch)
+    wanted = {
+        "--flash-attn": "off",
+        "--threads": "6",
+        "--batch-size": "1024",
+        "--ubatch-size": "256",
+        "--n-cpu-moe": "12",
+    }
+    assert wanted.items() <= found.items()
+    assert not wanted.keys() & options(LAUNCH).keys()
+    assert "--n-cpu-moe" not in options(replace(launch, n_gpu_layers=0))  # everything is in RAM then
+
+
+def test_something_asked_for_that_the_engine_has_no_option_for_is_refused() -> None:
+    engine = replace(LLAMA_SERVER, flags=frozenset({"--n-gpu-layers", "--threads"}))
+    assert "--threads" in llama_argv(engine, replace(LAUNCH, n_threads=2))
+    with pytest.raises(LaunchdeckError, match="no option --n-cpu-moe"):
+        llama_argv(engine, replace(LAUNCH, n_cpu_moe=1))
+    with pytest.raises(LaunchdeckError, match="no option --temp"):
+        llama_argv(engine, replace(LAUNCH, extra_args=("--temp", "0")))
 
 
 def test_a_model_that_brings_its_pooling_keeps_it() -> None:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from fakes.gguf_models import bert, llama
+from fakes.gguf_zoo import mixtral
 from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuState, GpuType, Inventory
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, LaunchPlan
-from launchdeck.domain.request import CPU_ONLY, BackendChoice, ModelLoadRequest
+from launchdeck.domain.request import CPU_ONLY, EVEN_SPLIT, BackendChoice, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.plan import PlanningContext, plan_launch
@@ -357,3 +358,76 @@ def test_the_command_line_can_be_pasted(plan_of: Any) -> None:
         "LLAMA_API_KEY=***",
     ]
     assert tuple(words[-len(plan.argv) :]) == plan.argv
+
+
+@pytest.mark.parametrize(
+    ("asked", "batches"),
+    [
+        ({"n_ctx": 512}, ("512", "512")),
+        ({"n_ctx": 1000}, ("1024", "1024")),
+        ({"n_ctx": 8192}, ("8192", "8192")),
+        ({"n_ctx": 8192, "n_ubatch": 256}, ("256", "256")),
+        ({"n_ctx": 8192, "n_batch": 4096}, ("4096", "4096")),
+    ],
+)
+def test_an_embedding_input_is_computed_in_one_batch(
+    plan_of: Any, asked: dict[str, int], batches: tuple[str, str]
+) -> None:
+    plan = plan_of(server_type=ServerType.EMBEDDING, **asked)
+    assert (option(plan, "--batch-size") or "2048", option(plan, "--ubatch-size") or "512") == batches
+
+
+def test_no_more_is_computed_at_once_than_a_batch_has(plan_of: Any) -> None:
+    small, usual = plan_of(n_batch=128), plan_of()
+    assert (option(small, "--batch-size"), option(small, "--ubatch-size")) == ("128", "128")
+    assert small.estimate.devices[0].compute_bytes < usual.estimate.devices[0].compute_bytes
+
+
+TWO_NVIDIA = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 12), gpu(1, "RTX 4090", GpuType.NVIDIA, 24, 18))
+
+
+@pytest.mark.parametrize(
+    ("split", "words"), [(None, "12,6"), (EVEN_SPLIT, "1,1"), ((3.0, 1.0), "3,1"), ((0.25, 0.75), "0.25,0.75")]
+)
+def test_the_split_asked_for_is_the_one_applied_and_estimated(
+    plan_of: Any, split: tuple[float, ...] | None, words: str
+) -> None:
+    plan = plan_of(machine=TWO_NVIDIA, gpu_indices=(0, 1), n_gpu_layers=-1, split=split)
+    assert option(plan, "--tensor-split") == words
+    first, second = (float(word) for word in words.split(","))
+    cache = [device.kv_bytes for device in plan.estimate.devices]
+    assert cache[0] / sum(cache) == pytest.approx(first / (first + second), abs=1.5 / LAYERS)
+
+
+@pytest.mark.parametrize("split", [(1.0,), (1.0, 2.0, 3.0), (0.0, 0.0), (-1.0, 2.0), (float("nan"), 1.0)])
+def test_shares_that_cannot_be_given_are_refused_with_the_usual_split_as_the_fix(failure_of: Any, split: Any) -> None:
+    failure = failure_of(machine=TWO_NVIDIA, gpu_indices=(0, 1), split=split)
+    assert failure.fixes[0].changes == (("split", None),)
+
+
+def test_flash_attention_off_takes_more_memory_and_goes_into_the_command(plan_of: Any) -> None:
+    off, on = plan_of(flash_attention=FlashAttention.OFF), plan_of(flash_attention=FlashAttention.ON)
+    assert (option(off, "--flash-attn"), option(on, "--flash-attn")) == ("off", "on")
+    assert off.estimate.devices[0].compute_bytes > on.estimate.devices[0].compute_bytes
+
+
+def test_a_quantised_v_cache_without_flash_attention_is_refused_before_the_engine_would(failure_of: Any) -> None:
+    failure = failure_of(flash_attention=FlashAttention.OFF, cache_type_v="q8_0")
+    assert {name for fix in failure.fixes for name, _ in fix.changes} == {"flash_attention", "cache_type_v"}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n_threads": 0}, {"n_batch": 0}, {"n_ubatch": -1}, {"n_threads": 5000}, {"n_cpu_moe": 1}]
+)
+def test_numbers_out_of_their_range_are_refused(failure_of: Any, changes: dict[str, int]) -> None:
+    assert failure_of(**changes).cause is Cause.BAD_REQUEST
+
+
+def test_experts_in_ram_leave_room_on_the_gpu(folder: Path, plan_of: Any, failure_of: Any) -> None:
+    mixtral().write(folder / "mixture.gguf")
+    plain, kept = plan_of("mixture", n_gpu_layers=-1), plan_of("mixture", n_gpu_layers=-1, n_cpu_moe=3)
+    assert option(kept, "--n-cpu-moe") == "3"
+    assert option(kept, "--n-gpu-layers") == option(plain, "--n-gpu-layers")
+    moved = plain.estimate.devices[0].weights_bytes - kept.estimate.devices[0].weights_bytes
+    assert moved == kept.estimate.host.weights_bytes - plain.estimate.host.weights_bytes > 0
+    assert failure_of("mixture", n_cpu_moe=9).fixes[0].changes == (("n_cpu_moe", 0),)
