@@ -30,7 +30,8 @@ class Stat:
 
     def __init__(self, pid: int, line: bytes) -> None:
         fields = line[line.rindex(b")") + 2 :].split()  # the name before may hold spaces and brackets
-        self.is_zombie = fields[0] in {b"Z", b"X"}
+        # a process whose first thread has ended is called a zombie, too, while its others live and hold its memory
+        self.is_zombie = fields[0] in {b"Z", b"X"} and int(fields[17]) <= 1
         self.parent = int(fields[1])
         self.session = int(fields[3])
         self.process: Process = (pid, int(fields[19]))

@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import stat
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,27 @@ def test_an_engine_runs_and_is_stopped() -> None:
         assert not is_alive(engine)
         until(lambda: not Path(spec["socket"]).exists())
         assert record_of(spec)["exit_code"] == -signal.SIGTERM
+
+    asyncio.run(scenario())
+
+
+FIRST_THREAD_ENDS = (
+    "import threading, time, ctypes;"
+    "threading.Thread(target=time.sleep, args=(300,)).start();"
+    "ctypes.CDLL(None).pthread_exit(None)"
+)
+
+
+def test_an_engine_whose_first_thread_has_ended_still_lives_and_is_stopped() -> None:
+    async def scenario() -> None:
+        spec = spec_of() | {"argv": [sys.executable, "-c", FIRST_THREAD_ENDS]}
+        watch = await Watch.start(spec)
+        engine = tuple((await watch.fresh_status())["engine"])
+        state = Path(f"/proc/{engine[0]}/stat")
+        until(lambda: state.read_text().rsplit(")")[1].split()[0] == "Z")
+        assert is_alive(engine)
+        await watch.stop()
+        assert not state.exists()
 
     asyncio.run(scenario())
 
