@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
             raise LaunchdeckError.of(
                 Cause.NOT_FOUND,
                 Message("There is no folder {folder}.", folder=folder),
-                Message("Name a folder that holds GGUF files."),
+                Message("Name a folder that holds models."),
             )
     if options.folders:
         models = tuple(scan(options.folders))
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_table(models: tuple[ModelInfo, ...]) -> None:
     if not models:
-        print_line("No models found. Put GGUF files into a folder and name it: launchdeck models DIR")
+        print_line("No models found. Put models into a folder and name it: launchdeck models DIR")
         return
     rows = [
         (

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.text import Message
-from launchdeck.models.gguf_file import read_file, unusable
+from launchdeck.models.errors import unusable
+from launchdeck.models.gguf_file import read_file
 from launchdeck.models.header import GgufHeader, GgufTensor
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.models.cursor import Cursor, DamagedError, TruncatedError
+from launchdeck.models.errors import AGAIN, unreadable, unusable
 from launchdeck.models.ggml import TYPES, GgmlType
 from launchdeck.models.header import GgufHeader, GgufTensor, Value
 
@@ -33,8 +33,6 @@ _ARRAY_LIMIT = 4096
 _DIMENSION_LIMIT = 4
 _DEFAULT_ALIGNMENT = 32
 
-_AGAIN = Message("Download the file again.")
-
 
 def read_file(path: Path, shard: int = 0) -> GgufHeader:
     """Read the header of one file, shard number `shard` (from 0) of its model.
@@ -50,36 +48,16 @@ def read_file(path: Path, shard: int = 0) -> GgufHeader:
                 size_bytes = file.seek(0, 2)
                 return _Reader(path, Cursor(file, size_bytes), size_bytes, shard).header()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     except TruncatedError:
         message = Message("The file {path} is incomplete: it ends inside its header.", path=str(path))
-        raise unusable(message, _AGAIN) from None
+        raise unusable(message, AGAIN) from None
     except DamagedError as damage:
         message = Message("The header of {path} is damaged: {damage}.", path=str(path), damage=str(damage))
-        raise unusable(message, _AGAIN) from None
+        raise unusable(message, AGAIN) from None
     raise unusable(
         Message("{path} is a folder or device, not a file.", path=str(path)),
         Message("Choose the .gguf file inside it."),
-    )
-
-
-def unusable(message: Message, advice: Message) -> LaunchdeckError:
-    """The error of a model that cannot be used."""
-    return LaunchdeckError.of(Cause.MODEL_UNUSABLE, message, advice)
-
-
-def _unreadable(path: Path, error: OSError) -> LaunchdeckError:
-    if isinstance(error, FileNotFoundError):
-        return unusable(
-            Message("There is no file {path}.", path=str(path)), Message("Check the path, or choose another model.")
-        )
-    if isinstance(error, PermissionError):
-        return unusable(
-            Message("The file {path} may not be read.", path=str(path)), Message("Give your user the right to read it.")
-        )
-    return unusable(
-        Message("The file {path} could not be read: {error}.", path=str(path), error=error.strerror or str(error)),
-        Message("Check the disk that it is on."),
     )
 
 
@@ -117,7 +95,7 @@ class _Reader:
 
     def _version(self) -> int:
         if self._size_bytes == 0:
-            raise unusable(Message("The file {path} is empty.", path=str(self._path)), _AGAIN)
+            raise unusable(Message("The file {path} is empty.", path=str(self._path)), AGAIN)
         magic = self._cursor.take(min(len(_MAGIC), self._size_bytes))
         if magic != _MAGIC:
             raise unusable(

