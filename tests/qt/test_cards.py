@@ -4,14 +4,19 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QLabel
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
 from launchdeck.domain.deployment import State
+from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.domain.plan import DeviceEstimate
 from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.monitor.alerts import Alert, AlertKind
 from launchdeck.ui import theme
+from launchdeck.ui.detection_button import DetectionButton
+from launchdeck.ui.detection_dialog import DetectionDialog
 from launchdeck.ui.gpu_cards import CPU_INDEX, GpuCards
 from launchdeck.ui.i18n import set_language
 from launchdeck.ui.memory_share import held_bytes, others_bytes
@@ -67,6 +72,7 @@ def test_a_card_goes_with_its_gpu(qtbot, cards: GpuCards):
         ({"utilization_percent": 0, "power_watts": 0.0}, "11.4 / 24 GiB, 0 %, 61 °C, 0 W"),
         ({"state": GpuState.ASLEEP}, "Asleep · 24 GiB"),
         ({"state": GpuState.LOST}, "▲ Lost · does not answer any more"),
+        ({"state": GpuState.STALLED}, "▲ Stalled · its driver does not answer"),
     ],
 )
 def test_what_cannot_be_measured_is_said(cards: GpuCards, changes: dict[str, object], facts: str):
@@ -215,3 +221,125 @@ def test_unknown_size_and_use(cards: GpuCards):
     unknown = replace(gpu(0, "GB10", GpuType.NVIDIA, 1, 1).gpu, total_memory_bytes=None)
     cards.show_inventory(inventory(GpuReading(unknown, GpuSample(1000.0))))
     assert str(cards.cards()[0].facts) == "Not measurable, %, °C, W: Not measurable"
+
+
+def details(cards: GpuCards, place: int = 0) -> dict[str, str]:
+    shown = cards.cards()[place].details
+    return {} if shown is None else dict(shown.rows)
+
+
+FULL = {
+    "power_limit_watts": 450.0,
+    "graphics_clock_mhz": 2520,
+    "memory_clock_mhz": 10_501,
+    "fan_percent": 38,
+    "processes": (
+        GpuProcess(1, "llama-server", int(7.1 * GIB)),
+        GpuProcess(9, "blender", GIB),
+        GpuProcess(8, "", 2 * GIB),
+        GpuProcess(7, "Xorg", None),
+    ),
+}
+
+
+def test_a_click_opens_all_values_and_another_closes_them(qtbot, cards: GpuCards):
+    reading = one_gpu(**FULL).gpus[0]
+    cards.show_inventory(inventory(replace(reading, gpu=replace(reading.gpu, driver_version="580.95.05"))))
+    cards.show_deployments((deployment("a", "qwen3-8b", pids=(1,)),))
+    assert details(cards) == {}
+    qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
+    assert details(cards) == {
+        "Memory used": "11.4 GiB", "Memory free": "12.6 GiB", "Memory in all": "24.0 GiB", "Utilization": "43 %",
+        "Temperature": "61 °C", "Power": "212 W", "Power limit": "450 W", "Graphics clock": "2,520 MHz",
+        "Memory clock": "10,501 MHz", "Fan": "38 %", "Driver": "580.95.05", "PCI address": "0000:01:00.0",
+        "UUID": "GPU-0", "qwen3-8b": "7.1 GiB", "PID 8": "2.0 GiB", "blender (9)": "1.0 GiB",
+        "Xorg (7)": "Not measurable",
+    }  # fmt: skip
+    qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
+    assert details(cards) == {}
+
+
+def test_details_follow_the_readings(qtbot, cards: GpuCards):
+    cards.show_inventory(one_gpu(**FULL))
+    qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
+    cards.show_inventory(one_gpu(utilization_percent=None, processes=()))
+    assert (details(cards)["Utilization"], details(cards)["Fan"]) == ("Not measurable", "Not measurable")
+    assert details(cards)["Other processes"] == "11.4 GiB"
+    assert "blender (9)" not in details(cards)
+
+
+def test_many_processes_are_summed_up(qtbot, cards: GpuCards):
+    cards.show_inventory(one_gpu(processes=tuple(GpuProcess(n, "worker", n * GIB) for n in range(1, 13))))
+    qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
+    shown = details(cards)
+    assert list(shown)[-2:] == ["worker (5)", "4 more"]
+    assert shown["4 more"] == "10.0 GiB"
+
+
+def test_one_card_is_open_at_a_time_and_the_keyboard_opens_it(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    cards.show()
+    first, second, cpu = cards.cards()
+    qtbot.keyClick(first, Qt.Key.Key_Space)
+    qtbot.keyClick(first, Qt.Key.Key_Down)
+    assert (first.details is None, second.details is None) == (False, True)
+    qtbot.keyClick(second, Qt.Key.Key_Return)
+    assert (first.details is None, second.details is None) == (True, False)
+    qtbot.keyClick(cpu, Qt.Key.Key_Space)
+    assert list(dict(cpu.details.rows)) == [
+        "Memory used", "Memory free", "Memory in all", "Utilization", "Other processes"
+    ]  # fmt: skip
+
+
+def test_a_long_uuid_does_not_widen_the_column(qtbot, cards: GpuCards):
+    reading = one_gpu(**FULL).gpus[0]
+    cards.show_inventory(inventory(replace(reading, gpu=replace(reading.gpu, uuid="GPU-" + "0123456789" * 6))))
+    cards.show()
+    card = cards.cards()[0]
+    qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: card.height() > 300)
+    assert card.width() <= cards.width()
+
+
+def test_alerts_mark_their_card_in_words(cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    first = two_gpus().gpus[0].gpu
+    calm = cards.cards()[0].grab().toImage()
+    cards.show_alerts((Alert(first, AlertKind.VRAM, 97, 95), Alert(first, AlertKind.TEMPERATURE, 91, 90)))
+    assert "Memory is more than 95 % full" in cards.cards()[0].accessibleDescription()
+    assert "Hotter than 90 °C" in cards.cards()[0].accessibleDescription()
+    assert "▲" not in cards.cards()[1].accessibleDescription()
+    assert cards.cards()[0].grab().toImage() != calm
+    cards.show_alerts(())
+    assert "▲" not in cards.cards()[0].accessibleDescription()
+
+
+def test_the_footer_leads_to_how_the_devices_were_found(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    with qtbot.waitSignal(cards.detection_requested):
+        qtbot.mouseClick(cards.findChild(DetectionButton), Qt.MouseButton.LeftButton)
+
+
+STEPS = (
+    Step("AMDSMIDetector", Outcome.FAILED, Message("AMD's library does not answer: {error}.", error="34")),
+    Step("NVMLDetector", Outcome.FOUND, version="580.95.05"),
+    Step("TorchCudaDetector", Outcome.SKIPPED, Message("Another source has answered.")),
+    Step("CPUDetector", Outcome.FOUND),
+)
+
+
+def test_every_step_of_the_chain_is_told(qtbot):
+    dialog = DetectionDialog(replace(two_gpus(), steps=STEPS))
+    qtbot.addWidget(dialog)
+    assert dialog.lines == (
+        "AMD's library (amdsmi): ▲ Failed · AMD's library does not answer: 34.",
+        "NVIDIA's library (NVML): ✓ Found · Driver 580.95.05",
+        "PyTorch for CUDA: – Not asked · Another source has answered.",
+        "The CPU, which is always there: ✓ Found",
+    )
+    dialog.show_inventory(replace(two_gpus(), steps=STEPS[1:]))
+    assert len(dialog.lines) == 3
+    with qtbot.waitSignal(dialog.refresh_requested):
+        qtbot.mouseClick(
+            next(b for b in dialog.findChildren(QPushButton) if b.text() == "Look again"), Qt.MouseButton.LeftButton
+        )

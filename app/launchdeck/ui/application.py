@@ -192,6 +192,7 @@ class WindowApplication(QObject):
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
         self.window.close_requested.connect(self._close_window)
         self.controller.settings_changed.connect(self._apply_settings)
+        self.controller.refresh_requested.connect(self.sampler.refresh)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
 

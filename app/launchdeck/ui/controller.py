@@ -21,10 +21,14 @@ from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.document import command_line
+from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
+from launchdeck.ui.alert_text import alert_text
+from launchdeck.ui.detection_dialog import DetectionDialog
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.main_window import MainWindow, Panels
 from launchdeck.ui.model_colors import keep_model_colors
+from launchdeck.ui.names import place_and_name
 from launchdeck.ui.settings_dialog import SettingsDialog
 from launchdeck.ui.tray import Tray
 
@@ -36,6 +40,7 @@ class Controller(QObject):
     """Joins the window with the planner and the manager. Lives in the GUI thread, on the application's event loop."""
 
     settings_changed = Signal(object)
+    refresh_requested = Signal()
 
     def __init__(self, window: MainWindow, panels: Panels, tray: Tray, core: Core) -> None:
         super().__init__(window)
@@ -47,6 +52,9 @@ class Controller(QObject):
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
+        self._inventory: Inventory | None = None
+        self._alerts = AlertWatch()
+        self._detection: DetectionDialog | None = None
         self._connect_window()
         self._connect_deployments()
         self._unsubscribe = core.manager.subscribe(self._on_deployment)
@@ -69,14 +77,26 @@ class Controller(QObject):
     @Slot(object)
     def on_inventory(self, inventory: Inventory) -> None:
         """A new reading of all devices."""
-        self._planner.inventory = inventory
+        self._inventory = self._planner.inventory = inventory
         self._manager.observe(inventory)
         self._panels.cards.show_inventory(inventory)
         self._panels.charts.show_inventory(inventory)
         self._panels.form.set_inventory(inventory)
         self._tray.show_inventory(inventory)
+        self._warn(inventory)
+        if self._detection is not None:
+            self._detection.show_inventory(inventory)
         if inventory.replayed:
             self._window.top_bar.show_replay()
+
+    def _warn(self, inventory: Inventory) -> None:
+        """Mark the cards as long as an alert lasts; tell of a new one once, unless it happened elsewhere."""
+        news = self._alerts.observe(inventory, self._store.settings)
+        self._panels.cards.show_alerts(news.active)
+        if news.raised and not inventory.replayed:
+            text = "\n".join(f"{place_and_name(alert.gpu)}: {alert_text(alert)}" for alert in news.raised)
+            self._window.notice.show_text(text)
+            self._tray.warn(text)
 
     def show_all(self) -> None:
         """Bring everything that shows deployments up to date."""
@@ -112,6 +132,7 @@ class Controller(QObject):
         form.deploy_requested.connect(self._deploy)
         form.add_folder_requested.connect(self._choose_folder)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
+        self._panels.cards.detection_requested.connect(self._show_detection)
 
     def _connect_deployments(self) -> None:
         view = self._panels.deployments
@@ -195,6 +216,19 @@ class Controller(QObject):
         dialog = SettingsDialog(self._store.settings, self._window)
         dialog.saved.connect(lambda settings: self._save(settings, dialog))
         dialog.open()
+
+    def _show_detection(self) -> None:
+        if self._inventory is None:
+            return
+        self._detection = DetectionDialog(self._inventory, self._window)
+        self._detection.refresh_requested.connect(self.refresh_requested)
+        self._detection.finished.connect(self._forget_detection)
+        self._detection.open()
+
+    def _forget_detection(self) -> None:
+        if self._detection is not None:
+            self._detection.deleteLater()
+        self._detection = None
 
     def _save(self, settings: Settings, dialog: SettingsDialog | None = None) -> None:
         try:

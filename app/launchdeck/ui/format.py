@@ -42,6 +42,11 @@ def watts(value: float | None) -> str:
     return not_measurable() if value is None else f"{value:.0f} W"
 
 
+def megahertz(value: float | None) -> str:
+    """As in "2,520 MHz"."""
+    return not_measurable() if value is None else f"{value:,.0f} MHz"
+
+
 def count(value: int | None) -> str:
     """As in "8,192"."""
     return not_measurable() if value is None else f"{value:,}"

@@ -13,6 +13,7 @@ from launchdeck.ui import format as number
 from launchdeck.ui import theme
 from launchdeck.ui.elided_label import ElidedLabel
 from launchdeck.ui.facts_row import Facts, FactsRow
+from launchdeck.ui.gpu_details import GpuDetails
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.memory_share import held_bytes, others_bytes
 from launchdeck.ui.model_colors import model_color
@@ -28,12 +29,18 @@ if TYPE_CHECKING:
 
 _RADIUS_PX = 10.0
 _DOT_PX = 9
+_CLOSED, _OPEN = "▸", "▾"
 
 
 class GpuCard(QWidget):
-    """Made once for a device, then kept up to date by `show_reading`. `chosen`: by a click, or by the space bar."""
+    """Made once for a device, then kept up to date by `show_reading`.
+
+    A click, space or return chooses it and opens or closes its details. `chosen` comes before `opened`, which tells
+    that the details were opened by the user.
+    """
 
     chosen = Signal()
+    opened = Signal()
     arrow_pressed = Signal(int)
 
     def __init__(self, gpu: Gpu, parent: QWidget | None = None) -> None:
@@ -42,14 +49,21 @@ class GpuCard(QWidget):
         self._selected = False
         self._bar = StackedBar(parent=self)
         self._facts = FactsRow(self)
+        self._alert = _label("", "small")
+        self._alert.setProperty("state", "warn")
+        self._alert.setWordWrap(True)
+        self._alert.hide()
+        self._arrow = _label(_CLOSED, "small")
+        self._details: GpuDetails | None = None
+        self._shown: tuple[GpuReading, Sequence[Deployment]] | None = None
         self.setAccessibleName(place_and_name(gpu))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(13, 11, 13, 11)
-        layout.setSpacing(8)
-        layout.addLayout(self._title_row())
-        layout.addWidget(self._bar)
-        layout.addWidget(self._facts)
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(13, 11, 13, 11)
+        self._column.setSpacing(8)
+        self._column.addLayout(self._title_row())
+        for widget in (self._bar, self._facts, self._alert):
+            self._column.addWidget(widget)
 
     @property
     def facts(self) -> Facts:
@@ -69,13 +83,43 @@ class GpuCard(QWidget):
         self._selected = selected
         self.update()
 
+    @property
+    def details(self) -> GpuDetails | None:
+        """What is shown below the facts while the card is open."""
+        return self._details
+
+    def set_open(self, is_open: bool) -> None:  # noqa: FBT001
+        """Show all values, or the usual ones; those of a closed card are not kept up to date."""
+        if is_open is (self._details is not None):
+            return
+        self._arrow.setText(_OPEN if is_open else _CLOSED)
+        if is_open:
+            self._details = GpuDetails()
+            if self._shown is not None:
+                self._details.show_reading(*self._shown)
+            self._column.addWidget(self._details)
+        elif self._details is not None:
+            self._column.removeWidget(self._details)
+            self._details.hide()
+            self._details.deleteLater()
+            self._details = None
+
+    def show_alert(self, text: str) -> None:
+        """What needs attention, in words; empty: nothing does."""
+        if text != self._alert.text():
+            self._alert.setText(text)
+            self._alert.setVisible(bool(text))
+            self._describe()
+            self.update()
+
     def show_reading(self, reading: GpuReading, deployments: Sequence[Deployment]) -> None:
         """A new sample, or other deployments."""
-        facts = _facts(reading)
-        self._facts.show_facts(facts)
+        self._facts.show_facts(_facts(reading))
         self._bar.show_segments(_segments(reading, deployments), reading.gpu.total_memory_bytes or 0)
-        holders = self._bar.accessibleDescription()
-        self.setAccessibleDescription(f"{facts}. {holders}" if holders else str(facts))
+        self._describe()
+        self._shown = reading, deployments
+        if self._details is not None:
+            self._details.show_reading(reading, deployments)
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         tokens = theme.tokens()
@@ -83,7 +127,8 @@ class GpuCard(QWidget):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setBrush(QColor(tokens.panel))
         width = 2.0 if self._selected else 1.0
-        painter.setPen(QPen(QColor(tokens.accent if self._selected else tokens.line), width))
+        usual = tokens.bad if self.facts.alert else tokens.warn if self._alert.text() else tokens.line
+        painter.setPen(QPen(QColor(tokens.accent if self._selected else usual), width))
         inset = width / 2
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(inset, inset, -inset, -inset), _RADIUS_PX, _RADIUS_PX)
         if self.hasFocus():
@@ -93,16 +138,27 @@ class GpuCard(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self.chosen.emit()
+            self._choose()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
         if event.key() in steps:
             self.arrow_pressed.emit(steps[Qt.Key(event.key())])
         elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}:
-            self.chosen.emit()
+            self._choose()
         else:
             super().keyPressEvent(event)
+
+    def _describe(self) -> None:
+        """For those who cannot see the card."""
+        parts = [self._alert.text(), str(self.facts), self._bar.accessibleDescription()]
+        self.setAccessibleDescription(". ".join(part for part in parts if part))
+
+    def _choose(self) -> None:
+        self.chosen.emit()
+        self.set_open(self._details is None)
+        if self._details is not None:
+            self.opened.emit()
 
     def _title_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
@@ -117,6 +173,7 @@ class GpuCard(QWidget):
             row.addWidget(_label(str(self.gpu.index), "title"))
             row.addWidget(_in_role(ElidedLabel(short_name(self.gpu)), "title"), 1)
             row.addWidget(_label(vendor(self.gpu), "small"))
+        row.addWidget(self._arrow)
         return row
 
 
@@ -158,6 +215,8 @@ def _facts(reading: GpuReading) -> Facts:
             return Facts(tr("Asleep"), capacity and f" · {capacity}")
         case GpuState.LOST:
             return Facts(f"▲ {tr('Lost')}", f" · {tr('does not answer any more')}", alert=True)
+        case GpuState.STALLED:
+            return Facts(f"▲ {tr('Stalled')}", f" · {tr('its driver does not answer')}", alert=True)
     used_bytes = reading.sample.used_memory_bytes
     if used_bytes is None:
         return Facts("", number.not_measurable(), _others(reading))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
-from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from launchdeck.domain.gpu import GpuType
+from launchdeck.monitor.alerts import AlertKind
+from launchdeck.ui.alert_text import alert_text
+from launchdeck.ui.detection_button import DetectionButton
 from launchdeck.ui.gpu_card import GpuCard
 from launchdeck.ui.i18n import tr
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
+    from launchdeck.monitor.alerts import Alert
 
 CPU_INDEX = -1
 _GAP_PX = 12
@@ -26,10 +30,12 @@ _SMALLEST_WIDTH_PX = 220
 class GpuCards(QWidget):
     """Cards are made when a device is first seen and then only kept up to date.
 
-    `gpu_selected` carries the index of the GPU whose card the user chose, CPU_INDEX for the CPU's.
+    `gpu_selected` carries the index of the GPU whose card the user chose, CPU_INDEX for the CPU's. At most one card is
+    open. The line at the bottom leads to how the devices were found.
     """
 
     gpu_selected = Signal(int)
+    detection_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -44,9 +50,9 @@ class GpuCards(QWidget):
         self._column.setContentsMargins(0, 0, 0, 0)
         self._column.setSpacing(_GAP_PX)
         self._column.addStretch(1)
-        self._footer = QLabel()
-        self._footer.setProperty("role", "small")
-        self._footer.setWordWrap(True)
+        self._footer = DetectionButton()
+        self._footer.clicked.connect(self.detection_requested)
+        self._footer.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(_GAP_PX)
@@ -75,6 +81,12 @@ class GpuCards(QWidget):
         """Whose memory is coloured in the bars: the running ones of these."""
         self._deployments = tuple(deployment for deployment in deployments if deployment.state.is_live)
         self._show_readings()
+
+    def show_alerts(self, alerts: Sequence[Alert]) -> None:
+        """Mark the cards of these GPUs, and no others. That a GPU is lost its card says by itself."""
+        marks = [(alert.gpu.uuid, alert_text(alert)) for alert in alerts if alert.kind is not AlertKind.LOST]
+        for uuid, card in self._cards.items():
+            card.show_alert("\n".join(f"▲ {text}" for marked, text in marks if marked == uuid))
 
     def select(self, gpu_index: int) -> None:
         """Outline this GPU's card (CPU_INDEX: the CPU's) without telling anybody."""
@@ -107,9 +119,11 @@ class GpuCards(QWidget):
     def _new_card(self, gpu: Gpu, *, replaced: GpuCard | None) -> GpuCard:
         card = GpuCard(gpu)
         card.chosen.connect(lambda: self._choose(card))
+        card.opened.connect(lambda: self._close_others(card))
         card.arrow_pressed.connect(lambda step: self._step(card, step))
         if replaced is not None:
             card.set_selected(replaced.selected)
+            card.set_open(replaced.details is not None)
             self._remove(replaced)
         return card
 
@@ -130,13 +144,20 @@ class GpuCards(QWidget):
             return
         values = {"detector": self._inventory.detector.replace("+", " + "), "seconds": f"{self._interval_s:g}"}
         if self._inventory.replayed:
-            self._footer.setText(tr("REPLAY: a recorded inventory, detected by {detector}", **values))
+            self._footer.show_text(tr("REPLAY: a recorded inventory, detected by {detector}", **values))
         else:
-            self._footer.setText(tr("Detected by {detector}, every {seconds} s", **values))
+            self._footer.show_text(tr("Detected by {detector}, every {seconds} s", **values))
 
     def _choose(self, card: GpuCard) -> None:
         self.select(_index(card.gpu))
         self.gpu_selected.emit(_index(card.gpu))
+
+    def _close_others(self, card: GpuCard) -> None:
+        for other in self._cards.values():
+            if other is not card:
+                other.set_open(False)
+        self._column.activate()  # so that what has been opened has its place
+        self._area.ensureWidgetVisible(card, 0, 0)
 
     def _step(self, card: GpuCard, step: int) -> None:
         """Up and down choose the neighbour, as in a group of radio buttons."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launchdeck.domain.deployment import Deployment
-    from launchdeck.domain.gpu import GpuReading
+    from launchdeck.domain.gpu import GpuProcess, GpuReading
 
 
 def held_bytes(reading: GpuReading, deployment: Deployment) -> int:
@@ -32,6 +32,13 @@ def others_bytes(reading: GpuReading, deployments: Sequence[Deployment]) -> int:
     """What is used on this device by anything but our deployments."""
     used_bytes = reading.sample.used_memory_bytes or 0
     return max(0, used_bytes - sum(held_bytes(reading, deployment) for deployment in deployments))
+
+
+def other_processes(reading: GpuReading, deployments: Sequence[Deployment]) -> list[GpuProcess]:
+    """Those that hold memory of this device and belong to none of our deployments, the largest first."""
+    ours = {pid for deployment in deployments for pid in deployment.pids}
+    others = [process for process in reading.sample.processes if process.pid not in ours]
+    return sorted(others, key=lambda process: process.used_memory_bytes or 0, reverse=True)
 
 
 def _estimated_share(gpu_index: int, deployment: Deployment) -> int:

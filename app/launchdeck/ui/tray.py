@@ -85,6 +85,11 @@ class Tray(QSystemTrayIcon):
         self._show_tooltip()
         self._fill_menu()
 
+    def warn(self, text: str) -> None:
+        """A desktop notification, where there is a tray to send it from."""
+        if self.is_shown():
+            self.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Warning)
+
     def _show_tooltip(self) -> None:
         count = Counter(deployment.state.status for deployment in self._deployments)
         summary = tr(
