@@ -7,6 +7,7 @@ the layers are made once for a model; after that an estimate is a handful of add
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate
@@ -18,7 +19,11 @@ from launchdeck.planning.split import layer_ranges
 from launchdeck.planning.weights import Weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from launchdeck.models.header import GgufHeader
+
+    Ranges = Sequence[tuple[int, int]]
 
 # What a CUDA or ROCm process holds on a card besides its buffers. Measured: 264 to 500 MiB, by driver and build; what a
 # real start on that card showed is a better number.
@@ -85,31 +90,39 @@ class MemoryModel:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
             return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
         ranges = layer_ranges(layers, self.layer_count, load.split)
-        pipeline = layers == self.layer_count and len(load.devices) > 1 and not load.n_cpu_moe
-        devices = []
-        for index, (device, (first, end)) in enumerate(zip(load.devices, ranges, strict=True)):
-            role = Role(
-                blocks=max(min(end, self._block_count) - first, 0),
-                first=index == 0,
-                last=first < end == self.layer_count,
-                pipeline=pipeline,
-                lent_blocks=first,
-                lent_bytes=self._weights.lent_until[first],
-                lent_experts_bytes=self._weights.experts.lent_until[load.n_cpu_moe],
-            )
-            weights_bytes = self._weights.gpu_bytes(first, end, load.n_cpu_moe)
-            devices.append(self._gpu(device, (first, end), weights_bytes, work, graph.gpu_bytes(role)))
-        host = self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline))
-        return Estimate(tuple(devices), host)
+        devices = tuple(self._gpu(load, index, ranges, work, graph) for index in range(len(ranges)))
+        pipeline = _has_pipeline(load, ranges)
+        return Estimate(devices, self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline)))
 
-    def _gpu(
-        self, device: Device, layers: tuple[int, int], weights_bytes: int, work: Work, compute_bytes: int
-    ) -> DeviceEstimate:
+    def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
+        """The place of a device that needs more than its room with this many layers (at least 1), None if none does.
+
+        The suspect is looked at first, and the search ends with the first one found: many numbers of layers are tried
+        to find the largest that fits, and it is usually the same device that is too small.
+        """
+        work, graph = self._work_and_graph(load)
+        ranges = layer_ranges(layers, self.layer_count, load.split)
+        for index in chain((suspect,), range(len(rooms))):
+            if self._gpu(load, index, ranges, work, graph).total_bytes > rooms[index]:
+                return index
+        return None
+
+    def _gpu(self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph) -> DeviceEstimate:
+        (first, end), device = ranges[index], load.devices[index]
+        role = Role(
+            blocks=max(min(end, self._block_count) - first, 0),
+            first=index == 0,
+            last=first < end == self.layer_count,
+            pipeline=_has_pipeline(load, ranges),
+            lent_blocks=first,
+            lent_bytes=self._weights.lent_until[first],
+            lent_experts_bytes=self._weights.experts.lent_until[load.n_cpu_moe],
+        )
         return DeviceEstimate(
             device=device.name,
-            weights_bytes=weights_bytes,
-            kv_bytes=self._cache.gpu_bytes(*layers, work.cells, work.type_k, work.type_v),
-            compute_bytes=compute_bytes,
+            weights_bytes=self._weights.gpu_bytes(first, end, load.n_cpu_moe),
+            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.type_k, work.type_v),
+            compute_bytes=graph.gpu_bytes(role),
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
         )
@@ -155,3 +168,10 @@ class MemoryModel:
             type_v=load.cache_type_v,
             flash_attention=load.flash_attention,
         )
+
+
+def _has_pipeline(load: Load, ranges: Ranges) -> bool:
+    """Whether several GPUs work on several batches at once: where they hold the whole model, and nothing of it is in
+    RAM. Source: `llama_context` of llama.cpp.
+    """
+    return len(load.devices) > 1 and ranges[0][0] == 0 and not load.n_cpu_moe

@@ -1,4 +1,8 @@
-"""The largest number of layers that fits."""
+"""What fits: the most layers, the fewest experts in RAM.
+
+What a device needs does not always grow with the number of layers (with all of them there is nothing to borrow from
+the host), so every number is tried, and none is passed over by halving.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,36 @@ if TYPE_CHECKING:
 def largest_layer_count(model: MemoryModel, load: Load, margin_bytes: int) -> int | None:
     """How many layers fit on `load.devices` with `margin_bytes` left free on each; 0 if not even one does.
 
-    None where the free memory of a device is not known. What a device needs does not always grow with the number of
-    layers (with all of them there is nothing to borrow from the host), so every number is tried, from the top.
+    None where the free memory of a device is not known.
     """
-    if any(device.free_bytes is None for device in load.devices):
+    rooms = _rooms(load, margin_bytes)
+    if rooms is None:
         return None
-    if not load.devices:
-        return 0
-    return next((layers for layers in range(model.layer_count, 0, -1) if _fits(model, load, layers, margin_bytes)), 0)
+    overfull: int | None = 0
+    for layers in range(model.layer_count if rooms else 0, 0, -1):
+        overfull = model.overfull_device(load, layers, rooms, overfull or 0)
+        if overfull is None:
+            return layers
+    return 0
 
 
-def _fits(model: MemoryModel, load: Load, layers: int, margin_bytes: int) -> bool:
-    estimate = model.estimate(replace(load, n_gpu_layers=layers))
-    return all(
-        device.free_bytes is not None and device.total_bytes + margin_bytes <= device.free_bytes
-        for device in estimate.devices
-    )
+def fewest_experts_in_ram(model: MemoryModel, load: Load, margin_bytes: int) -> int | None:
+    """Of how many blocks, from the first, the experts have to stay in RAM for all layers to fit; None if that does not
+    help, or where the free memory of a device is not known.
+    """
+    rooms = _rooms(load, margin_bytes)
+    if not rooms:
+        return None
+    overfull: int | None = 0
+    for n_cpu_moe in range(model.layer_count):
+        tried = replace(load, n_cpu_moe=n_cpu_moe)
+        overfull = model.overfull_device(tried, model.layer_count, rooms, overfull or 0)
+        if overfull is None:
+            return n_cpu_moe
+    return None
+
+
+def _rooms(load: Load, margin_bytes: int) -> list[int] | None:
+    free = [device.free_bytes for device in load.devices]
+    known = [size - margin_bytes for size in free if size is not None]
+    return known if len(known) == len(free) else None

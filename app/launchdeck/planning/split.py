@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from itertools import accumulate
+from math import ceil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_ROUNDING = 2**-22
 _FLOAT32 = struct.Struct("f")
 
 
@@ -23,13 +26,22 @@ def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) ->
     first = layer_count - n
     if len(split) == 1:
         return ((first, layer_count),)
-    sums = list(accumulate(split, lambda total, share: _float32(total + share)))
-    ends = [first + _count_below(_float32(total / sums[-1]), n) for total in sums]
+    ends = [first + _count_below(limit, n) for limit in _limits(tuple(split))]
     return tuple(zip((first, *ends), ends, strict=False))
 
 
+@lru_cache(maxsize=64)
+def _limits(split: tuple[float, ...]) -> tuple[float, ...]:
+    """Where each device's share ends, from 0 to 1; the same for every number of layers."""
+    sums = list(accumulate(map(_float32, split), lambda total, share: _float32(total + share)))
+    return tuple(_float32(total / sums[-1]) for total in sums)
+
+
 def _count_below(limit: float, n: int) -> int:
-    """How many of 0/n, 1/n, ... (n-1)/n are less than the limit."""
+    """How many of 0/n, 1/n, ... (n-1)/n are less than the limit; only where it is near one of them, rounding counts."""
+    exact = limit * n
+    if abs(exact - round(exact)) > n * _ROUNDING:
+        return ceil(exact)
     count = min(max(int(limit * n) - 1, 0), n)
     while count < n and _float32(count / n) < limit:
         count += 1
