@@ -59,6 +59,38 @@ def demo_model() -> Path:
     return Path(str(path))
 
 
+@pytest.fixture(scope="session")
+def nvml_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NVIDIA's driver library without a GPU."""
+    from fakes.nvml import build
+
+    return build(_for_a_library(tmp_path_factory, "nvml"))
+
+
+@pytest.fixture(scope="session")
+def rocm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ROCm folder with AMD's library without a GPU."""
+    from fakes.amdsmi import build
+
+    return build(_for_a_library(tmp_path_factory, "amdsmi") / "rocm")
+
+
+@pytest.fixture(scope="session")
+def root_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What shows a process other cards than the machine has."""
+    from fakes.system import build
+
+    return build(_for_a_library(tmp_path_factory, "root"))
+
+
+def _for_a_library(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    from fakes.driver import compiler
+
+    if compiler() is None:
+        skip_or_fail("no C compiler (cc) to build the stand-ins for the drivers' libraries")
+    return tmp_path_factory.mktemp(name)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """An error in the log that no test expected fails the test; one that is expected says so with a marker."""
