@@ -24,6 +24,7 @@ class Core:
             planner=self.planner.plan,
             adapters=adapters(),
         )
+        self.manager.subscribe(self.planner.on_deployment)
 
     def open_source(self) -> InventorySource:
         """Where readings of the GPUs come from; to be opened by the thread that will read."""

@@ -32,6 +32,10 @@ def button(form, text):
     return next(b for b in form.findChildren(QPushButton) if b.isVisible() and b.text() == text)
 
 
+def has_button(form, text):
+    return any(b.isVisible() and b.text() == text for b in form.findChildren(QPushButton))
+
+
 def deploy_button(form):
     return named(form, "Deploy")
 

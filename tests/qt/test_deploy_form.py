@@ -9,12 +9,13 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 
 from fakes import samples
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.model import ServerType
+from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
-from launchdeck.domain.text import Message
-from launchdeck.ui import theme, verdict
+from launchdeck.engines import advice
+from launchdeck.engines.llama_argv import CONTEXT_STEP
+from launchdeck.ui import theme
 from launchdeck.ui.command_view import CommandText
 from launchdeck.ui.deploy_form import DeployForm
 from launchdeck.ui.trailing_combo import TRAILING_ROLE
@@ -28,6 +29,7 @@ from qt.form_driver import (
     command,
     deploy_button,
     estimate,
+    has_button,
     named,
     pick,
     texts,
@@ -228,6 +230,7 @@ class TestLayers:
         qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_End)
         assert "✗ does not fit" in estimate(form)
         fit = planner.plan(form.request(), PORT).layers.largest_that_fits
+        qtbot.waitUntil(lambda: has_button(form, f"Use {fit} layers"), timeout=WAIT_MS)
         qtbot.mouseClick(button(form, f"Use {fit} layers"), Qt.MouseButton.LeftButton)
         assert form.request().n_gpu_layers == fit
         assert "✓ fits" in estimate(form)
@@ -266,11 +269,11 @@ class TestContextAndSlots:
     def test_the_largest_context_is_told_a_moment_later_and_really_fits(self, qtbot, form, planner):
         qtbot.waitUntil(lambda: any("up to" in text for text in estimate(form)), timeout=WAIT_MS)
         plan = planner.plan(form.request(), PORT)
-        largest = verdict.largest_context(plan, lambda request: planner.preview(request, PORT))
+        largest = advice.largest_context(plan, lambda request: planner.preview(request, PORT))
         assert any(f"up to {largest:,} context" in text for text in estimate(form))
-        for n_ctx, fits in ((largest, True), (largest + verdict.CONTEXT_STEP, False)):
+        for n_ctx, fits in ((largest, True), (largest + CONTEXT_STEP, False)):
             tried = planner.plan(replace(form.request(), n_ctx=n_ctx, n_gpu_layers=ALL_LAYERS), PORT)
-            assert (verdict.judge(tried) is verdict.Verdict.FITS) is fits
+            assert (tried.verdict is Verdict.FITS) is fits
 
 
 class TestEngineAndMore:
@@ -428,38 +431,3 @@ class TestComfort:
     def test_every_field_has_a_name_for_assistive_technology(self, form):
         fields = [w for w in form.findChildren(QPushButton) if w.isVisible()]
         assert all(field.accessibleName() or field.text() for field in fields)
-
-
-class TestVerdict:
-    def plan(self, needed_gib, free_gib, *, largest=37, resolved=37, host_gib=0.3):
-        plan = samples.plan(
-            devices=(samples.device_estimate("CUDA0", needed_gib, free_gib),),
-        )
-        host = samples.device_estimate("CPU", host_gib, 45.8)
-        layers = replace(plan.layers, resolved=resolved, largest_that_fits=largest)
-        return replace(plan, layers=layers, estimate=replace(plan.estimate, host=host))
-
-    def test_the_four_words(self):
-        kinds = verdict.Verdict
-        assert verdict.judge(self.plan(7, 12)) is kinds.FITS
-        assert verdict.judge(self.plan(11.9, 12, largest=36)) is kinds.TIGHT
-        assert verdict.judge(self.plan(13, 12, largest=30)) is kinds.DOES_NOT_FIT
-        assert verdict.judge(self.plan(13, None, largest=None)) is kinds.UNKNOWN
-
-    def test_ram_counts_too(self):
-        plan = self.plan(7, 12, host_gib=60)
-        assert verdict.judge(plan) is verdict.Verdict.DOES_NOT_FIT
-        assert "60.0 GiB of RAM" in verdict.sentence(plan, verdict.Verdict.DOES_NOT_FIT)
-        assert verdict.remedy(plan, verdict.Verdict.DOES_NOT_FIT) is None
-
-    def test_where_not_one_layer_fits_it_says_what_would_do(self):
-        plan = self.plan(13, 12, largest=0)
-        assert "Not one layer fits" in verdict.sentence(plan, verdict.Verdict.DOES_NOT_FIT)
-        assert verdict.remedy(plan, verdict.Verdict.DOES_NOT_FIT) is None
-
-    def test_the_search_for_a_context_survives_refusals(self):
-        def refuse(request):
-            raise LaunchdeckError(Failure(Cause.BAD_REQUEST, Message("no")))
-
-        plan = self.plan(7, 12)
-        assert verdict.largest_context(plan, refuse) == plan.n_ctx

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -55,6 +56,22 @@ class EngineInfo:
         return str(self.kind) if self.path is None else f"{self.kind}:{self.path}"
 
 
+class Verdict(StrEnum):
+    """Whether a launch fits into what is free. Tight: it does, but into the margin that "auto" leaves.
+
+    In the order of their weight: that of several devices is the last one that one of them has.
+    """
+
+    FITS = "fits"
+    TIGHT = "tight"
+    UNKNOWN = "unknown"
+    DOES_NOT_FIT = "does not fit"
+
+    @classmethod
+    def worst(cls, verdicts: Iterable[Verdict]) -> Verdict:
+        return max(verdicts, key=list(cls).index, default=cls.FITS)
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceEstimate:
     """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
@@ -77,6 +94,15 @@ class DeviceEstimate:
         """None where the free memory is not known."""
         return None if self.free_bytes is None else self.total_bytes <= self.free_bytes
 
+    def verdict(self, margin_bytes: int) -> Verdict:
+        """A device that nothing is placed on has no need of a margin."""
+        if self.free_bytes is None:
+            return Verdict.UNKNOWN
+        if self.total_bytes > self.free_bytes:
+            return Verdict.DOES_NOT_FIT
+        short = self.total_bytes + margin_bytes > self.free_bytes
+        return Verdict.TIGHT if short and self.total_bytes else Verdict.FITS
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -89,13 +115,15 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class LayerPlan:
     """`asked` as in the request; `resolved` is the number in argv; `total` all there are;
-    `largest_that_fits` None where it cannot be told.
+    `largest_that_fits` None where it cannot be told. `fewest_experts_in_ram`: of how many blocks the experts would have
+    to stay in RAM for all layers to fit; None where that does not help.
     """
 
     asked: int | None
     resolved: int
     total: int
     largest_that_fits: int | None
+    fewest_experts_in_ram: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +136,7 @@ class LaunchPlan:
     `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands
     for all that begin so): see `planning.placement`. The values of `secret_env` names are MASK here: the keys
     themselves are put in when the process starts and stand in no plan, record or log.
+    `margin_bytes` is what "auto" leaves free on each device.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
 
@@ -128,6 +157,15 @@ class LaunchPlan:
     estimate: Estimate
     warnings: tuple[Message, ...] = ()
     blocker: Failure | None = None
+    margin_bytes: int = 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """That of all devices together; RAM needs no margin, and where its free part is not known it does not count."""
+        devices = [device.verdict(self.margin_bytes) for device in self.estimate.devices]
+        if self.estimate.host.fits is False:
+            devices.append(Verdict.DOES_NOT_FIT)
+        return Verdict.worst(devices)
 
     @property
     def backend(self) -> Backend:

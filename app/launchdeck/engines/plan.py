@@ -28,7 +28,7 @@ from launchdeck.engines.llama_argv import (
 )
 from launchdeck.engines.targets import target_gpus
 from launchdeck.planning.estimate import Device, Load, MemoryModel
-from launchdeck.planning.fit import largest_layer_count
+from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
 from launchdeck.settings.schema import MIB, Settings
 
@@ -65,7 +65,8 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     check_split(request, len(devices))
     launch = _launch(request, context.model, devices, port)
     load = _load(launch, devices)
-    largest = _largest(context.memory, load, context.settings.memory_margin_mib * MIB) if devices else None
+    margin_bytes = context.settings.memory_margin_mib * MIB
+    largest, experts = _what_fits(context.memory, load, margin_bytes) if devices else (None, None)
     total = context.model.layer_count
     resolved = _resolve(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
@@ -86,10 +87,11 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         port=port,
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
-        layers=LayerPlan(request.n_gpu_layers, resolved, total, largest),
+        layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
         estimate=_estimate(context, replace(load, n_gpu_layers=resolved)),
         warnings=_warnings(request, context, devices, largest),
         blocker=choice.blocker,
+        margin_bytes=margin_bytes,
     )
 
 
@@ -202,9 +204,15 @@ def _device(device: EngineDevice) -> Device:
 
 
 @lru_cache(maxsize=64)
-def _largest(memory: MemoryModel, load: Load, margin_bytes: int) -> int | None:
-    """Remembered, because it tries every number of layers, and moving the slider does not change what fits."""
-    return largest_layer_count(memory, load, margin_bytes)
+def _what_fits(memory: MemoryModel, load: Load, margin_bytes: int) -> tuple[int | None, int | None]:
+    """The most layers, and of how many blocks the experts would have to stay in RAM for all of them.
+
+    Remembered, because every number is tried, and moving the slider does not change what fits.
+    """
+    largest = largest_layer_count(memory, load, margin_bytes)
+    if not memory.has_experts or largest == memory.layer_count:
+        return largest, None
+    return largest, fewest_experts_in_ram(memory, load, margin_bytes)
 
 
 def _resolve(asked: int | None, largest: int | None, total: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.model import ModelInfo
@@ -15,6 +16,7 @@ from launchdeck.engines.plan import PlanningContext, plan_launch
 from launchdeck.models.describe import inspect
 from launchdeck.models.gguf import HeaderCache
 from launchdeck.planning.estimate import MemoryModel
+from launchdeck.planning.returned import without_processes
 from launchdeck.settings.schema import Settings
 
 
@@ -28,8 +30,29 @@ class Planner:
         self._settings = settings
         self._headers = HeaderCache()
         self._known: dict[Path, tuple[ModelInfo, MemoryModel | None]] = {}
-        self.inventory: Inventory | None = None
+        self._inventory: Inventory | None = None
+        self._pids: dict[str, tuple[int, ...]] = {}
+        self._ended: frozenset[int] = frozenset()
         self.engines: tuple[EngineInfo, ...] | None = None
+
+    @property
+    def inventory(self) -> Inventory | None:
+        """The latest reading, without what deployments held that have ended since."""
+        return None if self._inventory is None else without_processes(self._inventory, self._ended)
+
+    @inventory.setter
+    def inventory(self, inventory: Inventory | None) -> None:
+        seen = {
+            process.pid for reading in (inventory.gpus if inventory else ()) for process in reading.sample.processes
+        }
+        self._inventory, self._ended = inventory, self._ended & seen
+
+    def on_deployment(self, deployment: Deployment) -> None:
+        """News of a deployment: what it held is free once it has ended, before the next reading says so."""
+        if deployment.pids:
+            self._pids[deployment.id] = deployment.pids
+        if not deployment.state.is_live:
+            self._ended |= frozenset(self._pids.pop(deployment.id, ()))
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
         """The plan for this request, from the model's file as it is now.
@@ -54,11 +77,12 @@ class Planner:
             LaunchdeckError: as for `plan`.
         """
         known = self._known.get(request.model_path)
-        if known is None or self.inventory is None or self.engines is None:
+        inventory = self.inventory
+        if known is None or inventory is None or self.engines is None:
             return None
         model, memory = known
         context = PlanningContext(
-            inventory=self.inventory, engines=self.engines, settings=self._settings(), model=model, memory=memory
+            inventory=inventory, engines=self.engines, settings=self._settings(), model=model, memory=memory
         )
         return plan_launch(request, context, port)
 

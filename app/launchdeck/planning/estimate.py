@@ -71,6 +71,7 @@ class MemoryModel:
 
     def __init__(self, hp: Hyperparameters) -> None:
         self.layer_count = hp.n_layer_all + 1
+        self.has_experts = hp.integer("expert_count") > 0
         self._block_count = hp.n_layer
         self._cache = KvCache(hp)
         self._weights = Weights.of(hp, factor_layers(hp))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.model import ModelInfo
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
-    from launchdeck.ui.verdict import Preview
+    from launchdeck.engines.advice import Preview
 
 
 class DeployForm(QFrame):

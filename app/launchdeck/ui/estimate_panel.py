@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from launchdeck.domain.plan import Verdict
+from launchdeck.engines import advice
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
 from launchdeck.ui.format import gib
@@ -17,8 +19,10 @@ from launchdeck.ui.theme import tokens
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure, Fix
     from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
+    from launchdeck.engines.advice import Preview
 
 _ADVICE_DELAY_MS = 250
+_REMARKABLE = frozenset({Verdict.TIGHT, Verdict.DOES_NOT_FIT})
 
 
 class DeviceEstimateRow(QWidget):
@@ -42,12 +46,15 @@ class DeviceEstimateRow(QWidget):
         column.addWidget(self._bar)
         column.addWidget(self._legend)
 
-    def show_estimate(self, name: str, estimate: DeviceEstimate) -> None:
+    def show_estimate(self, name: str, estimate: DeviceEstimate, margin_bytes: int) -> None:
         segments = _segments(estimate)
         self._name.setText(name)
         needed = f"<b>{gib(estimate.total_bytes)}</b>"
         free = "" if estimate.free_bytes is None else gib(estimate.free_bytes)
-        self._sum.setText(tr("{needed} of {free} GiB free", needed=needed, free=free) if free else f"{needed} GiB")
+        text = tr("{needed} of {free} GiB free", needed=needed, free=free) if free else f"{needed} GiB"
+        verdict = estimate.verdict(margin_bytes)
+        self._sum.setText(f"{verdicts.sign(verdict)} {text}" if verdict in _REMARKABLE else text)
+        self._sum.setToolTip(verdicts.chip(verdict)[0])
         self._bar.setAccessibleName(tr("Predicted memory on {device}", device=name))
         self._bar.show_segments(segments, estimate.total_bytes if estimate.free_bytes is None else estimate.free_bytes)
         self._legend.setText("&nbsp; ".join(_legend_entry(segment) for segment in segments if segment.size_bytes))
@@ -58,7 +65,7 @@ class EstimatePanel(QFrame):
 
     fix_requested = Signal(object)
 
-    def __init__(self, preview: verdicts.Preview) -> None:
+    def __init__(self, preview: Preview) -> None:
         super().__init__()
         self.setProperty("role", "panel")
         self._preview = preview
@@ -85,20 +92,16 @@ class EstimatePanel(QFrame):
         self._column.addWidget(self._warnings)
 
     def show_plan(self, plan: LaunchPlan) -> None:
-        """The estimate at once; the largest context that would fit a moment after the last change."""
+        """The estimate at once; what would fit better, or instead, a moment after the last change."""
         self._plan = plan
-        devices = _shown_devices(plan)
-        self._show_rows(devices)
-        verdict = verdicts.judge(plan)
-        blocker = plan.blocker
-        if blocker:
-            self._show_failure(blocker)
+        self._show_rows(_shown_devices(plan))
+        if plan.blocker:
+            self._show_failure(plan.blocker)
         else:
-            self._say(*verdicts.chip(verdict), verdicts.sentence(plan, verdict))
-            remedy = verdicts.remedy(plan, verdict)
-            self._show_fixes((remedy,) if remedy else ())
-            if verdict is verdicts.Verdict.FITS:
-                self._advice.start()
+            self._say(*verdicts.chip(plan.verdict), verdicts.sentence(plan))
+            if plan.verdict is Verdict.FITS:
+                self._show_fixes(())
+            self._advice.start()
         warnings = [tr(warning) for warning in plan.warnings]
         self._warnings.setText("\n".join(f"▲ {warning}" for warning in warnings))
         self._warnings.setVisible(bool(warnings))
@@ -142,7 +145,7 @@ class EstimatePanel(QFrame):
         self._sentence.setText(text)
         self._sentence.setAccessibleName(f"{word} {text}".strip())
 
-    def _show_rows(self, devices: tuple[tuple[str, DeviceEstimate], ...]) -> None:
+    def _show_rows(self, devices: tuple[tuple[str, DeviceEstimate, int], ...]) -> None:
         while len(self._rows) < len(devices):
             row = DeviceEstimateRow()
             self._column.insertWidget(len(self._rows), row)
@@ -168,18 +171,23 @@ class EstimatePanel(QFrame):
 
     def _advise(self) -> None:
         plan = self._plan
-        n_ctx = None if plan is None else verdicts.largest_context(plan, self._preview)
-        if plan is not None and n_ctx is not None and n_ctx > plan.n_ctx:
-            self._say(*verdicts.chip(verdicts.Verdict.FITS), verdicts.context_sentence(plan, n_ctx))
+        if plan is None:
+            return
+        self._show_fixes(advice.fixes(plan, self._preview))
+        if plan.verdict is Verdict.FITS:
+            n_ctx = advice.largest_context(plan, self._preview)
+            if n_ctx is not None and n_ctx > plan.n_ctx:
+                self._say(*verdicts.chip(plan.verdict), verdicts.context_sentence(plan, n_ctx))
 
 
-def _shown_devices(plan: LaunchPlan) -> tuple[tuple[str, DeviceEstimate], ...]:
-    """The chosen GPUs, and the RAM where layers are left for it."""
-    estimate = plan.estimate
-    devices = tuple((device_label(plan, place), device) for place, device in enumerate(estimate.devices))
-    if plan.layers.resolved == plan.layers.total and devices:
+def _shown_devices(plan: LaunchPlan) -> tuple[tuple[str, DeviceEstimate, int], ...]:
+    """Name, estimate and margin of the chosen GPUs, and of the RAM where layers or experts are left for it."""
+    devices = tuple(
+        (device_label(plan, place), device, plan.margin_bytes) for place, device in enumerate(plan.estimate.devices)
+    )
+    if devices and plan.layers.resolved == plan.layers.total and not plan.request.n_cpu_moe:
         return devices
-    return (*devices, ("RAM", estimate.host))
+    return (*devices, ("RAM", plan.estimate.host, 0))
 
 
 def _segments(estimate: DeviceEstimate) -> tuple[Segment, ...]:

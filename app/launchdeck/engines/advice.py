@@ -1,0 +1,106 @@
+"""What would make a launch fit: changed requests, each tried out before it is offered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.plan import LaunchPlan, Verdict
+from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.llama_argv import CONTEXT_STEP
+
+Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
+
+MOST_FIXES = 3
+SMALLER_CACHE = "q8_0"
+_SMALLEST_CONTEXT = 1024
+
+
+def fixes(plan: LaunchPlan, preview: Preview) -> tuple[Fix, ...]:
+    """At most three, the one that costs least first; fewer layers, which nearly always helps, is always among them.
+
+    A model with experts is also helped where it fits with some layers left out. Costs about twenty previews: not for
+    every tick of a slider.
+    """
+    if plan.verdict is Verdict.UNKNOWN:
+        return ()
+    if plan.verdict is Verdict.FITS:
+        return tuple(_experts(plan, preview))
+    fewer = tuple(_fewer_layers(plan))
+    others = (fix for offer in (_other_gpu, _experts, _smaller_cache, _less_context) for fix in offer(plan, preview))
+    return (*(fix for _, fix in zip(range(MOST_FIXES - len(fewer)), others, strict=False)), *fewer)
+
+
+def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:
+    """The largest context that fits with the plan's layers; None where the model tells no limit, or none fits."""
+    limit = plan.model.context_length
+    request = replace(plan.request, n_gpu_layers=plan.layers.resolved)
+
+    def fits(n_ctx: int) -> bool:
+        return _fits(preview, replace(request, n_ctx=n_ctx))
+
+    if limit is None:
+        return None
+    if fits(limit):
+        return limit
+    known = plan.n_ctx if plan.verdict is Verdict.FITS else 0
+    low, high = known // CONTEXT_STEP, (limit if known else plan.n_ctx) // CONTEXT_STEP + 1
+    while high - low > 1:  # `low` fits (0: nothing known to), `high` does not
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * CONTEXT_STEP) else (low, middle)
+    return max(low * CONTEXT_STEP, known) or None
+
+
+def _other_gpu(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    """The one with the most free memory, which is what the planner takes where the choice is left to it."""
+    try:
+        found = preview(replace(plan.request, gpu_indices=None, rpc_workers=(), split=None))
+    except LaunchdeckError:
+        return
+    indices = found.request.gpu_indices if found else ()
+    if indices and indices != plan.request.gpu_indices:
+        label = Message("Use GPU {index}", index=indices[0])
+        yield from _if_it_fits(plan, preview, label, gpu_indices=indices, rpc_workers=(), split=None)
+
+
+def _experts(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    count = plan.layers.fewest_experts_in_ram
+    if count and plan.request.n_cpu_moe != count:
+        label = Message("All layers, experts of {count} blocks in RAM", count=count)
+        yield from _if_it_fits(plan, preview, label, n_gpu_layers=ALL_LAYERS, n_cpu_moe=count)
+
+
+def _smaller_cache(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    if (plan.request.cache_type_k, plan.request.cache_type_v) == ("f16", "f16"):
+        label = Message("KV cache as {name}", name=SMALLER_CACHE)
+        yield from _if_it_fits(plan, preview, label, cache_type_k=SMALLER_CACHE, cache_type_v=SMALLER_CACHE)
+
+
+def _less_context(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    n_ctx = largest_context(plan, preview)
+    if n_ctx is not None and _SMALLEST_CONTEXT <= n_ctx < plan.n_ctx:
+        yield Fix(Message("Use a context of {limit}", limit=n_ctx), (("n_ctx", n_ctx),))
+
+
+def _fewer_layers(plan: LaunchPlan) -> Iterator[Fix]:
+    largest = plan.layers.largest_that_fits
+    if largest and largest < plan.layers.resolved:
+        yield Fix(Message("Use {count} layers", count=largest), (("n_gpu_layers", largest),))
+
+
+def _if_it_fits(plan: LaunchPlan, preview: Preview, label: Message, **changes: Any) -> Iterator[Fix]:
+    """The fix, where the launch with these changes fits. It keeps the number of layers unless it changes it."""
+    kept = replace(plan.request, n_gpu_layers=plan.layers.resolved)
+    if _fits(preview, replace(kept, **changes)):
+        yield Fix(label, tuple(changes.items()))
+
+
+def _fits(preview: Preview, request: ModelLoadRequest) -> bool:
+    try:
+        plan = preview(request)
+    except LaunchdeckError:
+        return False
+    return plan is not None and plan.verdict is Verdict.FITS
