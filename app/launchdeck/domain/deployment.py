@@ -46,6 +46,7 @@ class Applied:
     """What the engine says it did, read from its log. None and empty: it has not said so (yet).
 
     `layers_offloaded` is the engine's claim; a build without any GPU claims it too, so what counts are the buffers.
+    `kv_tokens` is how many tokens the KV cache holds, `max_concurrency` how many requests of `n_ctx` tokens at once.
     """
 
     layers_offloaded: int | None = None
@@ -55,6 +56,8 @@ class Applied:
     flash_attention: bool | None = None
     devices: tuple[str, ...] = ()
     buffers: tuple[Buffer, ...] = ()
+    kv_tokens: int | None = None
+    max_concurrency: float | None = None
 
     def device_bytes(self, device: str, kind: str) -> int:
         """The sum of this kind's buffers on this device."""

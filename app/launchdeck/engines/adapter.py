@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure
     from launchdeck.domain.plan import EngineKind
 
+# The stages of a start, as every engine's lines are told.
+WEIGHTS, CONTEXT, WARMUP, READY = "weights", "context", "warmup", "ready"
+
 
 @dataclass(frozen=True, slots=True)
 class Findings:

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
-from launchdeck.domain.deployment import Exit
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
+from launchdeck.engines.failure_rules import FailureRule, apply_rules
 from launchdeck.engines.fixes import RUN_ON_CPU
-from launchdeck.engines.llama_log import READY
 
-EVIDENCE_LINES = 20
-_ERROR_LINE = re.compile(r"^[\d.]+ E |(?i:\berror\b|\bfailed\b|\bterminate called\b)")
 _FEWER_LAYERS = Fix(Message("Use as many layers as fit"), (("n_gpu_layers", None),))
 _SMALLER_CACHE = Fix(Message("Store the KV cache as q8_0"), (("cache_type_k", "q8_0"), ("cache_type_v", "q8_0")))
 _PLAIN_V_CACHE = Fix(Message("Store V as f16"), (("cache_type_v", "f16"),))
@@ -23,62 +17,9 @@ _NEWER_ENGINE = Message("Use a newer llama-server: install it, or name it in the
 _FETCH_AGAIN = Message("Download the file again.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Rule:
-    """A needle that must be in the line, the pattern that takes the line apart, and the failure made of its groups."""
-
-    needle: str
-    pattern: re.Pattern[str]
-    failure: Callable[[re.Match[str]], Failure]
-
-
 def read_failure_line(findings: Findings, line: str) -> Findings:
-    """The findings with the failure that this line tells of. The first one counts: later lines only repeat it."""
-    if findings.failure is not None:
-        return findings
-    for rule in _RULES:
-        if rule.needle in line and (match := rule.pattern.search(line)):
-            return replace(findings, failure=replace(rule.failure(match), evidence=(line.strip(),)))
-    return findings
-
-
-def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
-    """The failure that was recognised, or else the exit in words; as evidence the last lines that speak of errors."""
-    lines = [line.strip() for line in tail if line.strip()]
-    errors = [line for line in lines if _ERROR_LINE.search(line)][-EVIDENCE_LINES:]
-    if findings.failure is not None:
-        kept = tuple(line for line in errors if line not in findings.failure.evidence)
-        return replace(findings.failure, evidence=findings.failure.evidence + kept)
-    cause = Cause.CRASHED if findings.stage == READY else Cause.START_FAILED
-    return replace(_exit_in_words(cause, ended), evidence=tuple(errors or lines[-EVIDENCE_LINES:]))
-
-
-def _exit_in_words(cause: Cause, ended: Exit) -> Failure:
-    if ended.signal is None:
-        return Failure(
-            cause,
-            Message("The engine ended by itself with exit status {code}.", code=ended.code),
-            Message("Its last lines say more."),
-        )
-    name = _signal_name(ended.signal)
-    if ended.signal == 9:
-        return Failure(
-            cause,
-            Message("The engine was killed ({signal}), possibly because the machine was out of memory.", signal=name),
-            Message("Free some memory, or use less context or a smaller model."),
-        )
-    return Failure(
-        cause,
-        Message("The engine crashed ({signal}).", signal=name),
-        Message("Its last lines say more. If it happens again, try another engine or fewer layers."),
-    )
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    """The findings with the failure that this line tells of."""
+    return apply_rules(_RULES, findings, line)
 
 
 def _not_gguf(_match: re.Match[str]) -> Failure:
@@ -210,7 +151,7 @@ def _other_model_error(match: re.Match[str]) -> Failure:
 
 # In this order: what is more exact comes before what is more general.
 _RULES = tuple(
-    _Rule(needle, re.compile(pattern), failure)
+    FailureRule(needle, re.compile(pattern), failure)
     for needle, pattern, failure in (
         ("magic", r"invalid magic characters|failed to read magic", _not_gguf),
         ("not within the file bounds", r"", _damaged),

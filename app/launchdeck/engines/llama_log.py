@@ -10,11 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from launchdeck.domain.deployment import Applied, Buffer
-from launchdeck.engines.adapter import Findings
+from launchdeck.engines.adapter import CONTEXT, READY, WARMUP, WEIGHTS, Findings
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS, CONTEXT, WARMUP, READY = "weights", "context", "warmup", "ready"
 # The server counts the weights alone; creating the context and the warm-up run come after them.
 WEIGHTS_SHARE = 0.9
 MIB = 1024 * 1024

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import EngineKind
-from launchdeck.engines.llama_failures import explain_exit, read_failure_line
+from launchdeck.engines.failure_rules import explain_exit
+from launchdeck.engines.llama_failures import read_failure_line
 from launchdeck.engines.llama_log import read_log_line
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import EngineKind
 from launchdeck.engines.llama_server import LlamaServerAdapter
+from launchdeck.engines.vllm import VLLMAdapter
 
 if TYPE_CHECKING:
     from launchdeck.engines.adapter import EngineAdapter
@@ -13,4 +14,7 @@ if TYPE_CHECKING:
 
 def adapters() -> dict[EngineKind, EngineAdapter]:
     """By the kind of engine that they read."""
-    return {kind: LlamaServerAdapter(kind) for kind in (EngineKind.LLAMA_SERVER, EngineKind.EMBEDDED)}
+    llama: dict[EngineKind, EngineAdapter] = {
+        kind: LlamaServerAdapter(kind) for kind in (EngineKind.LLAMA_SERVER, EngineKind.EMBEDDED)
+    }
+    return {**llama, EngineKind.VLLM: VLLMAdapter()}
