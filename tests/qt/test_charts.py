@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication
 import launchdeck
 from fakes.samples import GIB, inventory, two_gpus
 from launchdeck.domain.gpu import GpuReading, Inventory
+from launchdeck.monitor.history import History
 from launchdeck.ui import theme
 from launchdeck.ui.chart_panel import ChartPanel
 from launchdeck.ui.charts import Charts
@@ -28,7 +29,7 @@ def charts(qtbot) -> Charts:
     qtbot.addWidget(made)
     made.resize(760, 370)
     made.show()
-    made.build()
+    made.show_history(History(5.0))
     return made
 
 
@@ -83,8 +84,8 @@ def colored_columns(panel: ChartPanel, color: str) -> set[int]:
     return {int(x) for x in np.flatnonzero(drawn_in(panel, color).any(axis=0))}
 
 
-def test_nothing_heavy_is_imported_before_build():
-    """The window is painted before numpy and pyqtgraph, which take longer than all of Qt."""
+def test_nothing_heavy_is_imported_for_the_first_frame():
+    """The window is painted before numpy, which takes longer than all of Qt."""
     code = """if True:
         import sys
         from PySide6.QtWidgets import QApplication
@@ -93,13 +94,11 @@ def test_nothing_heavy_is_imported_before_build():
         theme.apply(app, "dark")
         shown = charts.Charts(), gpu_cards.GpuCards(), tray.Tray()
         shown[0].grab()
-        print([name for name in ("numpy", "pyqtgraph", "pydantic", "httpx") if name in sys.modules])
-        shown[0].build()
-        print("pyqtgraph" in sys.modules)
+        print([name for name in ("numpy", "pydantic", "httpx") if name in sys.modules])
     """
     environment = {**os.environ, "PYTHONPATH": str(Path(launchdeck.__file__).parents[1])}
     answer = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert answer.stdout.split("\n")[:2] == ["[]", "True"]
+    assert answer.stdout.strip() == "[]"
 
 
 def test_legend_tells_the_latest_values(charts: Charts):
@@ -196,17 +195,10 @@ def test_markers_stand_at_their_time(charts: Charts):
     assert colored_columns(charts.memory, theme.tokens().ok) == set()
 
 
-def test_a_label_gives_way_to_the_next_marker(charts: Charts):
-    feed(charts, [6.0] * 60)
-    charts.add_marker(NOW_S - 150, "a failed", "failed")
-    charts.add_marker(NOW_S - 148, "b started", "started")
-    assert len(colored_columns(charts.memory, theme.tokens().bad)) == 1
-
-
 def test_the_crosshair_reads_the_past(qtbot, charts: Charts):
     feed(charts, [6.0] * 30 + [18.0] * 30)
     plot = charts.memory.plot
-    qtbot.mouseMove(plot.viewport(), QPoint(plot.width() // 4, 20))
+    qtbot.mouseMove(plot, QPoint(plot.width() // 4, 20))
     qtbot.waitUntil(lambda: values(charts.memory) == ["6.0", "3.0"])
     plot.hovered.emit(None)
     assert values(charts.memory) == ["18.0", "9.0"]
@@ -217,7 +209,7 @@ def test_without_a_gpu_the_charts_show_the_cpu(charts: Charts):
     assert (charts.memory.title, charts.utilization.title) == ("RAM", "CPU load")
     assert values(charts.memory) == ["18.2"]
     assert values(charts.utilization) == ["12"]
-    assert charts.memory.axes.top == 64
+    assert charts.memory.plot.top == 64
 
 
 def test_a_gpu_that_comes_later_gets_its_curve(charts: Charts):
@@ -227,13 +219,13 @@ def test_a_gpu_that_comes_later_gets_its_curve(charts: Charts):
     assert colored_columns(charts.memory, theme.tokens().curve(1))
 
 
-def test_what_came_before_build_is_drawn_after_it(qtbot):
+def test_what_came_before_the_history_is_in_it(qtbot):
     charts = Charts()
     qtbot.addWidget(charts)
     charts.show()
     charts.show_inventory(at(NOW_S, 7.0))
     assert values(charts.memory) == ["7.0", "3.5"]
-    charts.build()
+    charts.show_history(History(5.0))
     charts.show_inventory(at(NOW_S + 5, 7.0))
     assert colored_columns(charts.memory, theme.tokens().curve(1))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,11 @@ _SHORTEST_INTERVAL_S: Final = 1.0
 _GAP_INTERVALS: Final = 2.5
 _GIB: Final = 2**30
 
+_Number = TypeVar("_Number", bound=np.generic)
 Times = NDArray[np.float64]
 Values = NDArray[np.float32]
+Rows = tuple[Times, Values]
+"""Of one device: when it was measured (Unix seconds, ascending), and a row for every metric."""
 
 
 class History:
@@ -35,8 +39,7 @@ class History:
     def set_interval_s(self, interval_s: float) -> None:
         """From now on samples come at this interval. What is held stays."""
         self._interval_s = interval_s
-        for ring in self._rings.values():
-            ring.grow(self._capacity)
+        self._rings = {uuid: ring.grown(self._capacity) for uuid, ring in self._rings.items()}
 
     def append(self, inventory: Inventory) -> None:
         """Keep one sample of every GPU and of the CPU."""
@@ -46,11 +49,25 @@ class History:
                 ring = self._rings[reading.gpu.uuid] = _Ring(self._capacity)
             self._append(ring, reading.sample)
 
-    def series(self, uuid: str, metric: str, since_s: float, until_s: float, buckets: int) -> tuple[Times, Values]:
+    def rows(self, now_s: float) -> dict[str, Rows]:
+        """All that was measured in the last 24 hours, by the device's UUID; a copy that any thread may keep."""
+        rows = {uuid: _cut(*ring.rows(), now_s - _SPAN_S, math.inf) for uuid, ring in self._rings.items()}
+        return {uuid: (times.copy(), values.copy()) for uuid, (times, values) in rows.items() if len(times)}
+
+    def restore(self, kept: Mapping[str, Rows], now_s: float) -> None:
+        """Begin with what `rows` gave in an earlier run, as far as it is not too old. Before the first sample."""
+        for uuid, rows in kept.items():
+            times, values = _cut(*rows, now_s - _SPAN_S, now_s)
+            if len(times):
+                self._rings[uuid] = _Ring(max(self._capacity, len(times)), times, values)
+
+    def series(
+        self, uuid: str, metric: str, since_s: float, until_s: float, buckets: int | None = None
+    ) -> tuple[Times, Values]:
         """Times (Unix seconds) and values of one curve, at most about 3 points a bucket; NaN where the line breaks.
 
         More points than twice the buckets are thinned out: of each bucket the smallest and the largest value stay,
-        so that no peak is lost. Empty for a device that was never seen.
+        so that no peak is lost. Without a number of buckets every point stays. Empty for a device never seen.
 
         Raises:
             KeyError: there is no such metric.
@@ -59,10 +76,8 @@ class History:
         ring = self._rings.get(uuid)
         if ring is None:
             return np.empty(0), np.empty(0, np.float32)
-        times, values = ring.ordered(row)
-        first, end = np.searchsorted(times, (since_s, until_s))
-        times, values = times[first:end], values[first:end]
-        if len(times) <= 2 * buckets:
+        times, values = _cut(*ring.ordered(row), since_s, until_s)
+        if buckets is None or len(times) <= 2 * buckets:
             return times.copy(), values.copy()
         return _thin_out(times, values, (until_s - since_s) / buckets)
 
@@ -81,11 +96,15 @@ class History:
 class _Ring:
     """The last `capacity` rows. Memory that has not been written to costs nothing (numpy's empty)."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, times: Times | None = None, values: Values | None = None) -> None:
+        """Begins with these rows, at most `capacity`, or none."""
         self._times: Times = np.empty(capacity)
         self._values: Values = np.empty((len(METRICS), capacity), np.float32)
         self._count = 0
-        self._next = 0
+        if times is not None and values is not None:
+            self._count = len(times)
+            self._times[: self._count], self._values[:, : self._count] = times, values
+        self._next = self._count % capacity
 
     @property
     def last_s(self) -> float | None:
@@ -103,24 +122,29 @@ class _Ring:
             self._next = (self._next - 1) % len(self._times)
             self._count -= 1
 
-    def ordered(self, row: int) -> tuple[Times, Values]:
-        """Times and one row of values, the oldest first."""
-        start = (self._next - self._count) % len(self._times)
-        if start < self._next or not self._count:
-            return self._times[start : self._next], self._values[row, start : self._next]
-        return (
-            np.concatenate((self._times[start:], self._times[: self._next])),
-            np.concatenate((self._values[row, start:], self._values[row, : self._next])),
-        )
+    def ordered(self, row: int) -> Rows:
+        """Times and the values of one metric, the oldest first."""
+        return self._unrolled(self._times), self._unrolled(self._values[row])
 
-    def grow(self, capacity: int) -> None:
-        """Make room for more rows; a ring never shrinks, because that would throw measurements away."""
-        if capacity <= len(self._times):
-            return
-        times, values = np.empty(capacity), np.empty((len(METRICS), capacity), np.float32)
-        for row in range(len(METRICS)):
-            times[: self._count], values[row, : self._count] = self.ordered(row)
-        self._times, self._values, self._next = times, values, self._count
+    def rows(self) -> Rows:
+        """Times and the values of all metrics, the oldest first."""
+        return self._unrolled(self._times), self._unrolled(self._values)
+
+    def grown(self, capacity: int) -> _Ring:
+        """With room for so many rows; a ring never shrinks, because that would throw measurements away."""
+        return self if capacity <= len(self._times) else _Ring(capacity, *self.rows())
+
+    def _unrolled(self, array: NDArray[_Number]) -> NDArray[_Number]:
+        start = (self._next - self._count) % array.shape[-1]
+        if start < self._next or not self._count:
+            return array[..., start : self._next]
+        return np.concatenate((array[..., start:], array[..., : self._next]), axis=-1)
+
+
+def _cut(times: Times, values: Values, since_s: float, until_s: float) -> Rows:
+    """What lies in this time; the end is exclusive."""
+    first, end = np.searchsorted(times, (since_s, until_s))
+    return times[first:end], values[..., first:end]
 
 
 def _row(sample: GpuSample) -> tuple[float, ...]:

@@ -62,3 +62,8 @@ class Paths:
     def records(self) -> Path:
         """One JSON record and one log folder a deployment."""
         return self.state / "deployments"
+
+    @property
+    def history(self) -> Path:
+        """What was measured in the last 24 hours."""
+        return self.state / "history.npz"

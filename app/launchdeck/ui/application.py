@@ -15,6 +15,7 @@ from PySide6.QtWidgets import QApplication, QTabWidget
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
@@ -68,6 +69,7 @@ class WindowApplication(QObject):
         form = DeployForm(self._preview)
         self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), QTabWidget(), form)
         self.panels.cards.set_interval_s(interval_s)
+        self._history = HistoryKeeper(None if setup.inventory_file else setup.paths.history)
         geometry = QSettings(str(setup.paths.config / "window.ini"), QSettings.Format.IniFormat)
         self.window = MainWindow(self.panels, geometry)
 
@@ -93,8 +95,7 @@ class WindowApplication(QObject):
             self.window.notice.show_text(tr(self._setup.store.problem))
         await self.core.manager.adopt()
         self.controller.spawn(self._discover())
-        await asyncio.to_thread(importlib.import_module, "numpy")
-        self.panels.charts.build()
+        self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
@@ -103,6 +104,7 @@ class WindowApplication(QObject):
         self.tray.hide()
         self.window.close_for_good()
         self.sampler.stop()
+        await self._history.close()
         await self.core.close(keep=keep)
 
     async def save_screenshot(self, file: Path, samples: int) -> None:

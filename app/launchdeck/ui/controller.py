@@ -24,6 +24,7 @@ from launchdeck.engines.document import command_line
 from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
 from launchdeck.ui.alert_text import alert_text
+from launchdeck.ui.chart_export import ChartExport
 from launchdeck.ui.detection_dialog import DetectionDialog
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.main_window import MainWindow, Panels
@@ -33,6 +34,7 @@ from launchdeck.ui.settings_dialog import SettingsDialog
 from launchdeck.ui.tray import Tray
 
 logger = logging.getLogger(__name__)
+_PORT_HOLDS_S = 10.0
 _MARKERS = {State.STARTING: "started", State.RUNNING: "ready", State.FAILED: "failed"}
 
 
@@ -49,9 +51,12 @@ class Controller(QObject):
         self._tray = tray
         self._planner = core.planner
         self._manager = core.manager
+        self._requests = core.requests
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
+        self._port: int | None = None
+        self._port_asked_at_s = 0.0
         self._inventory: Inventory | None = None
         self._alerts = AlertWatch()
         self._detection: DetectionDialog | None = None
@@ -68,11 +73,21 @@ class Controller(QObject):
 
     def preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
         """What the form shows while it is being filled in; None while the model's header is being read."""
-        port = self._manager.suggest_port()
-        plan = self._planner.preview(request, self._store.settings.first_port if port is None else port)
+        plan = self._planner.preview(request, self._suggested_port())
         if plan is None and not self._planner.is_prepared(request.model_path):
             self.spawn(self._prepare(request.model_path))
         return plan
+
+    def _suggested_port(self) -> int:
+        """For the preview; the launch takes its own. Asked again now and then, because a slider asks often and the
+        kernel's table of connections may be long.
+        """
+        now_s = time.monotonic()
+        if self._port is None or now_s - self._port_asked_at_s > _PORT_HOLDS_S:
+            self._port_asked_at_s = now_s
+            port = self._manager.suggest_port()
+            self._port = self._store.settings.first_port if port is None else port
+        return self._port
 
     @Slot(object)
     def on_inventory(self, inventory: Inventory) -> None:
@@ -101,6 +116,7 @@ class Controller(QObject):
     def show_all(self) -> None:
         """Bring everything that shows deployments up to date."""
         deployments = self._manager.deployments
+        self._port = None
         keep_model_colors(d.id for d in deployments)
         self._panels.deployments.set_deployments(deployments)
         self._panels.cards.show_deployments(deployments)
@@ -127,10 +143,17 @@ class Controller(QObject):
         top = self._window.top_bar
         top.range_changed.connect(self._panels.charts.set_range_s)
         top.paused_changed.connect(self._panels.charts.set_paused)
+        top.now_requested.connect(self._panels.charts.go_live)
+        self._panels.charts.view_changed.connect(top.show_view)
+        export = ChartExport(self._panels.charts, self._window.notice, self.spawn)
+        top.csv_requested.connect(export.ask_csv)
+        top.png_requested.connect(export.ask_png)
         top.settings_requested.connect(self._open_settings)
         form = self._panels.form
         form.deploy_requested.connect(self._deploy)
         form.add_folder_requested.connect(self._choose_folder)
+        form.failed.connect(self._window.notice.show_failure)
+        form.use_memory(self._requests)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
@@ -153,6 +176,7 @@ class Controller(QObject):
 
     async def _load(self, request: ModelLoadRequest) -> None:
         deployment = await self._manager.load(request)
+        self._requests.remember(request)
         self._panels.deployments.select(deployment.id)
 
     @Slot(str)

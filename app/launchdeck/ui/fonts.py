@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from functools import cache, lru_cache
 
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QFont, QFontDatabase, QFontMetrics
 
 from launchdeck.resources import resource
@@ -39,6 +40,12 @@ def small_font(*, bold: bool = False) -> QFont:
 def small_width_px(text: str, *, bold: bool = False) -> int:
     """How wide `text` is in the small font; remembered, because every repaint asks for the same few."""
     return _metrics(bold).horizontalAdvance(text)
+
+
+@lru_cache(maxsize=512)
+def small_elided(text: str, width_px: int) -> str:
+    """As much of `text` as there is room for in the small font; what is left out of its middle is told by "…"."""
+    return _metrics(False).elidedText(text, Qt.TextElideMode.ElideMiddle, width_px)
 
 
 def small_height_px() -> int:

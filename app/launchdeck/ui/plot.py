@@ -1,145 +1,235 @@
-"""The curves of one chart. Only here pyqtgraph is imported, which takes longer than all of Qt: import this late."""
+"""The curves of one chart over its hairlines, with markers and crosshair; and the mouse that moves through time."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyqtgraph as pg
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QColor, QPainter, QPen, QTransform
 from PySide6.QtWidgets import QWidget
 
 from launchdeck.ui import fonts, theme
+from launchdeck.ui.marker_labels import place_labels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
     from PySide6.QtCore import QEvent
-    from PySide6.QtGui import QMouseEvent, QWheelEvent
+    from PySide6.QtGui import QMouseEvent, QPaintEvent, QPolygonF, QWheelEvent
 
-    from launchdeck.ui.chart_panel import Marker
+_MARGIN = 0.02
+_GRID_LINES = 4
+_MOST_LABEL_ROWS = 4
+_LABEL_WIDEST = 0.4
+_NOTCH = 120  # Qt's unit for one step of a wheel
+_ZOOM_PER_NOTCH = 0.8
+_PAN_PER_NOTCH = 0.1
+_NEAR = 0.01
 
-_LABEL_GAP_PX = 5
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Something that happened at `time_s` (Unix). `kind` is "started", "ready" or "failed"."""
+
+    time_s: float
+    text: str
+    kind: str
 
 
 @dataclass(slots=True)
 class _Curve:
-    item: pg.PlotCurveItem
     color: str
     offsets_s: NDArray[np.float64]
     values: NDArray[np.float32]
+    lines: list[QPolygonF]
+    visible: bool = True
 
 
-class Plot(pg.GraphicsView):
-    """Curves over the last `range_s` seconds (x: seconds before now, negative), markers, a crosshair.
+class Plot(QWidget):
+    """Curves over `range_s` seconds (x: seconds before the right edge, negative).
 
-    Items are made once for a device and then only given new data. Pens are one pixel wide: antialiased lines that
-    are wider take Qt's rasteriser up to a thousand times as long. `hovered` carries the time under the mouse as a
-    share of the range from the left, None when the mouse has gone.
+    Lines are one pixel wide: antialiased ones that are wider take Qt's rasteriser up to a thousand times as long.
+    Signals, in shares of the range: `hovered` the place under the mouse, None when the mouse has gone; `panned` how
+    much later to look; `zoomed` a factor for the range and the place that stays. The keys are left to the parent.
     """
 
     hovered = Signal(object)
+    panned = Signal(float)
+    zoomed = Signal(float, float)
 
-    def __init__(self, margin: float, parent: QWidget | None = None) -> None:
-        """`margin` is the share of the value axis that is left free below and above."""
-        super().__init__(parent, background=None, useOpenGL=False)
-        self._margin = margin
+    def __init__(self, top: float, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
         self._range_s = 1.0
+        self._top = top
         self._curves: dict[str, _Curve] = {}
         self._markers: list[tuple[float, Marker]] = []
         self._crosshair: float | None = None
-        self._box = pg.ViewBox(enableMouse=False, enableMenu=False)
-        self.setCentralItem(self._box)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.FullViewportUpdate)
+        self._dragged_from_px: float | None = None
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
-        # The hairlines lie below: neither the viewport's own background nor a cached one may cover them.
-        self.viewport().setAutoFillBackground(False)
-        self.setCacheMode(pg.GraphicsView.CacheModeFlag.CacheNone)
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # what lies below is not painted again
+
+    @property
+    def top(self) -> float:
+        """The largest value that is drawn."""
+        return self._top
 
     def set_axes(self, range_s: float, top: float) -> None:
-        self._range_s = range_s
-        self._box.setRange(xRange=(-range_s, 0), yRange=(-self._margin * top, (1 + self._margin) * top), padding=0)
+        self._range_s, self._top = range_s, top
+        self.update()
 
     def set_curve(self, uuid: str, color: str, offsets_s: NDArray[np.float64], values: NDArray[np.float32]) -> None:
         """Draw these values; NaN is a gap."""
-        curve = self._curves.get(uuid)
-        if curve is None:
-            item = pg.PlotCurveItem(antialias=True, connect="finite", skipFiniteCheck=False)
-            curve = self._curves[uuid] = _Curve(item, "", offsets_s, values)
-            self._box.addItem(item, ignoreBounds=True)
-        if curve.color != color:
-            curve.color = color
-            curve.item.setPen(pg.mkPen(color, width=1))
-        curve.offsets_s, curve.values = offsets_s, values
-        if np.isfinite(values).any():
-            curve.item.setData(offsets_s, values)
-        else:
-            curve.item.clear()
+        from launchdeck.ui.polylines import polylines  # noqa: PLC0415 (numpy; after the first paint)
+
+        visible = uuid not in self._curves or self._curves[uuid].visible
+        self._curves[uuid] = _Curve(color, offsets_s, values, polylines(offsets_s, values), visible)
+        self.update()
 
     def keep_curves(self, uuids: set[str]) -> None:
         """Remove the curves of all other devices."""
         for uuid in self._curves.keys() - uuids:
-            self._box.removeItem(self._curves.pop(uuid).item)
+            del self._curves[uuid]
+        self.update()
 
     def set_curve_visible(self, uuid: str, visible: bool) -> None:  # noqa: FBT001
         if uuid in self._curves:
-            self._curves[uuid].item.setVisible(visible)
+            self._curves[uuid].visible = visible
+            self.update()
 
     def set_markers(self, markers: Sequence[tuple[float, Marker]]) -> None:
         """Markers, each with its place as a share of the range from the left."""
         self._markers = sorted(markers, key=lambda placed: placed[0])
-        self.viewport().update()
+        self.update()
 
     def set_crosshair(self, place: float | None) -> None:
         """A vertical line at this share of the range, or none."""
         self._crosshair = place
-        self.viewport().update()
+        self.update()
 
     def value_at(self, uuid: str, place: float) -> float | None:
-        """The value drawn nearest to this share of the range, None in a gap."""
+        """The value drawn nearest to this share of the range; None in a gap, and where nothing was measured."""
         curve = self._curves.get(uuid)
         if curve is None or not len(curve.offsets_s):
             return None
-        nearest = int(np.abs(curve.offsets_s - (place - 1) * self._range_s).argmin())
+        distances = abs(curve.offsets_s - (place - 1) * self._range_s)
+        nearest = int(distances.argmin())
+        is_outside = nearest in {0, len(distances) - 1} and distances[nearest] > _NEAR * self._range_s
         value = float(curve.values[nearest])
-        return None if np.isnan(value) else value
+        return None if is_outside or math.isnan(value) else value
 
-    def drawForeground(self, painter: QPainter, _rect: QRectF) -> None:
-        painter.save()
-        painter.resetTransform()
+    def y_px(self, share: float) -> int:
+        """The pixel row of a share of the value axis."""
+        return round(self.height() * (1 + _MARGIN - share) / (1 + 2 * _MARGIN))
+
+    def paintEvent(self, _event: QPaintEvent) -> None:
+        tokens = theme.tokens()
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(tokens.panel))
+        painter.setPen(QColor(tokens.track))
+        for line in range(_GRID_LINES + 1):
+            y = self.y_px(line / _GRID_LINES)
+            painter.drawLine(0, y, self.width(), y)
+        self._paint_curves(painter)
         self._paint_markers(painter)
         if self._crosshair is not None:
-            painter.setPen(QPen(QColor(theme.tokens().muted), 1))
+            painter.setPen(QColor(tokens.muted))
             self._paint_line(painter, self._crosshair)
-        painter.restore()
+        if self.hasFocus():
+            painter.setPen(QColor(tokens.accent))
+            painter.drawRect(self.rect().adjusted(0, 0, -1, -1))
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._dragged_from_px = event.position().x()
+            self.setCursor(Qt.CursorShape.ClosedHandCursor)
+
+    def mouseReleaseEvent(self, _event: QMouseEvent) -> None:
+        self._dragged_from_px = None
+        self.unsetCursor()
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
-        self.hovered.emit(min(max(event.position().x() / max(self.width(), 1), 0.0), 1.0))
+        x = event.position().x()
+        if self._dragged_from_px is not None and x != self._dragged_from_px:
+            self.panned.emit((self._dragged_from_px - x) / self._width_px())
+            self._dragged_from_px = x
+        self.hovered.emit(self._place(x))
 
     def leaveEvent(self, event: QEvent) -> None:
         super().leaveEvent(event)
         self.hovered.emit(None)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
-        event.ignore()
+        """The wheel zooms about the pointer; sideways, as touchpads do, it pans."""
+        turned = event.angleDelta()
+        if turned.y():
+            self.zoomed.emit(_ZOOM_PER_NOTCH ** (turned.y() / _NOTCH), self._place(event.position().x()))
+        elif turned.x():
+            self.panned.emit(-_PAN_PER_NOTCH * turned.x() / _NOTCH)
+        event.accept()
+
+    def _paint_curves(self, painter: QPainter) -> None:
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setTransform(self._to_pixels(), combine=True)
+        for curve in self._curves.values():
+            if curve.visible:
+                pen = QPen(QColor(curve.color), 1)
+                pen.setCosmetic(True)
+                painter.setPen(pen)
+                for line in curve.lines:
+                    painter.drawPolyline(line)
+        painter.restore()
+
+    def _to_pixels(self) -> QTransform:
+        """From seconds and values."""
+        x_scale = self.width() / self._range_s
+        y_scale = -self.height() / (1 + 2 * _MARGIN) / self._top
+        y_zero = self.height() * (1 + _MARGIN) / (1 + 2 * _MARGIN)
+        return QTransform(x_scale, 0, 0, y_scale, self.width(), y_zero)
 
     def _paint_markers(self, painter: QPainter) -> None:
-        """A label is left out where the next one needs its room."""
+        if not self._markers:
+            return
         tokens = theme.tokens()
         colors = {"started": tokens.accent, "ready": tokens.ok, "failed": tokens.bad}
         painter.setFont(fonts.small_font())
-        ends = [*(place * self.width() for place, _ in self._markers[1:]), float(self.width())]
-        for (place, marker), end in zip(self._markers, ends, strict=False):  # without markers there is one end
+        for place, marker in self._markers:
             painter.setPen(QPen(QColor(colors[marker.kind]), 1, Qt.PenStyle.DashLine))
             self._paint_line(painter, place)
-            left = place * self.width() + _LABEL_GAP_PX
-            if left + fonts.small_width_px(marker.text) <= end:
-                painter.drawText(QPointF(left, painter.fontMetrics().ascent()), marker.text)
+        behind = QColor(tokens.panel)
+        behind.setAlphaF(0.8)
+        for marker, text, area in self._labels():
+            painter.fillRect(area, behind)
+            painter.setPen(QColor(colors[marker.kind]))
+            painter.drawText(area, Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _labels(self) -> list[tuple[Marker, str, QRectF]]:
+        """What is written beside the markers' lines, and where."""
+        widest_px = max(_LABEL_WIDEST * self.width(), 1)
+        texts = [fonts.small_elided(marker.text, round(widest_px)) for _, marker in self._markers]
+        widths_px = [fonts.small_width_px(text) for text in texts]
+        line_px = fonts.small_height_px()
+        rows = min(self.height() // line_px, _MOST_LABEL_ROWS)
+        spots = place_labels([self._x_px(place) for place, _ in self._markers], widths_px, self.width(), rows)
+        return [
+            (marker, text, QRectF(spot[0], spot[1] * line_px, width_px, line_px))
+            for (_, marker), text, width_px, spot in zip(self._markers, texts, widths_px, spots, strict=True)
+            if spot is not None
+        ]
 
     def _paint_line(self, painter: QPainter, place: float) -> None:
-        x = round(place * (self.width() - 1)) + 0.5
-        painter.drawLine(QPointF(x, 0), QPointF(x, self.height()))
+        painter.drawLine(QPointF(self._x_px(place), 0), QPointF(self._x_px(place), self.height()))
+
+    def _x_px(self, place: float) -> float:
+        return round(place * (self.width() - 1)) + 0.5
+
+    def _place(self, x_px: float) -> float:
+        return min(max(x_px / self._width_px(), 0.0), 1.0)
+
+    def _width_px(self) -> int:
+        return max(self.width(), 1)

@@ -40,12 +40,18 @@ class Segmented(QFrame):
         self._buttons.idClicked.connect(lambda place: self.changed.emit(self._values[place]))
 
     def value(self) -> object:
-        """The chosen value."""
-        return self._values[self._buttons.checkedId()]
+        """The chosen value, None where none is."""
+        return self._values[self._buttons.checkedId()] if self._buttons.checkedButton() else None
 
     def set_value(self, value: object) -> None:
-        """Choose without telling anybody."""
-        self._buttons.button(self._values.index(value)).setChecked(True)
+        """Choose without telling anybody. A value that is not among the options: choose none."""
+        if value in self._values:
+            self._buttons.button(self._values.index(value)).setChecked(True)
+        elif chosen := self._buttons.checkedButton():
+            self._buttons.setExclusive(False)
+            chosen.setChecked(False)
+            self._buttons.setExclusive(True)
+            chosen.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the tab key still finds the choice
 
     def set_option_enabled(self, value: object, *, enabled: bool, reason: str = "") -> None:
         """Grey out an option, with the reason as its tooltip."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 
 from launchdeck.ui.i18n import tr
 
 _STEPS_S = (15, 60, 300, 900, 3600, 4 * 3600)
+_CLOCK_STEPS_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 4 * 3600)
 _MOST_STEPS = 6
 _MINUTE_S = 60
 _HOUR_S = 3600
@@ -31,6 +33,19 @@ def time_marks(range_s: float) -> tuple[Mark, ...]:
         back_s += step_s
     marks.append(Mark(0.0, _with_unit(range_s)))
     return tuple(reversed(marks))
+
+
+def clock_marks(since_s: float, until_s: float) -> tuple[Mark, ...]:
+    """Round times of the local clock between two moments (Unix time): "14:05", "14:10"; with seconds if need be."""
+    range_s = until_s - since_s
+    step_s = next((step for step in _CLOCK_STEPS_S if range_s / step <= _MOST_STEPS), _CLOCK_STEPS_S[-1])
+    offset_s = time.localtime(since_s).tm_gmtoff
+    first = math.ceil((since_s + offset_s) / step_s) * step_s - offset_s
+    pattern = "%H:%M" if step_s >= _MINUTE_S else "%H:%M:%S"
+    return tuple(
+        Mark((at_s - since_s) / range_s, time.strftime(pattern, time.localtime(at_s)))
+        for at_s in range(first, math.floor(until_s) + 1, step_s)
+    )
 
 
 def axis_top(largest: float) -> float:
