@@ -7,6 +7,7 @@ from launchdeck.engines.registry import adapters
 from launchdeck.hardware.source import InventorySource, open_source
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.process import QtShimLauncher
+from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.settings.setup import Setup
 
 
@@ -15,6 +16,7 @@ class Core:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.requests = RequestMemory(setup.paths.state / "requests.json")
         self.planner = Planner(lambda: setup.settings)
         self._launcher = QtShimLauncher()
         self.manager = ProcessManager(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QSignalBlocker, Signal
@@ -23,6 +24,9 @@ from launchdeck.ui.segmented import Segmented
 from launchdeck.ui.wheel_guard import WheelGuard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.model import ModelInfo
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
@@ -43,6 +47,7 @@ class DeployFields(QWidget):
         self._inventory: Inventory | None = None
         self._rpc_workers: tuple[str, ...] = ()
         self._device_is_wanted = False  # by the user, and not only found for him
+        self._recall: Callable[[Path], ModelLoadRequest | None] = lambda _: None
         self._make_fields()
         self._connect()
         self._lay_out()
@@ -56,7 +61,7 @@ class DeployFields(QWidget):
         before = self._model.model_info()
         self._model.set_models(models)
         if self._model.model_info() != before:
-            self._fit_to_model()
+            self._recall_model()
 
     def set_inventory(self, inventory: Inventory) -> None:
         """Offer these devices. Free memory moves, nothing that was chosen does."""
@@ -71,6 +76,10 @@ class DeployFields(QWidget):
         self._engine.set_engines(engines)
         if not self._device_is_wanted:
             self._device.forget()  # other engines may use other GPUs
+
+    def set_recall(self, recall: Callable[[Path], ModelLoadRequest | None]) -> None:
+        """Whom to ask how a model was deployed the last time."""
+        self._recall = recall
 
     # what is chosen
 
@@ -137,8 +146,20 @@ class DeployFields(QWidget):
     # what a change does
 
     def _model_changed(self) -> None:
-        self._fit_to_model()
+        self._recall_model()
         self.changed.emit()
+
+    def _recall_model(self) -> None:
+        """As the chosen model was deployed the last time, on GPUs that are still there."""
+        model = self._model.model_info()
+        request = self._recall(model.path) if model else None
+        if request is None:
+            self._fit_to_model()
+            return
+        known = {reading.gpu.index for reading in self._inventory.gpus} if self._inventory else set()
+        if not known.issuperset(request.gpu_indices or ()) or not {*self._rpc_workers}.issuperset(request.rpc_workers):
+            request = replace(request, gpu_indices=None, rpc_workers=())
+        self.show_request(request)
 
     def _take_device(self) -> None:
         self._device_is_wanted = True

@@ -18,11 +18,14 @@ from launchdeck.ui.estimate_panel import EstimatePanel
 from launchdeck.ui.i18n import tr
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.model import ModelInfo
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.advice import Preview
+    from launchdeck.serving.request_memory import RequestMemory
 
 
 class DeployForm(QFrame):
@@ -34,11 +37,13 @@ class DeployForm(QFrame):
 
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
+    failed = Signal(object)
 
     def __init__(self, preview: Preview, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setProperty("role", "panel")
         self._preview = preview
+        self._memory: RequestMemory | None = None
         self._no_model = self._make_no_model()
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
@@ -51,6 +56,16 @@ class DeployForm(QFrame):
         self._lay_out()
         self.setFocusProxy(self._fields)
         self.refresh()
+
+    def use_memory(self, memory: RequestMemory) -> None:
+        """Where the last request of each model and the presets are kept."""
+        self._memory = memory
+        self._fields.set_recall(memory.last)
+        presets = self._fields.more.presets
+        presets.show_names(memory.preset_names, "")
+        presets.chosen.connect(lambda name: self.show_request(memory.preset(name)))
+        presets.save_requested.connect(self._save_preset)
+        presets.delete_requested.connect(self._delete_preset)
 
     def set_models(self, models: tuple[ModelInfo, ...]) -> None:
         """Offer these models. The chosen one stays chosen."""
@@ -132,6 +147,24 @@ class DeployForm(QFrame):
         request = self.request()
         if request is not None and self._deploy.isEnabled():
             self.deploy_requested.emit(request)
+
+    def _save_preset(self, name: str) -> None:
+        request = self.request()
+        if request is not None:
+            self._change_presets(lambda memory: memory.save_preset(name, request), name)
+
+    def _delete_preset(self, name: str) -> None:
+        self._change_presets(lambda memory: memory.delete_preset(name), "")
+
+    def _change_presets(self, change: Callable[[RequestMemory], None], name: str) -> None:
+        if self._memory is None:
+            return
+        try:
+            change(self._memory)
+        except LaunchdeckError as error:
+            self.failed.emit(error.failure)
+            return
+        self._fields.more.presets.show_names(self._memory.preset_names, name)
 
     def _apply_fix(self, fix: Fix) -> None:
         request = self.request()

@@ -13,6 +13,7 @@ from launchdeck.engines.checks import MAX_BATCH, MAX_THREADS
 from launchdeck.engines.llama_argv import CACHE_TYPES
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.number_field import NumberField
+from launchdeck.ui.preset_bar import PresetBar
 from launchdeck.ui.segmented import Segmented
 from launchdeck.ui.split_field import SplitField
 
@@ -32,6 +33,7 @@ class MoreSettings(QWidget):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self.presets = PresetBar()
         self.name = QLineEdit()
         self.name.setAccessibleName(tr("Name of the deployment"))
         self._cache_type_k = _cache_combo(tr("Type of the KV cache's keys"))
@@ -89,6 +91,7 @@ class MoreSettings(QWidget):
 
     def wheel_fields(self) -> Iterator[QWidget]:
         """What the wheel would change."""
+        yield self.presets.combo
         yield from (self._cache_type_k, self._cache_type_v, self._split.combo)
         yield from (self._threads, self._batch, self._ubatch, self._experts)
 
@@ -97,6 +100,7 @@ class MoreSettings(QWidget):
         form.setContentsMargins(0, 4, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         for label, fields in (
+            (tr("Preset"), (self.presets,)),
             (tr("Name"), (self.name,)),
             (tr("KV cache, K, V"), (self._cache_type_k, self._cache_type_v)),
             (tr("Flash attention"), (self._flash_attention,)),

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+
+from launchdeck.domain.request import FlashAttention, ModelLoadRequest
+from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.ui.deploy_form import DeployForm
+from qt.form_driver import PORT, named, pick
+
+TITLE = "More settings: KV types, split, threads …"
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return RequestMemory(tmp_path / "requests.json")
+
+
+@pytest.fixture
+def remembering(qtbot, form, memory):
+    form.use_memory(memory)
+    qtbot.mouseClick(named(form, TITLE), Qt.MouseButton.LeftButton)
+    return form
+
+
+def type_name(qtbot, form, name):
+    edit = named(form, "Preset").lineEdit()
+    edit.selectAll()
+    qtbot.keyClicks(edit, name)
+
+
+def test_a_model_that_is_chosen_again_comes_as_it_was_deployed(remembering, memory, big, small):
+    memory.remember(ModelLoadRequest(small.path, gpu_indices=(0,), n_gpu_layers=2, n_ctx=2048, n_parallel=1))
+    pick(named(remembering, "Model"), 1)
+    assert remembering.request() == memory.last(small.path)
+    pick(named(remembering, "Model"), 0)
+    assert remembering.request().model_path == big.path
+
+
+def test_gpus_and_workers_that_are_gone_are_chosen_anew(remembering, memory, small):
+    memory.remember(ModelLoadRequest(small.path, gpu_indices=(3,), rpc_workers=("127.0.0.1:9",), n_ctx=2048))
+    pick(named(remembering, "Model"), 1)
+    assert (remembering.request().gpu_indices, remembering.request().rpc_workers) == ((0,), ())
+    assert remembering.request().n_ctx == 2048
+
+
+def test_the_model_that_is_there_at_the_start_comes_so_too(qtbot, planner, memory, big):
+    memory.remember(ModelLoadRequest(big.path, n_ctx=16384))
+    fresh = DeployForm(lambda request: planner.preview(request, PORT))
+    qtbot.addWidget(fresh)
+    fresh.use_memory(memory)
+    fresh.set_models((big,))
+    fresh.set_inventory(planner.inventory)
+    assert fresh.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=16384)
+
+
+def test_a_preset_is_saved_chosen_and_deleted(qtbot, remembering, memory, big, small):
+    save, delete = named(remembering, "Save the form as this preset"), named(remembering, "Delete this preset")
+    assert not save.isEnabled()
+    qtbot.mouseClick(named(remembering, "Flash attention: on"), Qt.MouseButton.LeftButton)
+    wanted = remembering.request()
+    type_name(qtbot, remembering, "with flash")
+    assert not delete.isEnabled()
+    qtbot.mouseClick(save, Qt.MouseButton.LeftButton)
+    assert memory.preset("with flash") == wanted
+    pick(named(remembering, "Model"), 1)
+    assert remembering.request().model_path == small.path
+    pick(named(remembering, "Preset"), 0)
+    assert remembering.request() == wanted
+    assert wanted.flash_attention is FlashAttention.ON
+    qtbot.mouseClick(delete, Qt.MouseButton.LeftButton)
+    assert memory.preset_names == ()
+    assert named(remembering, "Preset").count() == 0
+    assert remembering.request() == wanted
+
+
+def test_what_cannot_be_saved_is_told(qtbot, form, tmp_path):
+    (tmp_path / "state").write_text("")
+    form.use_memory(RequestMemory(tmp_path / "state" / "requests.json"))
+    qtbot.mouseClick(named(form, TITLE), Qt.MouseButton.LeftButton)
+    type_name(qtbot, form, "x")
+    with qtbot.waitSignal(form.failed) as told:
+        qtbot.mouseClick(named(form, "Save the form as this preset"), Qt.MouseButton.LeftButton)
+    assert "could not be saved" in str(told.args[0])
