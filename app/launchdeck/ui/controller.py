@@ -52,6 +52,7 @@ class Controller(QObject):
         self._planner = core.planner
         self._manager = core.manager
         self._requests = core.requests
+        self._requests = core.requests
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
@@ -154,6 +155,8 @@ class Controller(QObject):
         form.add_folder_requested.connect(self._choose_folder)
         form.failed.connect(self._window.notice.show_failure)
         form.use_memory(self._requests)
+        form.failed.connect(self._window.notice.show_failure)
+        form.use_memory(self._requests)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
@@ -176,6 +179,7 @@ class Controller(QObject):
 
     async def _load(self, request: ModelLoadRequest) -> None:
         deployment = await self._manager.load(request)
+        self._requests.remember(request)
         self._requests.remember(request)
         self._panels.deployments.select(deployment.id)
 
