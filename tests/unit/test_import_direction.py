@@ -22,7 +22,8 @@ LAYERS["planning"] = {"domain", "hardware", "models", "settings"}
 LAYERS["engines"] = LAYERS["planning"] | {"planning"}
 LAYERS["monitor"] = LAYERS["engines"] | {"engines"}
 LAYERS["serving"] = LAYERS["engines"] | {"engines"}
-LAYERS["ui"] = LAYERS["engines"] | {"engines", "monitor", "serving"}
+LAYERS["api"] = LAYERS["engines"] | {"engines", "monitor", "serving"}
+LAYERS["ui"] = LAYERS["api"] | {"api"}
 LAYERS["commands"] = LAYERS["ui"]
 FREE = {"compose", "core", "cli", "__main__", "__init__", "resources"}
 

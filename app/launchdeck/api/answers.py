@@ -1,0 +1,218 @@
+"""The documents that the interface answers with, described for its OpenAPI document."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from launchdeck.domain.deployment import State
+from launchdeck.domain.errors import Cause
+from launchdeck.domain.model import ModelFormat, ServerType
+from launchdeck.domain.plan import Backend, EngineKind
+
+GpuTypeName = Literal["nvidia", "amd", "cpu"]
+GpuStateName = Literal["active", "asleep", "lost"]
+StatusName = Literal["loading", "running", "failed", "stopped"]
+
+
+class Answer(BaseModel):
+    model_config = ConfigDict(protected_namespaces=())
+
+
+class GpuProcess(Answer):
+    pid: int
+    name: str
+    used_memory_mb: int | None
+
+
+class Gpu(Answer):
+    """Memory in MiB. null: not measurable."""
+
+    index: int
+    uuid: str
+    pci_address: str | None
+    name: str
+    gpu_type: GpuTypeName
+    total_memory_mb: int | None
+    used_memory_mb: int | None
+    free_memory_mb: int | None
+    utilization_percent: int | None
+    temperature_c: int | None
+    power_watts: float | None
+    state: GpuStateName
+    processes: list[GpuProcess]
+
+
+class Gpus(Answer):
+    """GPUs only; without any, the CPU alone."""
+
+    gpus: list[Gpu]
+    total: int
+    detector: str
+    cpu: Gpu
+    sampled_at_s: float
+
+
+class Model(Answer):
+    path: str
+    name: str
+    format: ModelFormat
+    architecture: str | None
+    size_bytes: int
+    block_count: int | None
+    context_length: int | None
+    quantisation: str | None
+    server_types: list[ServerType]
+    problem: str | None
+
+
+class Models(Answer):
+    models: list[Model]
+
+
+class DeviceMemory(Answer):
+    device: str
+    weights_bytes: int
+    kv_bytes: int
+    compute_bytes: int
+
+
+class DeviceEstimate(DeviceMemory):
+    overhead_bytes: int
+    total_bytes: int
+    free_bytes: int | None
+    fits: bool | None
+
+
+class Estimate(Answer):
+    """`devices`: the chosen GPUs in their order, and never the CPU."""
+
+    devices: list[DeviceEstimate]
+    host: DeviceEstimate
+
+
+class Layers(Answer):
+    asked: int | None
+    resolved: int
+    total: int
+    largest_that_fits: int | None
+
+
+class Plan(Answer):
+    backend: Backend
+    reasons: list[str]
+    argv: list[str]
+    env: dict[str, str]
+    estimate: Estimate
+    layers: Layers
+    warnings: list[str]
+
+
+class Started(Answer):
+    """Loading has begun; loading-status tells how it goes."""
+
+    id: str
+    model_id: str
+    port: int
+    backend: Backend
+    engine: EngineKind
+    status: StatusName
+    state: State
+    url: str
+    api_key: str | None
+    warnings: list[str]
+
+
+class Applied(Answer):
+    """What the engine says it did; null where it has not said so (yet)."""
+
+    layers_offloaded: int | None
+    layers_total: int | None
+    n_ctx: int | None
+    n_slots: int | None
+    flash_attention: bool | None
+    devices: list[DeviceMemory]
+
+
+class Measured(Answer):
+    """Memory of the engine's process tree, and when it was started and ready (Unix time)."""
+
+    vram_bytes: int | None
+    rss_bytes: int | None
+    created_at_s: float
+    ready_at_s: float | None
+    loading_s: float | None
+
+
+class Fix(Answer):
+    """A changed request that would help: `changes` are fields of the load request."""
+
+    label: str
+    changes: dict[str, Any]
+
+
+class Error(Answer):
+    cause: Cause
+    message: str
+    advice: str | None
+    evidence: list[str]
+    fixes: list[Fix]
+
+
+class Deployment(Answer):
+    id: str
+    model_id: str
+    model_path: str
+    status: StatusName
+    state: State
+    backend: Backend
+    engine: EngineKind
+    port: int
+    url: str
+    api_key: str | None
+    server_type: ServerType
+    gpu_index: int | None
+    gpu_indices: list[int]
+    n_gpu_layers: int
+    context_length: int
+    progress: float | None
+    stage: str | None
+    applied: Applied
+    predicted: Estimate
+    measured: Measured
+    error: Error | None
+
+
+class LoadingStatus(Answer):
+    models: list[Deployment]
+
+
+class Stopped(Answer):
+    id: str
+    model_id: str
+    status: Literal["stopped"]
+    state: Literal["stopped"]
+
+
+class Logs(Answer):
+    id: str
+    model_id: str
+    lines: list[str]
+
+
+class HandedOver(Answer):
+    handed_over: Literal[True]
+
+
+class Problem(BaseModel):
+    """RFC 9457. `detail` has the words of the window; the members after it are there where a launch is refused."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    cause: Cause | None = None
+    advice: str | None = None
+    evidence: list[str] = []
+    fixes: list[Fix] = []

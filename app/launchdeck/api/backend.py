@@ -1,0 +1,157 @@
+"""What the HTTP interface stands on: the planner and the manager of every other door, and the news of both."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from launchdeck.api.documents import deployment_document, failure_document, models_document
+from launchdeck.api.streams import Channel
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.hardware.document import to_document
+
+if TYPE_CHECKING:
+    from launchdeck.domain.gpu import Inventory
+    from launchdeck.engines.planner import Planner
+    from launchdeck.serving.manager import ProcessManager
+    from launchdeck.settings.setup import Setup
+
+KEPT_SAMPLES: Final = 16
+KEPT_EVENTS: Final = 256
+STATUS_INTERVAL_S: Final = 0.1
+FIRST_LOOK_TIMEOUT_S: Final = 30.0
+FIRST_LOOK_INTERVAL_S: Final = 0.05
+
+HandOver = Callable[[], Awaitable[bool]]
+
+
+class Backend:
+    """Lives in the application's event loop. `gpus`, `status` and `events` are what the streams read from."""
+
+    def __init__(
+        self,
+        setup: Setup,
+        planner: Planner,
+        manager: ProcessManager,
+        *,
+        hand_over: HandOver,
+        dismissed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.setup = setup
+        self.planner = planner
+        self.manager = manager
+        self.hand_over = hand_over
+        self.closing = asyncio.Event()
+        self.gpus = Channel(kept=KEPT_SAMPLES)
+        self.status = Channel(kept=0)
+        self.events = Channel(kept=KEPT_EVENTS)
+        self.gpus_document: bytes | None = None
+        self.starts: Counter[str] = Counter()
+        self._dismissed = dismissed
+        self._states: dict[str, State] = {d.id: d.state for d in manager.deployments}
+        self._status_changed = asyncio.Event()
+        self._telling = asyncio.create_task(self._tell_status())
+        self._unsubscribe = manager.subscribe(self._on_deployment)
+
+    def on_inventory(self, inventory: Inventory) -> None:
+        """A new reading of all devices; the planner has it already."""
+        self.gpus_document = dumps(to_document(inventory))
+        self.gpus.publish(self.gpus_document)
+
+    def close(self) -> None:
+        """End every stream. May be called again."""
+        if self.closing.is_set():
+            return
+        self._unsubscribe()
+        self._telling.cancel()
+        self.closing.set()
+
+    def find(self, name: str) -> Deployment:
+        """By its id or its model's name; a live one before one that has ended. Raises LaunchdeckError."""
+        named = [d for d in self._listed() if name in {d.id, d.plan.model_id}]
+        if not named:
+            raise LaunchdeckError.of(
+                Cause.NOT_FOUND,
+                Message("There is no model {name}.", name=name),
+                Message("loading-status lists those there are."),
+            )
+        return max(named, key=lambda deployment: (deployment.state.is_live, deployment.created_at_s))
+
+    def document(self, deployment: Deployment) -> dict[str, Any]:
+        inventory = self.planner.inventory
+        cpu_index = None if inventory is None or inventory.gpus else inventory.cpu.gpu.index
+        return deployment_document(deployment, self.manager.api_key(deployment.id), cpu_index=cpu_index)
+
+    def status_document(self) -> bytes:
+        """Everything but what was stopped."""
+        return dumps(models_document(map(self.document, self._listed())))
+
+    def dismiss(self, deployment: Deployment) -> None:
+        """Forget one that has ended."""
+        self.manager.dismiss(deployment.id)
+        self._states.pop(deployment.id, None)
+        self._status_changed.set()
+        self._dismissed()
+
+    async def known_inventory(self) -> Inventory:
+        """The latest reading; right after the start, wait for the first one and for the engines.
+
+        Raises:
+            LaunchdeckError: they take too long.
+        """
+        try:
+            async with asyncio.timeout(FIRST_LOOK_TIMEOUT_S):
+                while self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
+                    await asyncio.sleep(FIRST_LOOK_INTERVAL_S)
+        except TimeoutError:
+            raise LaunchdeckError.of(
+                Cause.NOT_READY,
+                Message("This machine's GPUs and engines are still being looked for."),
+                Message("Try again in a moment."),
+            ) from None
+        return self.planner.inventory
+
+    def _listed(self) -> list[Deployment]:
+        return [d for d in self.manager.deployments if d.state is not State.STOPPED]
+
+    def _on_deployment(self, deployment: Deployment) -> None:
+        self._status_changed.set()
+        before = self._states.get(deployment.id)
+        if before is deployment.state:
+            return
+        if before is None and not deployment.adopted:
+            self.starts[deployment.plan.model_id] += 1
+        self._states[deployment.id] = deployment.state
+        failure = deployment.failure
+        self.events.publish(
+            dumps(
+                {
+                    "at_s": round(time.time(), 3),
+                    "id": deployment.id,
+                    "model_id": deployment.plan.model_id,
+                    "state": str(deployment.state),
+                    "status": deployment.state.status,
+                    "error": None if failure is None else failure_document(failure),
+                }
+            )
+        )
+
+    async def _tell_status(self) -> None:
+        """However much changes, the document goes out a few times a second."""
+        while True:
+            await self._status_changed.wait()
+            self._status_changed.clear()
+            if self.status.reader_count:
+                self.status.publish(self.status_document())
+            await asyncio.sleep(STATUS_INTERVAL_S)
+
+
+def dumps(document: Any) -> bytes:
+    """Compact JSON."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,96 @@
+"""Deployments and failures as JSON documents: what the API sends and `launchdeck status --json` prints.
+
+Memory is in bytes, times are Unix seconds, and null means that nobody can tell (yet).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from launchdeck.domain.deployment import Applied, Deployment, State
+from launchdeck.domain.errors import Failure
+from launchdeck.engines.document import estimate_document
+from launchdeck.serving.codec import to_json
+
+
+def models_document(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The document of loading-status."""
+    return {"models": list(entries)}
+
+
+def deployment_document(
+    deployment: Deployment, api_key: str | None = None, *, cpu_index: int | None = None
+) -> dict[str, Any]:
+    """One entry of loading-status. `cpu_index` is the CPU's place in the GPU list, which it has only without GPUs."""
+    plan = deployment.plan
+    gpus = plan.request.gpu_indices or ()
+    return {
+        "id": deployment.id,
+        "model_id": plan.model_id,
+        "model_path": str(plan.request.model_path),
+        "status": deployment.state.status,
+        "state": str(deployment.state),
+        "backend": str(plan.backend),
+        "engine": str(plan.engine.kind),
+        "port": plan.port,
+        "url": plan.url,
+        "api_key": api_key,
+        "server_type": str(plan.request.server_type),
+        "gpu_index": gpus[0] if gpus else cpu_index,
+        "gpu_indices": list(gpus),
+        "n_gpu_layers": plan.layers.resolved,
+        "context_length": plan.n_ctx,
+        "progress": 1.0 if deployment.state is State.RUNNING else deployment.progress,
+        "stage": deployment.stage,
+        "applied": _applied(deployment.applied),
+        "predicted": estimate_document(plan.estimate),
+        "measured": _measured(deployment),
+        "error": None if deployment.failure is None else failure_document(deployment.failure),
+    }
+
+
+def failure_document(failure: Failure) -> dict[str, Any]:
+    """What happened, what to do, the lines that prove it, and changed requests that would help."""
+    return {
+        "cause": str(failure.cause),
+        "message": str(failure.message),
+        "advice": None if failure.advice is None else str(failure.advice),
+        "evidence": list(failure.evidence),
+        "fixes": [
+            {"label": str(fix.label), "changes": {name: to_json(value) for name, value in fix.changes}}
+            for fix in failure.fixes
+        ],
+    }
+
+
+def _applied(applied: Applied) -> dict[str, Any]:
+    """What the engine says it did; a buffer of a kind the engine did not mention counts 0."""
+    devices = dict.fromkeys(buffer.device for buffer in applied.buffers)
+    return {
+        "layers_offloaded": applied.layers_offloaded,
+        "layers_total": applied.layers_total,
+        "n_ctx": applied.n_ctx,
+        "n_slots": applied.n_slots,
+        "flash_attention": applied.flash_attention,
+        "devices": [
+            {
+                "device": device,
+                "weights_bytes": applied.device_bytes(device, "weights"),
+                "kv_bytes": applied.device_bytes(device, "kv"),
+                "compute_bytes": applied.device_bytes(device, "compute"),
+            }
+            for device in devices
+        ],
+    }
+
+
+def _measured(deployment: Deployment) -> dict[str, Any]:
+    ready_at_s = deployment.ready_at_s
+    return {
+        "vram_bytes": deployment.vram_bytes,
+        "rss_bytes": deployment.rss_bytes,
+        "created_at_s": round(deployment.created_at_s, 3),
+        "ready_at_s": None if ready_at_s is None else round(ready_at_s, 3),
+        "loading_s": None if ready_at_s is None else round(ready_at_s - deployment.created_at_s, 3),
+    }

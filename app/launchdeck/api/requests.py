@@ -1,0 +1,124 @@
+"""What may be asked over HTTP, checked strictly: a refusal is a sentence that names the field."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import Inventory
+from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
+from launchdeck.domain.text import Message
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_STRICT: Final = ConfigDict(extra="forbid", protected_namespaces=())
+
+MEANINGS: Final = {
+    "model_path": "The model's file: an absolute path inside the library's folders.",
+    "server_type": "What it is served as.",
+    "model_id": "Its name in requests; left out: the file's.",
+    "gpu_indices": "Places in the GPU list, in the wanted order; [] the CPU; null lets Launchdeck choose.",
+    "rpc_workers": "RPC workers of llama.cpp that stand in the settings, used as devices after the GPUs.",
+    "n_gpu_layers": "-1 all, 0 the CPU, N that many, null the largest number that fits.",
+    "n_ctx": "Context in tokens, shared by the slots; null the model's own, at most 8192.",
+    "n_parallel": "Slots: requests answered at the same time.",
+    "cache_type_k": "Type of the K cache.",
+    "cache_type_v": "Type of the V cache.",
+    "backend": "The family of engines.",
+    "engine_id": "One certain engine.",
+    "flash_attention": "`auto`: wherever the engine can.",
+    "split": "Each device's share; [] equal ones; null by free memory.",
+    "n_threads": "Threads on the CPU; null leaves it to the engine.",
+    "n_batch": "Tokens in a batch; null leaves it to the engine.",
+    "n_ubatch": "Tokens computed at once; null leaves it to the engine.",
+    "n_cpu_moe": "The experts of that many blocks stay in RAM.",
+    "extra_args": "Further arguments for llama-server; only harmless ones are taken.",
+}
+_WORDS: Final = {
+    "missing": "is missing",
+    "extra_forbidden": "is not known here",
+    "int_type": "has to be a whole number",
+    "int_from_float": "has to be a whole number",
+    "float_type": "has to be a number",
+    "string_type": "has to be a text",
+    "path_type": "has to be a text",
+    "tuple_type": "has to be a list",
+    "list_type": "has to be a list",
+    "model_type": "has to be an object",
+    "model_attributes_type": "has to be an object",
+}
+
+
+def _load_fields() -> Iterator[tuple[str, Any]]:
+    """The fields of every other door's request, and `gpu_index` for one GPU."""
+    hints = get_type_hints(ModelLoadRequest)
+    for field in dataclasses.fields(ModelLoadRequest):
+        default = ... if field.default is dataclasses.MISSING else field.default
+        yield field.name, (hints[field.name], Field(default, description=MEANINGS.get(field.name)))
+    yield "gpu_index", (int | None, Field(None, description="One place in the GPU list, instead of gpu_indices."))
+
+
+LoadBody: Final[type[BaseModel]] = create_model("LoadRequest", __config__=_STRICT, **dict(_load_fields()))
+
+
+class NameBody(BaseModel):
+    """One deployment."""
+
+    model_config = _STRICT
+    model_id: str = Field(description="The model's name, or the deployment's id.")
+
+
+class EmptyBody(BaseModel):
+    """Nothing but an object: there is nothing to say."""
+
+    model_config = _STRICT
+
+
+def parse(kind: type[Body], body: bytes) -> Body:
+    """Raises LaunchdeckError that names every field that is wrong."""
+    try:
+        return kind.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        problems = "; ".join(_sentence(detail) for detail in error.errors(include_url=False, include_input=False))
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("The request cannot be used: {problems}.", problems=problems),
+            Message("The description of the interface at /docs has every field."),
+        ) from None
+
+
+def load_request(body: BaseModel, inventory: Inventory) -> ModelLoadRequest:
+    """The request that every door makes.
+
+    Raises:
+        LaunchdeckError: both ways of naming GPUs are used.
+    """
+    values = {name: getattr(body, name) for name in type(body).model_fields}
+    gpu_index = values.pop("gpu_index")
+    if gpu_index is not None:
+        if values["gpu_indices"] is not None:
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("The request has both gpu_index and gpu_indices."),
+                Message("Give one of them."),
+            )
+        values["gpu_indices"] = (gpu_index,)
+    if not inventory.gpus and values["gpu_indices"] == (inventory.cpu.gpu.index,):
+        values["gpu_indices"] = CPU_ONLY  # without GPUs the list holds the CPU, in the first place
+    return ModelLoadRequest(**values)
+
+
+def _sentence(detail: ErrorDetails) -> str:
+    if detail["type"] == "json_invalid":
+        return f"it is no JSON ({detail['ctx']['error']})"
+    if detail["type"] == "enum":
+        words = f"has to be {detail['ctx']['expected']}"
+    else:
+        words = _WORDS.get(detail["type"], detail["msg"])
+    place = ".".join(str(part) for part in detail["loc"])
+    return f"{place or 'the body'} {words}"

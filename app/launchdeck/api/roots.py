@@ -1,0 +1,66 @@
+"""Which files may be loaded over HTTP: models inside the library's folders, wherever links lead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.models.library import default_folders, demo_model
+
+if TYPE_CHECKING:
+    from launchdeck.settings.paths import Paths
+    from launchdeck.settings.schema import Settings
+
+_CONFIG: Final = "config.json"  # makes a folder a model
+
+
+def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
+    """Refuse what is not a regular file in the library, or a model's folder of such. Touches the disk.
+
+    What lies outside is refused in the same words whether it exists or not.
+
+    Raises:
+        LaunchdeckError: the path may not be used, or leads to no file.
+    """
+    if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("{path} is not an absolute path without '..'.", path=path),
+            Message("Name the model by its full path."),
+        )
+    demo = demo_model()
+    folders = (*map(Path, settings.model_folders), *default_folders(paths), *((demo.parent,) if demo else ()))
+    roots = [folder.resolve() for folder in folders]
+    if not _is_inside(path, roots):
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("{path} lies outside the folders in which models are looked for.", path=path),
+            Message("Add its folder in the settings, or put the model into one that stands there."),
+        )
+    if not path.exists():
+        raise LaunchdeckError.of(
+            Cause.NOT_FOUND, Message("There is no file {path}.", path=path), Message("Look for another model.")
+        )
+    parts = sorted(path.iterdir()) if (path / _CONFIG).is_file() else [path]
+    if not all(part.is_file() and _is_inside(part, roots) for part in parts if not part.is_dir() or part is path):
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST, Message("{path} is no model's file.", path=path), Message("Look for another model.")
+        )
+
+
+def _is_inside(path: Path, roots: list[Path]) -> bool:
+    real = path.resolve()
+    return any(real.is_relative_to(root) for root in roots)
+
+
+def check_rpc_workers(workers: tuple[str, ...], settings: Settings) -> None:
+    """Refuse to connect to machines that nobody named in the settings. Raises LaunchdeckError."""
+    for worker in workers:
+        if worker not in settings.rpc_workers:
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("{worker} is none of the RPC workers in the settings.", worker=worker),
+                Message("Add it in the settings."),
+            )

@@ -1,0 +1,144 @@
+"""The interface on its port, in the event loop of the application it belongs to.
+
+uvicorn's own `serve` takes over the process's signals and ticks ten times a second; what is needed of it is the
+protocol, so the server is started and shut down by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from launchdeck.api.address import token_file, url_file
+from launchdeck.api.application import asgi_application
+from launchdeck.api.streams import ABORT
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from launchdeck.api.backend import Backend
+    from launchdeck.settings.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+HOST: Final = "127.0.0.1"
+TOKEN_BYTES: Final = 32
+HEAD_TIMEOUT_S: Final = 10.0
+KEEP_ALIVE_S: Final = 30
+MAX_HEAD_BYTES: Final = 32 * 1024
+MAX_CONNECTIONS: Final = 128
+SEND_BUFFER_BYTES: Final = 64 * 1024
+SHUTDOWN_TIMEOUT_S: Final = 2
+
+
+class Connection(H11Protocol):
+    """One connection: it has to say what it wants within a time, and a stream can give up on it."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.app_state = {**self.app_state, ABORT: transport.abort}
+        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._end_if_silent)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _end_if_silent(self) -> None:
+        if not self.headers:  # no head of a request has come
+            self.transport.abort()
+
+
+class ApiServer:
+    """`url` and `token` hold from start to close; both stand in files in the runtime folder as well."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.url = ""
+        self.token = ""
+        self._server: Server | None = None
+        self._socket: socket.socket | None = None
+
+    async def start(self, port: int) -> None:
+        """Listen on this port of the loopback; 0 means any that is free.
+
+        Raises:
+            LaunchdeckError: another program has the port.
+        """
+        self._socket = _listen(port)
+        port = self._socket.getsockname()[1]
+        self.token = secrets.token_urlsafe(TOKEN_BYTES)
+        self.url = f"http://{HOST}:{port}"
+        config = Config(
+            asgi_application(self.backend, token=self.token, port=port),
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+        )
+        config.load()
+        self._server = Server(config)
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup([self._socket])
+        paths = self.backend.setup.paths
+        _write_private(token_file(paths), self.token)
+        _write_private(url_file(paths), self.url)
+
+    async def close(self) -> None:
+        """End every stream and connection, and take the files away."""
+        self.backend.close()
+        if self._server is not None:
+            _remove_if_ours(self.backend.setup.paths, self.url)
+            await self._server.shutdown([self._socket] if self._socket else None)
+            self._server = None
+
+
+def _listen(port: int) -> socket.socket:
+    """Raises LaunchdeckError."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    # what a reader of events does not take piles up here, not in the kernel, where nobody would see that it is slow
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    try:
+        listener.bind((HOST, port))
+    except OSError as error:
+        listener.close()
+        raise LaunchdeckError.of(
+            Cause.PORT_TAKEN,
+            Message(
+                "The HTTP interface is off: port {port} cannot be used ({reason}).", port=port, reason=error.strerror
+            ),
+            Message("Choose another port in the settings, or start with --api-port 0 for any free one."),
+        ) from error
+    return listener
+
+
+def _write_private(file: Path, text: str) -> None:
+    """Whole or not at all, and readable by the user alone from its first moment."""
+    new = file.with_name(f"{file.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        new.unlink()
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
+        stream.write(text)
+    new.replace(file)
+
+
+def _remove_if_ours(paths: Paths, url: str) -> None:
+    """Another application may have been started meanwhile and have put its own address there."""
+    if url_file(paths).exists() and url_file(paths).read_text(encoding="utf-8") == url:
+        url_file(paths).unlink()
+        token_file(paths).unlink(missing_ok=True)

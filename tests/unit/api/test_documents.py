@@ -1,0 +1,283 @@
+"""The documents of the contract, by their exact keys and values."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from fakes import api
+from fakes.samples import inventory, two_gpus
+from launchdeck.api.requests import MEANINGS, LoadBody
+from launchdeck.domain.request import ModelLoadRequest
+
+GPU_KEYS = {
+    "index", "uuid", "pci_address", "name", "gpu_type", "total_memory_mb", "used_memory_mb", "free_memory_mb",
+    "utilization_percent", "temperature_c", "power_watts", "state", "processes",
+}  # fmt: skip
+STATUS_KEYS = {
+    "model_id", "status", "state", "backend", "port", "gpu_index", "n_gpu_layers", "context_length", "server_type",
+    "engine", "url", "api_key", "progress", "applied", "predicted", "measured", "error",
+}  # fmt: skip
+
+
+async def refusal(http: httpx.AsyncClient, status: int, **body: Any) -> dict[str, Any]:
+    answer = await http.post("/api/inference/load", json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    document: dict[str, Any] = answer.json()
+    return document
+
+
+def test_gpus() -> None:
+    async def scenario() -> None:
+        async with api.running() as (_bench, http):
+            document = (await http.get("/api/management/gpus")).json()
+            assert (document["total"], document["detector"]) == (2, "NVMLDetector")
+            first, second = document["gpus"]
+            assert first.keys() >= GPU_KEYS
+            assert (first["index"], first["gpu_type"], first["total_memory_mb"]) == (0, "nvidia", 24576)
+            assert (second["index"], second["gpu_type"]) == (1, "amd")
+
+    api.run(scenario)
+
+
+def test_without_a_gpu_the_list_is_the_cpu_and_its_place_can_be_asked_for() -> None:
+    async def scenario() -> None:
+        async with api.running(inventory=inventory()) as (bench, http):
+            (cpu,) = (await http.get("/api/management/gpus")).json()["gpus"]
+            assert (cpu["index"], cpu["gpu_type"]) == (0, "cpu")
+            await bench.load(http, gpu_indices=None, gpu_index=0, model_id="on-cpu")
+            entry = await bench.until(http, "on-cpu", "running")
+            assert (entry["gpu_index"], entry["gpu_indices"], entry["n_gpu_layers"]) == (0, [], 0)
+
+    api.run(scenario)
+
+
+def test_load_status_and_unload() -> None:
+    async def scenario() -> None:
+        async with api.running("--load-s", 0.3) as (bench, http):
+            started = await bench.load(http, model_id="tiny")
+            port = bench.setup.settings.first_port
+            key = started.pop("api_key")
+            assert len(key) >= 20
+            id_ = started.pop("id")
+            assert started == {
+                "model_id": "tiny",
+                "port": port,
+                "backend": "llama",
+                "engine": "llama-server",
+                "status": "loading",
+                "state": "starting",
+                "url": f"http://127.0.0.1:{port}/v1",
+                "warnings": [],
+            }
+            (entry,) = (await http.get("/api/inference/loading-status")).json()["models"]
+            assert entry["status"] == "loading"
+            entry = await bench.until(http, "tiny", "running")
+            assert entry.keys() >= STATUS_KEYS
+            assert (entry["id"], entry["status"], entry["port"], entry["api_key"]) == (id_, "running", port, key)
+            assert (entry["gpu_index"], entry["context_length"], entry["progress"]) == (None, 128, 1.0)
+            assert entry["error"] is None
+            assert entry["measured"]["loading_s"] > 0
+            assert entry["predicted"]["host"]["weights_bytes"] > 0
+            gone = await http.post("/api/inference/unload", json={"model_id": "tiny"})
+            assert gone.status_code == 200
+            assert gone.json() == {"id": id_, "model_id": "tiny", "status": "stopped", "state": "stopped"}
+            assert (await http.get("/api/inference/loading-status")).json() == {"models": []}
+            assert (await http.post("/api/inference/unload", json={"model_id": "tiny"})).status_code == 404
+
+    api.run(scenario)
+
+
+def test_a_model_that_failed_says_why_and_can_be_forgotten() -> None:
+    async def scenario() -> None:
+        switches = ("--say", "error: unknown model architecture: 'nobody'", "--exit-code", 1)
+        async with api.running(*switches) as (bench, http):
+            await bench.load(http, model_id="broken")
+            entry = await bench.until(http, "broken", "failed")
+            assert entry["status"] == "failed"
+            assert entry["error"]["message"]
+            assert entry["error"].keys() == {"cause", "message", "advice", "evidence", "fixes"}
+            lines = (await http.get("/api/inference/logs/broken")).json()["lines"]
+            assert any("unknown model architecture" in line for line in lines)
+            await http.post("/api/inference/unload", json={"model_id": "broken"})
+            assert (await http.get("/api/inference/loading-status")).json() == {"models": []}
+
+    api.run(scenario)
+
+
+def test_twenty_models_and_no_more() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            await bench.load(http, model_id="first")
+            problem = await refusal(http, 409, model_path=str(bench.model()), gpu_indices=[])
+            assert problem["detail"].startswith("No available ports (max 1 models reached)")
+            assert problem["cause"] == "no_port"
+            assert len(bench.manager.deployments) == 1
+
+    api.run(scenario)
+
+
+def test_a_name_that_is_in_use_is_a_conflict() -> None:
+    async def scenario() -> None:
+        async with api.running(last_port=65535) as (bench, http):
+            await bench.load(http, model_id="first")
+            problem = await refusal(http, 409, model_path=str(bench.model()), gpu_indices=[], model_id="first")
+            assert problem["cause"] == "conflict"
+
+    api.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model_id": "-x"}, "-x"),
+        ({"model_id": 5}, "model_id has to be a text"),
+        ({"n_ctx": "8192"}, "n_ctx has to be a whole number"),
+        ({"n_ctx": True}, "n_ctx has to be a whole number"),
+        ({"n_gpu_layers": 99}, "6 layers"),
+        ({"gpu_index": 7, "gpu_indices": None}, "GPU 7"),
+        ({"gpu_index": 0}, "both gpu_index and gpu_indices"),
+        ({"server_type": "chat"}, "server_type has to be 'llm' or 'embedding'"),
+        ({"trust_remote_code": True}, "trust_remote_code is not known here"),
+        ({"host": "0.0.0.0"}, "host is not known here"),
+        ({"rpc_workers": ["10.0.0.1:50052"]}, "none of the RPC workers"),
+    ],
+)
+def test_a_request_that_cannot_be_used_is_told_in_words(changes: dict[str, Any], words: str) -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            body = {"model_path": str(bench.model()), "gpu_indices": []} | changes
+            problem = await refusal(http, 400, **body)
+            assert words in problem["detail"]
+            assert bench.manager.deployments == ()
+
+    api.run(scenario)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model_path": "\\ud800"}'])
+def test_what_is_no_request_is_told(content: bytes) -> None:
+    async def scenario() -> None:
+        async with api.running() as (_bench, http):
+            for path in ("load", "plan", "unload", "restart"):
+                headers = {"Content-Type": "application/json"}
+                answer = await http.post(f"/api/inference/{path}", headers=headers, content=content)
+                assert answer.status_code == 400, answer.text
+                assert "The request cannot be used" in answer.json()["detail"]
+
+    api.run(scenario)
+
+
+def test_only_models_of_the_library_are_loaded(tmp_path: Any) -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            inside = bench.model()
+            secret = tmp_path / "secret.gguf"
+            secret.write_bytes(inside.read_bytes())
+            link = inside.parent / "link.gguf"
+            link.symlink_to(secret)
+            folder = inside.parent / "folder.gguf"
+            folder.mkdir()
+            model = inside.parent / "hf"
+            model.mkdir()
+            (model / "config.json").write_text("{}")
+            (model / "model.safetensors").symlink_to(secret)
+            for path, status in (
+                (secret, 400),
+                (tmp_path / "gone.gguf", 400),
+                (link, 400),
+                (inside.parent / ".." / ".." / "x.gguf", 400),
+                ("tiny.gguf", 400),
+                ("/dev/zero", 400),
+                (str(inside) + "\0", 400),
+                (folder, 400),
+                (model, 400),
+                (inside.parent / "gone.gguf", 404),
+            ):
+                await refusal(http, status, model_path=str(path))
+            assert bench.manager.deployments == ()
+            there = await refusal(http, 400, model_path=str(secret))
+            away = await refusal(http, 400, model_path=str(tmp_path / "gone.gguf"))
+            assert there["detail"].replace("secret", "gone") == away["detail"]
+
+    api.run(scenario)
+
+
+def test_a_plan_is_what_the_load_would_do() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            body = {"model_path": str(bench.model()), "gpu_index": 0, "n_gpu_layers": 3, "n_ctx": 256}
+            document = (await http.post("/api/inference/plan", json=body)).json()
+            assert document["layers"] == {"asked": 3, "resolved": 3, "total": 6, "largest_that_fits": 6}
+            assert document["env"]["CUDA_VISIBLE_DEVICES"] == "GPU-0"
+            assert document["env"]["LLAMA_API_KEY"] == "***"
+            assert bench.manager.deployments == ()
+            await bench.load(http, **(body | {"gpu_indices": None}))
+            (deployment,) = bench.manager.deployments
+            assert list(deployment.plan.argv) == document["argv"]
+
+    api.run(scenario)
+
+
+def test_models_and_restart() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            path = bench.model()
+            found = (await http.get("/api/management/models")).json()["models"]
+            assert str(path) in [model["path"] for model in found]
+            first = await bench.load(http, model_id="tiny")
+            await bench.until(http, "tiny", "running")
+            answer = await http.post("/api/inference/restart", json={"model_id": first["id"]})
+            assert answer.status_code == 202
+            assert answer.json()["id"] != first["id"]
+            await bench.until(http, "tiny", "running")
+            metrics = (await http.get("/metrics")).text
+            assert 'launchdeck_model_restarts_total{model="tiny"} 1.0' in metrics
+
+    api.run(scenario)
+
+
+def test_right_after_the_start_a_load_waits_for_the_first_look() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            bench.planner.inventory = None
+            loading = asyncio.create_task(bench.load(http, model_id="early"))
+            await asyncio.sleep(0.2)
+            assert not loading.done()
+            bench.planner.inventory = two_gpus()
+            assert (await loading)["model_id"] == "early"
+
+    api.run(scenario)
+
+
+def test_a_handover_is_answered_as_the_application_decides() -> None:
+    async def scenario() -> None:
+        for lets_go, status in ((True, 200), (False, 409)):
+            async with api.running(hand_over=lets_go) as (bench, http):
+                answer = await http.post("/api/management/handover", json={})
+                assert (answer.status_code, bench.handed_over) == (status, 1)
+
+    api.run(scenario)
+
+
+def test_unknown_paths_and_methods_are_problems_too() -> None:
+    async def scenario() -> None:
+        async with api.running() as (_bench, http):
+            for method, path, status in (
+                ("GET", "/nothing", 404),
+                ("POST", "/metrics", 405),
+                ("GET", "/metrics/", 404),
+            ):
+                answer = await http.request(method, path, json={})
+                assert (answer.status_code, answer.json()["status"]) == (status, status)
+                assert answer.headers["content-type"] == "application/problem+json"
+
+    api.run(scenario)
+
+
+def test_everything_a_launch_can_be_asked_for_can_be_asked_for_over_http() -> None:
+    assert set(ModelLoadRequest.__dataclass_fields__) | {"gpu_index"} == set(LoadBody.model_fields)
+    assert set(ModelLoadRequest.__dataclass_fields__) == set(MEANINGS)
