@@ -36,14 +36,14 @@ class HistoryStore:
         A file that cannot be understood is set aside as `.corrupt`, and the log says so.
         """
         try:
-            with np.load(self._path, allow_pickle=False) as archive:
+            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return _unpacked(archive)
         except FileNotFoundError:
             return {}
         except OSError as error:
             logger.warning("The history of the GPUs in %s cannot be read: %s", self._path, error.strerror or error)
             return {}
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             self._set_aside(error)
             return {}
 
