@@ -7,9 +7,10 @@ import math
 import re
 
 from PySide6.QtCore import QEvent, Qt
-from PySide6.QtGui import QGuiApplication, QResizeEvent, QTextOption
-from PySide6.QtWidgets import QFrame, QPushButton, QTextEdit, QVBoxLayout, QWidget
+from PySide6.QtGui import QGuiApplication, QHelpEvent, QResizeEvent, QTextOption
+from PySide6.QtWidgets import QFrame, QPushButton, QTextEdit, QToolTip, QVBoxLayout, QWidget
 
+from launchdeck.engines.llama_options import meaning_at
 from launchdeck.ui.disclosure import Disclosure
 from launchdeck.ui.fonts import mono_font
 from launchdeck.ui.i18n import tr
@@ -19,11 +20,17 @@ _LAYERS = re.compile(r"(--(?:n-gpu-layers|cpu-offload-gb) [\d.]+)")
 
 
 class CommandText(QTextEdit):
-    """As high as its text; the form around it scrolls."""
+    """As high as its text; the form around it scrolls. The mouse over an argument, or the text cursor in it (arrow
+    keys), tells what it does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.setReadOnly(True)
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.TextSelectableByMouse | Qt.TextInteractionFlag.TextSelectableByKeyboard
+        )
+        self.cursorPositionChanged.connect(self._explain_cursor)
         self.setTabChangesFocus(True)
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -41,6 +48,24 @@ class CommandText(QTextEdit):
 
     def command(self) -> str:
         return self._command
+
+    def explanation(self, position: int) -> str:
+        """What the argument at this place of the text does; nothing between arguments."""
+        found = meaning_at(self.toPlainText(), position)
+        return "" if found is None else f"{found[0]}: {tr(found[1])}"
+
+    def viewportEvent(self, event: QEvent) -> bool:
+        if isinstance(event, QHelpEvent):
+            place = self.cursorForPosition(event.pos()).position()
+            QToolTip.showText(event.globalPos(), self.explanation(place), self.viewport())
+            return True
+        return super().viewportEvent(event)
+
+    def _explain_cursor(self) -> None:
+        text = self.explanation(self.textCursor().position()) if self.hasFocus() else ""
+        self.setAccessibleDescription(text)
+        if text:
+            QToolTip.showText(self.viewport().mapToGlobal(self.cursorRect().bottomLeft()), text, self.viewport())
 
     def changeEvent(self, event: QEvent) -> None:
         super().changeEvent(event)

@@ -139,8 +139,8 @@ class DeployFields(QWidget):
         reasons = ", ".join(tr(reason) for reason in plan.reasons) if plan else ""
         self._reasons.setText(tr("because {reasons}", reasons=reasons))
         self._reasons.setVisible(bool(reasons))
+        self._layers.show_plan(plan.layers if plan else None)
         if plan:
-            self._layers.show_resolved(plan.layers.resolved)
             self.more.name.setPlaceholderText(plan.model_id)
 
     # what a change does

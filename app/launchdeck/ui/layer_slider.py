@@ -19,6 +19,8 @@ _RING_RADIUS_PX = 8.0
 _GROOVE_PX = 4.0
 _TRACK_HEIGHT_PX = 20
 _PAGES = 8
+_SNAP_PX = 4.0
+_MARK_PX = 2.0
 
 
 class LayerSlider(QSlider):
@@ -32,6 +34,7 @@ class LayerSlider(QSlider):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(Qt.Orientation.Horizontal, parent)
         self._auto = False
+        self._mark: int | None = None
         self.setAccessibleName(tr("Layers on the GPU"))
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -48,6 +51,19 @@ class LayerSlider(QSlider):
         """Say that the number was found for the user, who takes over by moving the slider."""
         self._auto = auto
         self.update()
+
+    def set_mark(self, layers: int | None) -> None:
+        """Show where "auto" would put the handle; None: nowhere. The mouse snaps to it, and to both ends."""
+        if layers == self._mark:
+            return
+        self._mark = layers
+        text = "" if layers is None else tr("At most {count} layers fit", count=layers)
+        self.setToolTip(text)
+        self.setAccessibleDescription(text)
+        self.update()
+
+    def mark(self) -> int | None:
+        return self._mark
 
     def caption(self) -> tuple[str, str]:
         """The words in the middle: the number, and what it is out of."""
@@ -99,20 +115,28 @@ class LayerSlider(QSlider):
     def _move_to(self, x: float) -> None:
         before = self.value()
         left, width = _RING_RADIUS_PX, self.width() - 2 * _RING_RADIUS_PX
-        self.setValue(round((x - left) / max(width, 1) * self.maximum()))
+        detents = (layers for layers in (0, self.maximum(), self._mark) if layers is not None)
+        near = next((layers for layers in detents if abs(self._x_of(layers) - x) <= _SNAP_PX), None)
+        self.setValue(round((x - left) / max(width, 1) * self.maximum()) if near is None else near)
         self._report(before)
+
+    def _x_of(self, layers: int) -> float:
+        width = self.width() - 2 * _RING_RADIUS_PX
+        return _RING_RADIUS_PX + width * layers / max(self.maximum(), 1)
 
     def _paint_track(self, painter: QPainter) -> None:
         theme_tokens = theme.tokens()
         accent = QColor(theme_tokens.accent if self.isEnabled() else theme_tokens.faint)
         middle = _TRACK_HEIGHT_PX / 2
-        left, width = _RING_RADIUS_PX, self.width() - 2 * _RING_RADIUS_PX
-        handle = QPointF(left + width * self.value() / max(self.maximum(), 1), middle)
+        handle = QPointF(self._x_of(self.value()), middle)
         painter.setPen(Qt.PenStyle.NoPen)
         for length, colour in ((self.width(), QColor(theme_tokens.track)), (handle.x(), accent)):
             painter.setBrush(colour)
             groove = QRectF(0, middle - _GROOVE_PX / 2, length, _GROOVE_PX)
             painter.drawRoundedRect(groove, _GROOVE_PX / 2, _GROOVE_PX / 2)
+        if self._mark is not None and self.isEnabled():
+            painter.setBrush(QColor(theme_tokens.muted))
+            painter.drawRect(QRectF(self._x_of(self._mark) - _MARK_PX / 2, middle - 6, _MARK_PX, 12))
         painter.setBrush(QColor(theme_tokens.panel))
         painter.setPen(QPen(accent, 2.5 if self.hasFocus() else 1.0))
         painter.drawEllipse(handle, _RING_RADIUS_PX - 1.5, _RING_RADIUS_PX - 1.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
@@ -10,6 +12,9 @@ from launchdeck.ui.i18n import tr
 from launchdeck.ui.keys import give_key
 from launchdeck.ui.layer_slider import LayerSlider
 from launchdeck.ui.number_field import NumberField
+
+if TYPE_CHECKING:
+    from launchdeck.domain.plan import LayerPlan
 
 
 class LayersField(QWidget):
@@ -58,10 +63,11 @@ class LayersField(QWidget):
         if layers is not None:
             self._show(self.number.maximum() if layers == ALL_LAYERS else layers)
 
-    def show_resolved(self, layers: int) -> None:
-        """What "auto" comes to at the moment."""
-        if self.auto.isChecked():
-            self._show(layers)
+    def show_plan(self, layers: LayerPlan | None) -> None:
+        """What "auto" comes to at the moment, and what fits; None: there is no plan."""
+        self.slider.set_mark(layers.largest_that_fits if layers else None)
+        if layers and self.auto.isChecked():
+            self._show(layers.resolved)
 
     def _show(self, layers: int) -> None:
         with QSignalBlocker(self.number):
