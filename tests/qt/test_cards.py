@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton
+from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
 
 from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
 from launchdeck.domain.deployment import State
@@ -299,6 +299,17 @@ def test_a_long_uuid_does_not_widen_the_column(qtbot, cards: GpuCards):
     qtbot.mouseClick(card, Qt.MouseButton.LeftButton)
     qtbot.waitUntil(lambda: card.height() > 300)
     assert card.width() <= cards.width()
+
+
+def test_no_more_is_scrolled_than_there_is(qtbot, cards: GpuCards):
+    cards.resize(280, 300)
+    cards.show_inventory(two_gpus())
+    cards.show()
+    qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
+    area = cards.findChild(QScrollArea)
+    qtbot.waitUntil(lambda: area.verticalScrollBar().maximum() > 0)
+    gap_px = 12
+    qtbot.waitUntil(lambda: area.widget().height() - cards.cards()[-1].geometry().bottom() - 1 <= gap_px)
 
 
 def test_alerts_mark_their_card_in_words(cards: GpuCards):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QRectF, Qt, Signal
+from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
@@ -51,7 +51,6 @@ class GpuCard(QWidget):
         self._facts = FactsRow(self)
         self._alert = _label("", "small")
         self._alert.setProperty("state", "warn")
-        self._alert.setWordWrap(True)
         self._alert.hide()
         self._arrow = _label(_CLOSED, "small")
         self._details: GpuDetails | None = None
@@ -120,6 +119,10 @@ class GpuCard(QWidget):
         self._shown = reading, deployments
         if self._details is not None:
             self._details.show_reading(reading, deployments)
+
+    def minimumSizeHint(self) -> QSize:
+        """As low as it can be at its width; the layout's own says how high it would be if it were narrow."""
+        return QSize(super().minimumSizeHint().width(), self.heightForWidth(self.width()))
 
     def paintEvent(self, _event: QPaintEvent) -> None:
         tokens = theme.tokens()
