@@ -48,7 +48,7 @@ def wheel(charts: Charts, place: float, notches: int, sideways: int = 0) -> None
         Qt.MouseButton.NoButton,
         Qt.KeyboardModifier.NoModifier,
         Qt.ScrollPhase.NoScrollPhase,
-        False,  # noqa: FBT003
+        False,
     )
     QApplication.sendEvent(plot, event)
 
@@ -303,8 +303,6 @@ def test_a_file_that_cannot_be_written_is_told_in_a_sentence(qtbot, charts: Char
     getattr(ChartExport(charts, notice, spawn), ask)()
     file = tmp_path / "missing" / "charts"
     answer(charts, file)
-    assert failures == [
-        f"The charts could not be saved as {file}: No such file or directory. "
-        "Name a file in a folder that can be written to."
-    ]
+    problem = f"The charts could not be saved as {file}: No such file or directory."
+    assert failures == [f"{problem} Name a file in a folder that can be written to."]
     assert notice.text == ""

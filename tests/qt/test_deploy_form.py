@@ -431,3 +431,25 @@ class TestComfort:
     def test_every_field_has_a_name_for_assistive_technology(self, form):
         fields = [w for w in form.findChildren(QPushButton) if w.isVisible()]
         assert all(field.accessibleName() or field.text() for field in fields)
+
+
+def test_a_reading_that_changes_nothing_visible_asks_for_no_plan(qtbot, planner, big):
+    asked = []
+
+    def preview(request):
+        asked.append(request)
+        return planner.preview(request, PORT)
+
+    form = DeployForm(preview)
+    qtbot.addWidget(form)
+    form.set_models((big,))
+    use_inventory(form, planner, ONE_GPU)
+    asked.clear()
+    (reading,) = ONE_GPU.gpus
+    free_bytes = reading.sample.free_memory_bytes
+    nearly = replace(reading, sample=replace(reading.sample, free_memory_bytes=free_bytes + 2**20, temperature_c=70))
+    use_inventory(form, planner, replace(ONE_GPU, gpus=(nearly,)))
+    assert asked == []
+    fuller = replace(reading, sample=replace(reading.sample, free_memory_bytes=free_bytes - 2**29))
+    use_inventory(form, planner, replace(ONE_GPU, gpus=(fuller,)))
+    assert asked

@@ -97,13 +97,14 @@ class ChartAxes(QWidget):
             y = self._plot.y() + self._plot.y_px(mark.place)
             beside = QRect(0, y - 10, _GUTTER_PX - _LABEL_GAP_PX, 20)
             painter.drawText(beside, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, mark.text)
+        crosshair = QRectF() if self._crosshair is None else self._time_label(self._crosshair)
         for mark in self._marks:
-            painter.drawText(self._time_label(mark), Qt.AlignmentFlag.AlignCenter, mark.text)
+            label = self._time_label(mark)
+            if not label.intersects(crosshair.adjusted(-_LABEL_GAP_PX, 0, _LABEL_GAP_PX, 0)):
+                painter.drawText(label, Qt.AlignmentFlag.AlignCenter, mark.text)
         if self._crosshair is not None:
-            label = self._time_label(self._crosshair)
-            painter.fillRect(label.adjusted(-_LABEL_GAP_PX, 0, _LABEL_GAP_PX, 0), QColor(theme.tokens().panel))
             painter.setPen(QColor(theme.tokens().text))
-            painter.drawText(label, Qt.AlignmentFlag.AlignCenter, self._crosshair.text)
+            painter.drawText(crosshair, Qt.AlignmentFlag.AlignCenter, self._crosshair.text)
 
     def _time_label(self, mark: Mark) -> QRectF:
         """Centred under its place, but not beyond the edges."""

@@ -15,6 +15,7 @@ from launchdeck.ui.command_view import CommandView
 from launchdeck.ui.deploy_fields import DeployFields
 from launchdeck.ui.disclosure import Disclosure
 from launchdeck.ui.estimate_panel import EstimatePanel
+from launchdeck.ui.format import gib
 from launchdeck.ui.i18n import tr
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class DeployForm(QFrame):
         self.setProperty("role", "panel")
         self._preview = preview
         self._memory: RequestMemory | None = None
+        self._offered: tuple[object, ...] = ()
         self._no_model = self._make_no_model()
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
@@ -74,9 +76,16 @@ class DeployForm(QFrame):
         self.refresh()
 
     def set_inventory(self, inventory: Inventory) -> None:
-        """Another reading of all devices: free memory moves, nothing that was chosen does."""
-        self._fields.set_inventory(inventory)
-        self.refresh()
+        """Another reading of all devices: free memory moves, nothing that was chosen does.
+
+        A plan costs more than all else that a reading changes in the window, so it is made again only where a device
+        has come or gone or its free memory has moved as far as can be read here.
+        """
+        offered = _offered(inventory)
+        if offered != self._offered:
+            self._offered = offered
+            self._fields.set_inventory(inventory)
+            self.refresh()
 
     def set_rpc_workers(self, workers: tuple[str, ...]) -> None:
         """Offer these llama.cpp RPC workers besides the GPUs."""
@@ -214,6 +223,12 @@ class DeployForm(QFrame):
         outer.setSpacing(0)
         outer.addWidget(scroll, 1)
         outer.addLayout(bottom)
+
+
+def _offered(inventory: Inventory) -> tuple[object, ...]:
+    """What the form tells of the devices."""
+    readings = (*inventory.gpus, inventory.cpu)
+    return (inventory.replayed, *((r.gpu, r.sample.state, gib(r.sample.free_memory_bytes)) for r in readings))
 
 
 class _FormScroll(QScrollArea):
