@@ -9,7 +9,8 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
 from launchdeck.models.document import to_document
-from launchdeck.models.library import known_models, scan
+from launchdeck.models.library import known_models
+from launchdeck.models.scan import scan
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 

@@ -33,6 +33,7 @@ class ModelInfo:
     `expert_count` is 0 for a model whose layers are whole, without experts to choose from.
     `pooling` is how a model that was made to embed makes one vector of many: mean, cls or last; RANK_POOLING where it
     ranks; None where it does not say.
+    `projector` is the file (mmproj) that lets the model see images or hear, where one lies beside it.
     `problem` says why the model cannot be used; then the header's values may be None.
     """
 
@@ -49,6 +50,7 @@ class ModelInfo:
     problem: Message | None = None
     expert_count: int = 0
     pooling: str | None = None
+    projector: Path | None = None
 
     @property
     def layer_count(self) -> int:

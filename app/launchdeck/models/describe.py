@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import LaunchdeckError
@@ -12,6 +13,8 @@ from launchdeck.domain.text import Message
 from launchdeck.models.describe_safetensors import describe_folder
 from launchdeck.models.ggml import FILE_TYPES
 from launchdeck.models.gguf import GgufHeader, read_header, split_name
+from launchdeck.models.ollama import model_of_blob
+from launchdeck.models.projectors import projector_beside
 from launchdeck.models.safetensors import is_safetensors_path
 
 if TYPE_CHECKING:
@@ -31,14 +34,18 @@ _POOLING = {1: "mean", 2: "cls", 3: "last", 4: RANK_POOLING}
 def inspect(path: Path) -> ModelInfo:
     """Describe the model at this path: a GGUF file, or a folder (or a file in it) in safetensors format.
 
-    What cannot be used is described too: its `problem` says why.
+    What cannot be used is described too: its `problem` says why. A blob of Ollama's has the name Ollama gives it.
     """
     if is_safetensors_path(path):
         return describe_folder(path)
     try:
-        return describe(read_header(path))
+        info = describe(read_header(path))
     except LaunchdeckError as error:
-        return describe_broken(path, error)
+        info = describe_broken(path, error)
+    stored = model_of_blob(path)
+    if stored is not None:
+        return replace(info, name=stored.name, projector=stored.projector)
+    return replace(info, projector=projector_beside(path))
 
 
 def describe(header: GgufHeader) -> ModelInfo:

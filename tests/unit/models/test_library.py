@@ -13,7 +13,8 @@ from fakes.gguf_models import llama
 from fakes.gguf_writer import Gguf, Tensor
 from launchdeck.domain.model import ModelFormat, ServerType
 from launchdeck.models.describe import inspect
-from launchdeck.models.library import default_folders, scan
+from launchdeck.models.library import default_folders
+from launchdeck.models.scan import scan
 from launchdeck.settings.paths import Paths
 
 

@@ -1,0 +1,110 @@
+"""Describing all models in folders, again and again: what has not changed is not read twice."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.models.describe import describe, describe_broken, is_companion
+from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
+from launchdeck.models.gguf import read_header, split_name
+from launchdeck.models.safetensors import read_safetensors
+from launchdeck.models.walk import Candidate, Walk, changed_at_ns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from launchdeck.domain.model import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """When the files were last changed; `model` is None for what belongs to a model and is none."""
+
+    stamps: tuple[tuple[Path, int | None], ...]
+    model: ModelInfo | None
+
+
+class Scanner:
+    """One library. Belongs to one thread at a time."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, _Known] = {}
+        self._places: dict[str, int | None] = {}
+
+    def scan(self, folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[ModelInfo]:
+        """All models in and below these folders, and the files named in `extra`, as they are found.
+
+        A split model comes once, by its first shard, one in safetensors format by its folder, and what is reached by
+        several paths once. Files that only belong to a model (projectors, adapters) are left out. A broken file comes
+        with its `problem`, a folder that cannot be read is logged.
+        """
+        walk = Walk(folders)
+        self._places = walk.visited
+        before, self._known = self._known, {}
+        seen: set[str] = set()
+        for candidate in chain((Candidate(path, os.path.realpath(path)) for path in extra), walk):
+            if _is_later_shard(candidate.path):
+                continue
+            known = self._known[candidate.path] = _describe(candidate, before.get(candidate.path))
+            model = known.model
+            if model is None:
+                continue
+            real = os.path.realpath(model.files[0]) if candidate.is_folder and model.files else candidate.real
+            if real in seen:
+                continue
+            seen.add(real)
+            if model.problem is not None:  # a file that is still being written changes no folder
+                self._places |= {str(file): changed_at_ns(file) for file in model.files}
+            yield replace(model, name=candidate.name or model.name, projector=candidate.projector)
+
+    def has_changed(self) -> bool:
+        """Whether another scan would find something else: a model came or went, or a broken one was mended."""
+        return any(changed_at_ns(place) != before for place, before in self._places.items())
+
+
+def scan(folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[ModelInfo]:
+    """As `Scanner.scan`, once."""
+    return Scanner().scan(folders, extra=extra)
+
+
+def _describe(candidate: Candidate, known: _Known | None) -> _Known:
+    """From what is known, if no file of it has changed, else from the files' headers."""
+    if known is not None and known.stamps == _stamps(file for file, _ in known.stamps):
+        return known
+    model = _folder(candidate.path) if candidate.is_folder else _file(candidate.path)
+    files = (candidate.path,) if model is None else (model.path, *model.files)
+    return _Known(_stamps(files), model)
+
+
+def _file(path: Path) -> ModelInfo | None:
+    try:
+        header = read_header(path)
+    except LaunchdeckError as error:
+        return describe_broken(path, error)
+    return None if is_companion(header) else describe(header)
+
+
+def _folder(path: Path) -> ModelInfo | None:
+    try:
+        header = read_safetensors(path)
+    except LaunchdeckError:
+        return describe_folder(path)
+    return None if is_component(header) else describe_safetensors(header)
+
+
+def _is_later_shard(path: Path) -> bool:
+    """Whether the model is told of by its first shard; where that is missing, every other one tells so."""
+    shard = split_name(path.name)
+    if shard is None or shard[1] <= 1:
+        return False
+    prefix, _, count = shard
+    return path.with_name(f"{prefix}-00001-of-{count:05}.gguf").exists()
+
+
+def _stamps(files: Iterable[Path]) -> tuple[tuple[Path, int | None], ...]:
+    return tuple((file, changed_at_ns(file)) for file in files)
