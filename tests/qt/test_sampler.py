@@ -24,6 +24,7 @@ class Source:
     def __init__(self) -> None:
         self.threads: list[int] = []
         self.closed_in: int | None = None
+        self.refreshed_in: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
         self.broken = False
@@ -34,6 +35,9 @@ class Source:
         if self.broken:
             raise OSError("no driver")
         return Inventory((), GpuReading(CPU, GpuSample(time.time())), "Test", time.time())
+
+    def refresh(self) -> None:
+        self.refreshed_in.append(threading.get_ident())
 
     def close(self) -> None:
         self.closed_in = threading.get_ident()
@@ -101,6 +105,14 @@ def test_a_sample_on_demand(qtbot, sampler, receiver):
     qtbot.waitUntil(lambda: len(receiver.samples) == 1)
     sampler.sample_now()
     qtbot.waitUntil(lambda: len(receiver.samples) == 2)
+
+
+def test_looking_anew_is_done_in_the_worker_and_a_sample_follows(qtbot, source, sampler, receiver):
+    sampler.start()
+    qtbot.waitUntil(lambda: len(receiver.samples) == 1)
+    sampler.refresh()
+    qtbot.waitUntil(lambda: len(receiver.samples) == 2)
+    assert source.refreshed_in == [source.threads[0]]
 
 
 def test_the_source_is_closed_in_its_own_thread(qtbot, source, sampler, receiver):

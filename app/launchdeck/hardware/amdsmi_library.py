@@ -99,7 +99,7 @@ def _import(rocm_module: Path) -> ModuleType | None:
                 return importlib.import_module("amdsmi")
         except Exception as error:  # noqa: BLE001 (KeyError without the library, AttributeError with an old one)
             logger.debug("amdsmi from %s: %r %s", folder or "the package", error, printed.getvalue())
-            for name in [name for name in sys.modules if name.split(".")[0] == "amdsmi"]:
+            for name in [name for name in list(sys.modules) if name.split(".")[0] == "amdsmi"]:  # a copy: others import
                 del sys.modules[name]
     return None
 

@@ -55,8 +55,7 @@ class OwnedDetector:
             self._gpus = self._call(detector.get_gpu_list)
             self._note(detector.step)
         except StalledError as stalled:
-            reason = Message("It has not answered for {seconds} s.", seconds=f"{stalled.for_s:.0f}")
-            self._note(Step(detector.name, Outcome.STALLED, reason))
+            self._note_stalled(stalled)
         except Exception as error:  # noqa: BLE001 (whatever one vendor's library does, the others are shown)
             self._gpus = []
             self._note(Step(detector.name, Outcome.FAILED, Message("It failed: {error}.", error=repr(error))), error)
@@ -65,13 +64,15 @@ class OwnedDetector:
     def skip(self) -> None:
         """Its devices are known from others."""
         self._gpus = []
+        self._is_late = self._thread.is_stalled
         self._note(Step(self.detector.name, Outcome.SKIPPED, Message("Another source has answered.")))
 
     def samples(self, gpus: Mapping[str, Gpu]) -> dict[str, GpuSample]:
         """A sample of each of these devices, by the same keys."""
         try:
             return self._call(lambda: {key: self._sample(gpu) for key, gpu in gpus.items()})
-        except StalledError:
+        except StalledError as stalled:
+            self._note_stalled(stalled)
             return dict.fromkeys(gpus, GpuSample(time.time(), state=GpuState.STALLED))
 
     def release(self) -> None:
@@ -103,6 +104,10 @@ class OwnedDetector:
         except Exception as error:  # noqa: BLE001 (the other GPUs are shown all the same)
             self._complaints.log(logging.ERROR, (name, gpu.uuid), f"{name} cannot read {gpu.name}", error)
             return GpuSample(time.time())
+
+    def _note_stalled(self, stalled: StalledError) -> None:
+        reason = Message("It has not answered for {seconds} s.", seconds=f"{stalled.for_s:.0f}")
+        self._note(Step(self.detector.name, Outcome.STALLED, reason))
 
     def _note(self, step: Step, error: Exception | None = None) -> None:
         if step.outcome is not self.step.outcome:

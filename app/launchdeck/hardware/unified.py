@@ -136,9 +136,12 @@ class UnifiedGPUDetector:
         """A last resort is not needed for a vendor whose library has answered, or may still do so."""
         if self._first_only and found:
             return True
-        vendors = {device.gpu.gpu_type for device in found.values()}
-        vendors |= {owned.detector.gpu_type for owned in self._detectors if owned.is_late}
-        return detector.last_resort and detector.gpu_type in vendors
+        if not detector.last_resort:
+            return False
+        late = {
+            owned.detector.gpu_type for owned in self._detectors if owned.is_late and not owned.detector.last_resort
+        }
+        return detector.gpu_type in late | {device.gpu.gpu_type for device in found.values()}
 
     def _keep_places(self, found: dict[str, _Device]) -> None:
         for key, device in self._devices.items():

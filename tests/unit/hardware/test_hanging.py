@@ -8,10 +8,11 @@ import time
 
 import pytest
 
+from fakes.detector import Detector
 from fakes.nvml import GIB, FakeNvml
 from fakes.system import FakeSystem
 from launchdeck.domain.detection import Outcome
-from launchdeck.domain.gpu import GpuState
+from launchdeck.domain.gpu import Gpu, GpuState, GpuType
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
@@ -58,6 +59,7 @@ def test_its_gpus_are_stalled_until_it_comes_back(nvml, detector, call):
     assert states(detector) == ["active", "active"]
     hang(nvml, call)
     assert states(detector) == ["active", "stalled"]
+    assert detector.steps[1].outcome is Outcome.STALLED
     release(nvml)
     until(lambda: states(detector) == ["active", "active"])
     assert detector.read().gpus[1].sample.used_memory_bytes == 2 * GIB
@@ -88,6 +90,46 @@ def test_a_library_that_hangs_when_it_is_opened_hides_nobody(nvml, detector, cap
     release(nvml)
     until(lambda: states(detector) == ["active", "active"])
     assert detector.steps[1].outcome is Outcome.FOUND
+
+
+class Slow(Detector):
+    """Like PyTorch: a last resort that takes its time, the first time."""
+
+    def __init__(self, gate: threading.Event) -> None:
+        super().__init__("Slow", GpuType.NVIDIA, Gpu(0, "GPU-1", None, "RTX", GpuType.NVIDIA, GIB), last_resort=True)
+        self._gate = gate
+
+    def get_gpu_list(self) -> list[Gpu]:
+        self._gate.wait(30)
+        return super().get_gpu_list()
+
+
+def test_a_last_resort_that_takes_long_is_shown_when_it_answers():
+    gate = threading.Event()
+    slow = Slow(gate)
+    detector = UnifiedGPUDetector(detectors=[slow, CPUDetector()], patience_s=PATIENCE_S)
+    assert states(detector) == []
+    gate.set()
+    until(lambda: states(detector) == ["active"])
+    asked = slow.asked
+    detector.read()
+    assert slow.asked == asked
+    detector.close()
+
+
+def test_a_last_resort_that_is_not_needed_any_more_is_let_go(clock):
+    gate = threading.Event()
+    slow, library = Slow(gate), Detector("Library", GpuType.NVIDIA)
+    detector = UnifiedGPUDetector(detectors=[library, slow, CPUDetector()], patience_s=PATIENCE_S, clock=clock)
+    detector.read()
+    library.gpus = list(slow.gpus)
+    gate.set()
+    until(lambda: detector.read().gpus)
+    asked = library.asked
+    for _ in range(3):
+        detector.read()
+    assert (library.asked, detector.steps[1].outcome) == (asked, Outcome.SKIPPED)
+    detector.close()
 
 
 def test_closing_does_not_wait_for_it(nvml, detector):
