@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -187,6 +188,23 @@ def test_a_recorded_machine_is_marked_wherever_it_is_shown(machine: FakeMachine,
     assert replayed["gpus"] == recorded["gpus"]
     assert replayed["replay"] is True
     assert "REPLAY" in machine.run("gpus", "--inventory", str(file))
+
+
+def test_watching_draws_the_table_in_place(machine: FakeMachine):
+    machine.add_nvidia(1)
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "launchdeck", "gpus", "--watch"]
+    environment = os.environ | machine.environment
+    with subprocess.Popen(command, env=environment, stdin=terminal, stdout=terminal, stderr=terminal) as watch:
+        os.close(terminal)
+        drawn = ""
+        while "detected by" not in drawn:
+            drawn += os.read(keyboard, 65536).decode()
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(20) == 0
+    os.close(keyboard)
+    assert drawn.startswith("\x1b[H\x1b[2JGPU  Name")
+    assert "11673" in drawn
 
 
 def test_watching_prints_a_document_a_line_until_ctrl_c(machine: FakeMachine, launchdeck_home: Path):
