@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"launchdeck {__version__}")
     parser.add_argument("--verbose", action="store_true", help="log what happens in detail, on standard error")
     _add_inventory(parser)
+    _add_api_port(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     added = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
     for command in added.values():
@@ -72,6 +73,23 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("id", nargs="?", help="a deployment's id or model name")
     what.add_argument("--all", action="store_true", help="everything that runs")
     return parser
+
+
+def _add_api_port(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--api-port",
+        type=_port,
+        metavar="N",
+        default=argparse.SUPPRESS,
+        help="port of the HTTP interface for this run; 0: any that is free (default: as in the settings)",
+    )
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65535:
+        raise ValueError(text)
+    return port
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:

@@ -13,6 +13,9 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from launchdeck.api.address import url_file
+from launchdeck.commands.output import print_line
+from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lambda: None) -> int:
     """Open the window and stay until it is quit; `on_painted` is called when the first frame is on the screen."""
+    setup = Setup.of(Paths.resolve(), getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
+    if not take_over(setup.paths):
+        print_line("The window of Launchdeck is open already: it has been brought to the front.")
+        return 0
 
     async def main(application: WindowApplication) -> int:
         application.window.painted.connect(on_painted)
@@ -30,7 +37,28 @@ def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lam
         await application.run()
         return 0
 
-    return in_window(Setup.of(Paths.resolve(), getattr(options, "inventory", None)), main)
+    return in_window(setup, main)
+
+
+def take_over(paths: Paths) -> bool:
+    """Have a 'launchdeck serve' end and leave its models to this process. False: it is a window, which stays.
+
+    Raises:
+        LaunchdeckError: whoever runs does not let go.
+    """
+    if not url_file(paths).exists():
+        return True
+    from launchdeck.api.client import ApiClient  # noqa: PLC0415 (only where somebody may be there)
+
+    client = ApiClient.find(paths)
+    try:
+        if client is not None:
+            client.hand_over()
+    except LaunchdeckError as error:
+        if error.failure.cause is Cause.CONFLICT:
+            return False
+        raise
+    return True
 
 
 def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, Any, int]]) -> int:

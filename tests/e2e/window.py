@@ -120,6 +120,7 @@ def quick_settings(**changes: object) -> Settings:
             "first_port": ports.start,
             "last_port": ports.stop - 1,
             "stop_grace_s": 5.0,
+            "api_port": 0,
             **changes,
         }
     )  # type: ignore[arg-type]

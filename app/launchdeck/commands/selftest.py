@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     own = Paths.resolve()
     folder = own.state / f"selftest-{os.getpid()}"
     paths = replace(own, state=folder / "state", config=folder / "config")  # nothing of the user's is touched
-    settings = replace(SettingsStore(own.settings_file).settings, when_app_dies="stop")
+    settings = replace(SettingsStore(own.settings_file).settings, when_app_dies="stop", api_enabled=False)
     report = Report()
     try:
         setup = Setup.of(paths, settings=settings)

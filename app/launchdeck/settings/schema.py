@@ -65,6 +65,8 @@ class Settings:
     temperature_alert_c: int = _setting(
         90, Message("Degrees Celsius of a GPU from which on you are warned; 0: never"), low=0, high=120
     )
+    api_enabled: bool = _setting(True, Message("Let programs on this machine use Launchdeck over HTTP"))
+    api_port: int = _setting(8700, Message("Port of the HTTP interface; 0: any that is free"), low=0, high=65535)
     log_limit_mib: int = _setting(32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
 
     @property

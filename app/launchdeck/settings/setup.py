@@ -12,22 +12,34 @@ from launchdeck.settings.store import SettingsStore
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """`inventory_file` replaces this machine's GPUs by recorded ones."""
+    """`inventory_file` replaces this machine's GPUs by recorded ones, `asked_api_port` the settings' port."""
 
     paths: Paths
     store: SettingsStore
     inventory_file: Path | None = None
+    asked_api_port: int | None = None
 
     @classmethod
-    def of(cls, paths: Paths, inventory_file: Path | None = None, settings: Settings | None = None) -> Setup:
+    def of(
+        cls,
+        paths: Paths,
+        inventory_file: Path | None = None,
+        settings: Settings | None = None,
+        api_port: int | None = None,
+    ) -> Setup:
         """Make the folders and read the settings; `settings` hold for this run instead of the file's."""
         paths.create()
         store = SettingsStore(paths.settings_file)
         if settings is not None:
             store.settings = settings
-        return cls(paths, store, inventory_file)
+        return cls(paths, store, inventory_file, api_port)
 
     @property
     def settings(self) -> Settings:
         """As they are now."""
         return self.store.settings
+
+    @property
+    def api_port(self) -> int:
+        """Where the HTTP interface listens; 0 means any free port."""
+        return self.settings.api_port if self.asked_api_port is None else self.asked_api_port

@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QTabWidget
 
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.text import Message
 from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from launchdeck.ui.controller import Controller
     from launchdeck.ui.tray import Tray
     from launchdeck.ui.try_it import TryItTab
+    from launchdeck.ui.window_api import WindowApi
 
 _SCREENSHOT_PAUSE_S = 0.5
 
@@ -55,6 +57,7 @@ class WindowApplication(QObject):
 
     core: Core
     controller: Controller
+    api: WindowApi
     tray: Tray
     try_it: TryItTab
 
@@ -96,10 +99,12 @@ class WindowApplication(QObject):
         await self.core.manager.adopt()
         self.controller.spawn(self._discover())
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
+        self.controller.spawn(self.api.apply())
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
         self.controller.close()
+        await self.api.close()
         self.try_it.cancel()
         self.tray.hide()
         self.window.close_for_good()
@@ -167,6 +172,11 @@ class WindowApplication(QObject):
         if settings.language != self._language:
             self.window.notice.show_text(tr("The new language is used from the next start on."))
         self.controller.spawn(self._discover())
+        self.controller.spawn(self.api.apply())
+
+    @Slot(object)
+    def _publish(self, inventory: Inventory) -> None:
+        self.api.on_inventory(inventory)
 
     async def _discover(self) -> None:
         await self._discovery.look()
@@ -182,6 +192,7 @@ class WindowApplication(QObject):
         from launchdeck.ui.controller import Controller  # noqa: PLC0415
         from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
         from launchdeck.ui.tray import Tray  # noqa: PLC0415
+        from launchdeck.ui.window_api import WindowApi  # noqa: PLC0415
 
         self.core = Core(self._setup)
         self.tray = Tray()
@@ -190,6 +201,8 @@ class WindowApplication(QObject):
         self._discovery = Discovery(self.core.planner, self.panels.form, self._setup)
         self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
         self.sampler.sampled.connect(self.controller.on_inventory)
+        self.api = WindowApi(self.core, self.window, self.controller)
+        self.sampler.sampled.connect(self._publish)
         self.panels.deployments.current_changed.connect(self._show_current)
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
         self.window.close_requested.connect(self._close_window)

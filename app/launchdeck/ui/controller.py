@@ -52,7 +52,7 @@ class Controller(QObject):
         self._planner = core.planner
         self._manager = core.manager
         self._requests = core.requests
-        self._requests = core.requests
+        self._is_accounting = False
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
@@ -129,6 +129,7 @@ class Controller(QObject):
         task = asyncio.get_running_loop().create_task(self._tell_failures(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _task: work.close())  # where it was cancelled before it began
 
     async def _tell_failures(self, work: Coroutine[Any, Any, Any]) -> None:
         try:
@@ -155,8 +156,7 @@ class Controller(QObject):
         form.add_folder_requested.connect(self._choose_folder)
         form.failed.connect(self._window.notice.show_failure)
         form.use_memory(self._requests)
-        form.failed.connect(self._window.notice.show_failure)
-        form.use_memory(self._requests)
+        form.rested.connect(self._account)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
@@ -174,12 +174,25 @@ class Controller(QObject):
         view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
 
     @Slot(object)
+    def _account(self, plan: LaunchPlan) -> None:
+        """Have the engine itself say what the launch in the form would take; one question at a time."""
+        if not self._is_accounting and self._planner.can_account(plan):
+            self._is_accounting = True
+            self.spawn(self._ask_for_account(plan))
+
+    async def _ask_for_account(self, plan: LaunchPlan) -> None:
+        try:
+            if await asyncio.to_thread(self._planner.account, plan):
+                self._panels.form.refresh()
+        finally:
+            self._is_accounting = False
+
+    @Slot(object)
     def _deploy(self, request: ModelLoadRequest) -> None:
         self.spawn(self._load(request))
 
     async def _load(self, request: ModelLoadRequest) -> None:
         deployment = await self._manager.load(request)
-        self._requests.remember(request)
         self._requests.remember(request)
         self._panels.deployments.select(deployment.id)
 

@@ -1,4 +1,4 @@
-"""The line at the bottom: how many models are in which state, and which ports are left."""
+"""The line at the bottom: how many models are in which state, and which ports are left, where programs can ask."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
 
 from launchdeck import __version__
 from launchdeck.domain.deployment import Deployment
+from launchdeck.ui.api_button import ApiButton
 from launchdeck.ui.i18n import tr
 
 
@@ -18,6 +19,7 @@ class StatusLine(QFrame):
         self.setProperty("role", "bar")
         self._models = QLabel()
         self._ports = QLabel()
+        self.api = ApiButton()
         version = QLabel(f"Launchdeck {__version__}")
         for label in (self._models, self._ports, version):
             label.setProperty("role", "small")
@@ -27,6 +29,7 @@ class StatusLine(QFrame):
         layout.addWidget(self._models)
         layout.addWidget(self._ports)
         layout.addStretch(1)
+        layout.addWidget(self.api)
         layout.addWidget(version)
 
     def show_deployments(self, deployments: Sequence[Deployment], ports: range) -> None:

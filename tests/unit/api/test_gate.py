@@ -47,7 +47,7 @@ def test_a_foreign_host_is_refused_everywhere() -> None:
 def test_an_empty_or_missing_host_is_refused() -> None:
     async def scenario() -> None:
         async with api.running() as (bench, _http):
-            for request in (b"GET /ping HTTP/1.1\r\nHost:\r\n\r\n", b"GET /ping HTTP/1.0\r\n\r\n"):
+            for request in (b"GET /ping HTTP/1.1\r\nHost:\r\nConnection: close\r\n\r\n", b"GET /ping HTTP/1.0\r\n\r\n"):
                 assert (await api.raw(bench.port, request)).startswith(b"HTTP/1.1 403 ")
             two = b"GET /ping HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nHost: evil\r\n\r\n" % bench.port
             assert (await api.raw(bench.port, two)).startswith(b"HTTP/1.1 400 ")

@@ -1,0 +1,109 @@
+"""The other end: what the commands ask of the running application. Blocking, and nothing but the standard library."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit
+
+from launchdeck.api.address import token_file, url_file
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from launchdeck.settings.paths import Paths
+
+ANSWER_TIMEOUT_S: Final = 120.0  # stopping a model may take its time
+REACH_TIMEOUT_S: Final = 2.0
+SILENCE_TIMEOUT_S: Final = 60.0  # of a stream: it has a heartbeat
+LET_GO_TIMEOUT_S: Final = 10.0
+_DATA: Final = b"data: "
+
+
+class ApiClient:
+    """Speaks to the application at this address. Every method raises LaunchdeckError with the application's words."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self.url = url
+        self._token = token
+        self._address = urlsplit(url)
+
+    @classmethod
+    def find(cls, paths: Paths) -> ApiClient | None:
+        """The application that runs, by the files it keeps; None if none does."""
+        try:
+            url = url_file(paths).read_text(encoding="utf-8").strip()
+            client = cls(url, token_file(paths).read_text(encoding="utf-8").strip())
+        except FileNotFoundError:
+            return None
+        return client if client.answers() else None
+
+    def answers(self) -> bool:
+        """Whether anybody is there."""
+        try:
+            self._ask("GET", "/ping", timeout_s=REACH_TIMEOUT_S).close()
+        except LaunchdeckError:
+            return False
+        return True
+
+    def get(self, path: str) -> Any:
+        return self._read(self._ask("GET", path))
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        return self._read(self._ask("POST", path, json.dumps(body).encode()))
+
+    def stream(self, path: str) -> Iterator[Any]:
+        """The documents of a stream, for as long as there are any."""
+        with self._ask("GET", path, timeout_s=SILENCE_TIMEOUT_S) as response:
+            if response.status != 200:
+                raise _refusal(response.read())
+            try:
+                for line in response:
+                    if line.startswith(_DATA):
+                        yield json.loads(line[len(_DATA) :])
+            except (OSError, HTTPException) as error:
+                raise _gone(self.url, error) from error
+
+    def hand_over(self) -> None:
+        """Have a 'launchdeck serve' end and leave its models to us; returns when it has."""
+        self.post("/api/management/handover", {})
+        deadline_s = time.monotonic() + LET_GO_TIMEOUT_S
+        while self.answers() and time.monotonic() < deadline_s:
+            time.sleep(0.05)
+
+    def _ask(
+        self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
+    ) -> HTTPResponse:
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, body, headers)
+            return connection.getresponse()
+        except (OSError, HTTPException) as error:
+            connection.close()
+            raise _gone(self.url, error) from error
+
+    def _read(self, response: HTTPResponse) -> Any:
+        with response:
+            body = response.read()
+        if response.status >= 400:
+            raise _refusal(body)
+        return json.loads(body)
+
+
+def _gone(url: str, error: Exception) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.NOT_READY,
+        Message("Launchdeck at {url} does not answer: {reason}.", url=url, reason=error),
+        Message("Start it again."),
+    )
+
+
+def _refusal(body: bytes) -> LaunchdeckError:
+    """The application's own words: they have been put together already."""
+    problem = json.loads(body)
+    cause = Cause(problem.get("cause") or Cause.BAD_REQUEST)
+    return LaunchdeckError(Failure(cause, Message("{words}", words=problem["detail"])))
