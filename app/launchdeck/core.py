@@ -17,7 +17,7 @@ class Core:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.requests = RequestMemory(setup.paths.state / "requests.json")
-        self.planner = Planner(lambda: setup.settings)
+        self.planner = Planner(lambda: setup.settings, setup.paths)
         self._launcher = QtShimLauncher()
         self.manager = ProcessManager(
             paths=setup.paths,

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     paths = Paths.resolve()
     settings = SettingsStore(paths.settings_file).settings
     request = request_from(options)
-    planner = Planner(lambda: settings)
+    planner = Planner(lambda: settings, paths)
     source = open_source(settings.detection, getattr(options, "inventory", None), patience_s=ONCE_S)
     try:
         planner.inventory = source.read()

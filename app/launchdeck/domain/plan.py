@@ -72,10 +72,19 @@ class Verdict(StrEnum):
         return max(verdicts, key=list(cls).index, default=cls.FITS)
 
 
+class Tier(StrEnum):
+    """Where a predicted number comes from: our closed form, the engine's own account, or the last real start."""
+
+    FORMULA = "formula"
+    ENGINE = "engine"
+    MEASURED = "measured"
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceEstimate:
     """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
     `overhead` is what the driver's context takes besides. `free_bytes` is None where nobody can tell.
+    Weights and KV always come from the closed form, which is exact; the other two say which tier they come from.
     """
 
     device: str
@@ -84,6 +93,8 @@ class DeviceEstimate:
     compute_bytes: int
     overhead_bytes: int
     free_bytes: int | None
+    compute_tier: Tier = Tier.FORMULA
+    overhead_tier: Tier = Tier.FORMULA
 
     @property
     def total_bytes(self) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuReading, Inventory
 from launchdeck.domain.model import ModelInfo, ServerType
-from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan
+from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
 from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.checks import check_request, check_split
@@ -26,6 +26,7 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
+from launchdeck.engines.residuals import Residuals
 from launchdeck.engines.targets import target_gpus
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
@@ -46,6 +47,7 @@ class PlanningContext:
     settings: Settings
     model: ModelInfo
     memory: MemoryModel | None
+    residuals: Residuals = field(default_factory=Residuals)
 
 
 def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
@@ -64,7 +66,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     devices = engine_devices(choice.engine, readings, request.rpc_workers)
     check_split(request, len(devices))
     launch = _launch(request, context.model, devices, port)
-    load = _load(launch, devices)
+    load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
     margin_bytes = context.settings.memory_margin_mib * MIB
     largest, experts = _what_fits(context.memory, load, margin_bytes) if devices else (None, None)
     total = context.model.layer_count
@@ -179,7 +181,15 @@ def _split(request: ModelLoadRequest, devices: Sequence[EngineDevice]) -> tuple[
     return tuple(max(round(size / GIB, 1), 0.1) for size in known)
 
 
-def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice]) -> Load:
+def _contexts(
+    request: ModelLoadRequest, engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext
+) -> tuple[int | None, ...]:
+    """What the driver held for the last process on each device besides the buffers that the engine counts, if known."""
+    learned = (context.residuals.get(reading.gpu, engine) for reading in readings)
+    return (*learned, *(None for _ in request.rpc_workers))
+
+
+def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequence[int | None]) -> Load:
     return Load(
         n_gpu_layers=launch.n_gpu_layers,
         n_ctx=launch.n_ctx,
@@ -187,7 +197,7 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice]) -> Load:
         cache_type_k=launch.cache_type_k,
         cache_type_v=launch.cache_type_v,
         embedding=launch.embedding,
-        devices=tuple(_device(device) for device in devices),
+        devices=tuple(map(_device, devices, contexts)),
         split=launch.split,
         n_batch=launch.n_batch,
         n_ubatch=launch.n_ubatch,
@@ -196,10 +206,12 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice]) -> Load:
     )
 
 
-def _device(device: EngineDevice) -> Device:
+def _device(device: EngineDevice, learned_bytes: int | None) -> Device:
     """A worker's process is there already: what its driver holds is not free any more."""
     if device.is_worker:
         return Device(device.label, device.free_bytes, context_bytes=0)
+    if learned_bytes is not None:
+        return Device(device.label, device.free_bytes, learned_bytes, Tier.MEASURED)
     return Device(device.label, device.free_bytes)
 
 

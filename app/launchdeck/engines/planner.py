@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from launchdeck.domain.deployment import Deployment
+from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.plan import EngineInfo, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.engines.residuals import Residuals
 from launchdeck.models.describe import inspect
 from launchdeck.models.gguf import HeaderCache
 from launchdeck.planning.estimate import MemoryModel
 from launchdeck.planning.returned import without_processes
+from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
 
@@ -26,13 +29,16 @@ class Planner:
     `plan` may be called from any thread; `preview` never touches the disk.
     """
 
-    def __init__(self, settings: Callable[[], Settings]) -> None:
+    def __init__(self, settings: Callable[[], Settings], paths: Paths | None = None) -> None:
         self._settings = settings
         self._headers = HeaderCache()
         self._known: dict[Path, tuple[ModelInfo, MemoryModel | None]] = {}
         self._inventory: Inventory | None = None
         self._pids: dict[str, tuple[int, ...]] = {}
         self._ended: frozenset[int] = frozenset()
+        self._running: dict[str, Deployment] = {}
+        self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
+        self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
         self.engines: tuple[EngineInfo, ...] | None = None
 
     @property
@@ -46,9 +52,17 @@ class Planner:
             process.pid for reading in (inventory.gpus if inventory else ()) for process in reading.sample.processes
         }
         self._inventory, self._ended = inventory, self._ended & seen
+        if inventory is not None:
+            for deployment in self._running.values():
+                self._residuals.learn(deployment, inventory)
 
     def on_deployment(self, deployment: Deployment) -> None:
-        """News of a deployment: what it held is free once it has ended, before the next reading says so."""
+        """News of a deployment: what it held is free once it has ended, before the next reading says so; and while it
+        runs, the readings teach what the driver takes besides its buffers.
+        """
+        self._running = {key: kept for key, kept in self._running.items() if key != deployment.id}
+        if deployment.state is State.RUNNING:
+            self._running[deployment.id] = deployment
         if deployment.pids:
             self._pids[deployment.id] = deployment.pids
         if not deployment.state.is_live:
@@ -82,9 +96,23 @@ class Planner:
             return None
         model, memory = known
         context = PlanningContext(
-            inventory=inventory, engines=self.engines, settings=self._settings(), model=model, memory=memory
+            inventory=inventory,
+            engines=self.engines,
+            settings=self._settings(),
+            model=model,
+            memory=memory,
+            residuals=self._residuals,
         )
-        return plan_launch(request, context, port)
+        return self._accounting.refine(plan_launch(request, context, port))
+
+    def can_account(self, plan: LaunchPlan) -> bool:
+        """Whether the engine could say more exactly what this plan takes."""
+        return self._accounting.is_open(plan)
+
+    def account(self, plan: LaunchPlan) -> bool:
+        """Ask the engine for its own account; whether the next preview knows more. For a worker thread."""
+        _, memory = self._known[plan.request.model_path]
+        return isinstance(memory, MemoryModel) and self._accounting.ask(plan, memory)
 
     def is_prepared(self, path: Path) -> bool:
         """Whether `preview` knows this model."""

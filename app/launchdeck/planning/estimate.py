@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from launchdeck.domain.plan import DeviceEstimate, Estimate
+from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
 from launchdeck.planning.attention import factor_layers
 from launchdeck.planning.compute import ComputeBuffers, Graph, Role, Work
 from launchdeck.planning.hyperparameters import Hyperparameters
@@ -38,6 +38,7 @@ class Device:
     name: str
     free_bytes: int | None
     context_bytes: int = GPU_CONTEXT_BYTES
+    context_tier: Tier = Tier.FORMULA
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,7 @@ class MemoryModel:
             compute_bytes=graph.gpu_bytes(role),
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
+            overhead_tier=device.context_tier,
         )
 
     def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:

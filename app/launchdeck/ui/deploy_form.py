@@ -39,6 +39,7 @@ class DeployForm(QFrame):
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
     failed = Signal(object)
+    rested = Signal(object)
 
     def __init__(self, preview: Preview, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -51,6 +52,7 @@ class DeployForm(QFrame):
         self._fields.changed.connect(self.refresh)
         self._estimate = EstimatePanel(preview)
         self._estimate.fix_requested.connect(self._apply_fix)
+        self._estimate.rested.connect(self.rested)
         self._command = CommandView()
         self._obstacle = QLabel(wordWrap=True)
         self._obstacle.setProperty("role", "small")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
-from launchdeck.domain.plan import Verdict
+from launchdeck.domain.plan import Tier, Verdict
 from launchdeck.engines import advice
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
@@ -58,12 +58,16 @@ class DeviceEstimateRow(QWidget):
         self._bar.setAccessibleName(tr("Predicted memory on {device}", device=name))
         self._bar.show_segments(segments, estimate.total_bytes if estimate.free_bytes is None else estimate.free_bytes)
         self._legend.setText("&nbsp; ".join(_legend_entry(segment) for segment in segments if segment.size_bytes))
+        self._legend.setToolTip(_origins(estimate))
 
 
 class EstimatePanel(QFrame):
-    """Shows a plan, or the sentence why there is none. `fix_requested` carries the Fix that was clicked."""
+    """Shows a plan, or the sentence why there is none. `fix_requested` carries the Fix that was clicked, `rested` the
+    plan that has stood there for a moment: worth asking the engine about.
+    """
 
     fix_requested = Signal(object)
+    rested = Signal(object)
 
     def __init__(self, preview: Preview) -> None:
         super().__init__()
@@ -173,6 +177,7 @@ class EstimatePanel(QFrame):
         plan = self._plan
         if plan is None:
             return
+        self.rested.emit(plan)
         self._show_fixes(advice.fixes(plan, self._preview))
         if plan.verdict is Verdict.FITS:
             n_ctx = advice.largest_context(plan, self._preview)
@@ -198,6 +203,21 @@ def _segments(estimate: DeviceEstimate) -> tuple[Segment, ...]:
         Segment(tr("compute"), estimate.compute_bytes, colors[2]),
         Segment(tr("driver"), estimate.overhead_bytes, tokens().muted),
     )
+
+
+def _origins(estimate: DeviceEstimate) -> str:
+    """Which number comes from where."""
+    words = {
+        Tier.FORMULA: tr("computed from the model's header"),
+        Tier.ENGINE: tr("the engine's own account"),
+        Tier.MEASURED: tr("measured at the last start on this GPU"),
+    }
+    lines = [f"{tr('weights')}, KV: {words[Tier.FORMULA]}", f"{tr('compute')}: {words[estimate.compute_tier]}"]
+    if estimate.overhead_bytes:
+        usual = tr("a usual value, until a start has shown the real one")
+        measured = estimate.overhead_tier is Tier.MEASURED
+        lines.append(f"{tr('driver')}: {words[Tier.MEASURED] if measured else usual}")
+    return "\n".join(lines)
 
 
 def _legend_entry(segment: Segment) -> str:
