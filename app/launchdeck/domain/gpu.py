@@ -35,6 +35,7 @@ class Gpu:
     """What does not change while a GPU is there. Its identity is `uuid`; `index` is only its place in our list.
 
     `hip_id` is the number by which AMD's HIP counts it, None where that is not known.
+    `gfx_target` is the architecture of an AMD GPU as ROCm calls it: "gfx1100".
     """
 
     index: int
@@ -47,6 +48,7 @@ class Gpu:
     compute_capability: tuple[int, int] | None = None
     integrated: bool = False
     hip_id: int | None = None
+    gfx_target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,7 @@ class EngineInfo:
 
     `gpu_types` are the vendors it has a backend for; `devices` are the lines with which it lists this machine's
     devices: "CUDA0: NAME (TOTAL MiB, FREE MiB free)". `build` is its own build number, None if unknown.
+    `architectures` are those of transformers that a vLLM knows (empty: not asked).
     """
 
     kind: EngineKind
@@ -50,6 +51,7 @@ class EngineInfo:
     flags: frozenset[str] = frozenset()
     supports_rpc: bool = False
     build: int | None = None
+    architectures: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:
@@ -147,7 +149,7 @@ class LaunchPlan:
     `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands
     for all that begin so): see `planning.placement`. The values of `secret_env` names are MASK here: the keys
     themselves are put in when the process starts and stand in no plan, record or log.
-    `margin_bytes` is what "auto" leaves free on each device.
+    `margin_bytes` is what "auto" leaves free on each device. `for_others` are clauses that speak for another engine.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
 
@@ -169,6 +171,7 @@ class LaunchPlan:
     warnings: tuple[Message, ...] = ()
     blocker: Failure | None = None
     margin_bytes: int = 0
+    for_others: tuple[Message, ...] = ()
 
     @property
     def verdict(self) -> Verdict:

@@ -78,7 +78,7 @@ class CapabilityCache:
 
 def list_devices(command: Sequence[str], extra: Sequence[str] = (), timeout_s: float = ANSWER_TIMEOUT_S) -> list[str]:
     """The devices beside the CPU, one line each."""
-    output = _run([*command, *extra, "--list-devices"], timeout_s)
+    output = run_program([*command, *extra, "--list-devices"], timeout_s)
     return [line.strip() for line in output.splitlines() if Listed.of(line) is not None]
 
 
@@ -99,7 +99,7 @@ def worker_devices(command: Sequence[str], workers: Sequence[str]) -> list[str]:
 
 
 def _version(command: Sequence[str]) -> dict[str, Any]:
-    match = _VERSION.search(_run([*command, "--version"], ANSWER_TIMEOUT_S))
+    match = _VERSION.search(run_program([*command, "--version"], ANSWER_TIMEOUT_S))
     version = match[1].strip() if match else None
     build = _BUILD.search(version or "")
     number = int(build[1] or build[2]) if build else 0
@@ -109,7 +109,7 @@ def _version(command: Sequence[str]) -> dict[str, Any]:
 def _flags(command: Sequence[str]) -> set[str]:
     """The long options of --help: the words that begin with "--" at the start of a line, before any other word."""
     flags = set()
-    for line in _run([*command, "--help"], ANSWER_TIMEOUT_S).splitlines():
+    for line in run_program([*command, "--help"], ANSWER_TIMEOUT_S).splitlines():
         if not re.match(r" {0,2}-", line):
             continue
         for word in line.split():
@@ -126,7 +126,7 @@ def _flags(command: Sequence[str]) -> set[str]:
     return flags
 
 
-def _run(command: Sequence[str], timeout_s: float) -> str:
+def run_program(command: Sequence[str], timeout_s: float) -> str:
     """All that the program says. It sees every GPU, and no options from our environment.
 
     Raises:

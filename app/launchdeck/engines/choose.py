@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
@@ -13,6 +13,7 @@ from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import can_use
 from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.rules import Advice, advise
 
 # What a plan is made for where the engine itself is not there: it can do all that llama-server can.
 ANY_LLAMA_SERVER = EngineInfo(
@@ -23,14 +24,25 @@ ANY_LLAMA_SERVER = EngineInfo(
     gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}),
     supports_rpc=True,
 )
+ANY_VLLM = EngineInfo(
+    kind=EngineKind.VLLM,
+    command=("vllm",),
+    path=None,
+    version=None,
+    gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD, GpuType.CPU}),
+)
+_ANY = {Backend.LLAMA: ANY_LLAMA_SERVER, Backend.VLLM: ANY_VLLM}
 _BACKENDS = {ModelFormat.GGUF: Backend.LLAMA, ModelFormat.SAFETENSORS: Backend.VLLM}
-_FORMAT_REASONS = {
-    ModelFormat.GGUF: Message("the file is GGUF"),
-    ModelFormat.SAFETENSORS: Message("the model is safetensors"),
-}
 _HOW_TO_GET = {
     GpuType.NVIDIA: Message("Name a llama-server built for NVIDIA (CUDA) in the settings, or choose the CPU."),
     GpuType.AMD: Message("Name a llama-server built for AMD (ROCm or Vulkan) in the settings, or choose the CPU."),
+}
+_VLLM_FOR_GPU = Message("Name a vLLM built for this GPU in the settings, or get the model as a GGUF file.")
+_HOW_TO_INSTALL = {
+    Backend.LLAMA: Message("Install llama-server or the package xllamacpp, or name a llama-server in the settings."),
+    Backend.VLLM: Message(
+        "Install vLLM in an environment of its own and name that in the settings, or get the model as a GGUF file."
+    ),
 }
 
 
@@ -38,13 +50,15 @@ _HOW_TO_GET = {
 class Choice:
     """`reasons` are clauses that go on after "because"; `other` are the engines that could do it as well.
 
-    `blocker` says why a plan for this engine can be shown and not be started.
+    `blocker` says why a plan for this engine can be shown and not be started. `for_others` are clauses that speak for
+    the other family of engines.
     """
 
     engine: EngineInfo
     reasons: tuple[Message, ...]
     other: tuple[EngineInfo, ...] = ()
     blocker: Failure | None = None
+    for_others: tuple[Message, ...] = ()
 
 
 def choose(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], engines: Sequence[EngineInfo]) -> Choice:
@@ -56,26 +70,46 @@ def choose(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], eng
     backend = _backend(request, model)
     if request.engine_id is not None:
         return _chosen_by_id(request, gpus, engines, backend)
-    able = [engine for engine in engines if engine.kind.backend is backend and suits(engine, request, gpus)]
+    able = [
+        engine
+        for engine in engines
+        if engine.kind.backend is backend and suits(engine, request, gpus) and _serves(engine, model, gpus)
+    ]
     if able:
-        return Choice(able[0], _reasons(request, model, able[0]), tuple(able[1:]))
+        return _choice(request, model, gpus, able[0], tuple(able[1:]))
     failure = _why_none(request, gpus, engines, backend)
-    if request.backend is BackendChoice.LLAMA:
-        return Choice(ANY_LLAMA_SERVER, _reasons(request, model, ANY_LLAMA_SERVER), blocker=failure)
+    advice = advise(model, gpus, request.server_type, _architectures(engines))
+    if advice.backend is not backend and (gpus or _is_unknown(model, engines)):
+        failure = _other_format(model, advice)
+    if request.backend is not BackendChoice.AUTO:
+        return replace(_choice(request, model, gpus, _ANY[backend]), blocker=failure)
     raise LaunchdeckError(failure)
 
 
 def suits(engine: EngineInfo, request: ModelLoadRequest, gpus: Sequence[Gpu]) -> bool:
-    """Whether this engine can use all these GPUs, and RPC workers if any are wanted."""
+    """Whether this engine can use all these GPUs (none: the CPU), and RPC workers if any are wanted."""
+    if not gpus and engine.kind.backend is Backend.VLLM and GpuType.CPU not in engine.gpu_types:
+        return False
     return _knows_workers(engine, request) and all(can_use(engine, gpu) for gpu in gpus)
 
 
-def for_recorded_machine(request: ModelLoadRequest, model: ModelInfo) -> Choice:
+def candidates(
+    request: ModelLoadRequest, model: ModelInfo, engines: Sequence[EngineInfo], *, is_recorded: bool
+) -> list[EngineInfo]:
+    """The engines that could be meant, before it is known on which GPUs."""
+    backend = _BACKENDS[model.format]
+    if is_recorded:
+        return [_ANY[backend]]
+    if request.engine_id is not None:
+        return [engine for engine in engines if engine.id == request.engine_id]
+    return [engine for engine in engines if engine.kind.backend is backend] or [_ANY[backend]]
+
+
+def for_recorded_machine(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu]) -> Choice:
     """This machine's engines say nothing about the machine whose inventory was recorded."""
-    _backend(request, model)
-    return Choice(
-        ANY_LLAMA_SERVER,
-        _reasons(request, model, ANY_LLAMA_SERVER),
+    backend = _backend(request, model)
+    return replace(
+        _choice(request, model, gpus, _ANY[backend]),
         blocker=Failure(
             Cause.ENGINE_UNSUITED,
             Message("This is a recorded machine: nothing can be started on it."),
@@ -116,13 +150,53 @@ def _chosen_by_id(
     return Choice(engine, (Message("you chose it"),), tuple(other for other in engines if other is not engine))
 
 
-def _reasons(request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> tuple[Message, ...]:
-    first = _FORMAT_REASONS[model.format]
+def _choice(
+    request: ModelLoadRequest,
+    model: ModelInfo,
+    gpus: Sequence[Gpu],
+    engine: EngineInfo,
+    other: tuple[EngineInfo, ...] = (),
+) -> Choice:
+    """This engine, with the reasons for its family; where the rules prefer the other one, that speaks for it."""
+    advice = advise(model, gpus, request.server_type, engine.architectures)
+    if advice.backend is engine.kind.backend:
+        reasons, for_others = [advice.reason], advice.against
+    else:
+        reasons, for_others = [*advice.against], (advice.reason,)
     if request.backend is not BackendChoice.AUTO:
-        first = Message("you chose {backend}", backend=str(request.backend))
+        reasons = [Message("you chose {backend}", backend=str(request.backend))]
     if engine.kind is EngineKind.EMBEDDED:
-        return (first, Message("no other engine for it was found"))
-    return (first,)
+        reasons.append(Message("no other engine for it was found"))
+    return Choice(engine, tuple(reasons), other, for_others=for_others)
+
+
+def _serves(engine: EngineInfo, model: ModelInfo, gpus: Sequence[Gpu]) -> bool:
+    """Whether nothing but preference speaks against a vLLM: without a GPU, its build for the CPU does it, slower."""
+    if engine.kind.backend is not Backend.VLLM:
+        return True
+    if engine.architectures and model.architecture not in engine.architectures:
+        return False
+    return not gpus or advise(model, gpus, architectures=engine.architectures).backend is Backend.VLLM
+
+
+def _architectures(engines: Sequence[EngineInfo]) -> frozenset[str]:
+    """What the vLLMs know together; nothing where one of them has not told."""
+    known = [engine.architectures for engine in engines if engine.kind is EngineKind.VLLM]
+    return frozenset().union(*known) if all(known) else frozenset()
+
+
+def _is_unknown(model: ModelInfo, engines: Sequence[EngineInfo]) -> bool:
+    known = _architectures(engines)
+    return bool(known) and model.architecture not in known
+
+
+def _other_format(model: ModelInfo, advice: Advice) -> Failure:
+    """The failure where the rules would have another format of this model."""
+    return Failure(
+        Cause.ENGINE_UNSUITED,
+        Message("vLLM cannot serve {name} here: {reason}.", name=model.name, reason=advice.reason),
+        Message("Get the model as a GGUF file: llama-server serves it here."),
+    )
 
 
 def _why_none(
@@ -134,7 +208,7 @@ def _why_none(
         return Failure(
             Cause.ENGINE_MISSING,
             Message("No engine for this model was found ({backend}).", backend=str(backend)),
-            Message("Install one, or name it in the settings."),
+            _HOW_TO_INSTALL[backend],
         )
     if not any(_knows_workers(engine, request) for engine in fitting):
         return Failure(
@@ -142,6 +216,12 @@ def _why_none(
             Message("No engine found here can use RPC workers ({names}).", names=_names(fitting)),
             Message("Name a llama-server built with RPC in the settings, or choose other devices."),
             fixes=(RUN_ON_CPU,),
+        )
+    if not gpus:
+        return Failure(
+            Cause.ENGINE_UNSUITED,
+            Message("No vLLM found here is built for the CPU."),
+            Message("Get the model as a GGUF file: llama-server serves it here."),
         )
     unusable = next((gpu for gpu in gpus if not any(can_use(engine, gpu) for engine in fitting)), None)
     if unusable is None:  # each GPU has an engine, but none has all
@@ -153,7 +233,7 @@ def _why_none(
     return Failure(
         Cause.ENGINE_UNSUITED,
         Message("No engine found here can use {gpu} ({names}).", gpu=unusable.name, names=_names(fitting)),
-        _HOW_TO_GET.get(unusable.gpu_type),
+        _VLLM_FOR_GPU if backend is Backend.VLLM else _HOW_TO_GET.get(unusable.gpu_type),
         fixes=(RUN_ON_CPU,),
     )
 

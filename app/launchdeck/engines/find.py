@@ -15,6 +15,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.capabilities import Capabilities, CapabilityCache, worker_devices
 from launchdeck.engines.devices import Listed
 from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library
+from launchdeck.engines.vllm_find import find_vllm
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -42,7 +43,7 @@ class _Candidate:
 
 
 def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
-    """The llama-server of the settings, the one on PATH, the one that comes with Launchdeck.
+    """The llama-server of the settings, the one on PATH, the one that comes with Launchdeck; and likewise vLLM.
 
     Starts each program for a moment, so it belongs into a worker thread.
     """
@@ -57,6 +58,9 @@ def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
             engines.append(_engine(candidate, cache.ask(candidate.command, candidate.file), settings.rpc_workers))
         except LaunchdeckError as error:
             problems.append(error.failure.message)
+    found, missing = find_vllm(settings.vllm_path)
+    engines += found
+    problems += missing
     for problem in problems:
         logger.warning("%s", problem)
     return FoundEngines(tuple(engines), tuple(problems))

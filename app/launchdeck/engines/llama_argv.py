@@ -84,7 +84,7 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
     options = [*(option for option in stated if _knows(engine, option[0])), *asked]
     for name, *values in options:
         for value in values:
-            _refuse_option(name, value)
+            refuse_option(name, value)
     return (*engine.command, *(word for option in options for word in option))
 
 
@@ -136,7 +136,12 @@ def _unknown_option(engine: EngineInfo, name: str) -> LaunchdeckError:
     )
 
 
-def _refuse_option(name: str, value: str) -> None:
+def refuse_option(name: str, value: str) -> None:
+    """Refuse a value that would read as an option.
+
+    Raises:
+        LaunchdeckError: it begins with "-".
+    """
     if value.startswith("-"):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,

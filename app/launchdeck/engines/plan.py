@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import GpuReading, Inventory
+from launchdeck.domain.gpu import GpuReading
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
-from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
+from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.checks import check_request, check_split
-from launchdeck.engines.choose import ANY_LLAMA_SERVER, Choice, choose, for_recorded_machine, suits
+from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, suits
+from launchdeck.engines.context import (
+    HOST,
+    PlanningContext,
+    default_model_id,
+    gpu_reasons,
+    resolve_context,
+    resolve_layers,
+)
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
@@ -26,28 +33,15 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
-from launchdeck.engines.residuals import Residuals
 from launchdeck.engines.targets import target_gpus
+from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
-from launchdeck.settings.schema import MIB, Settings
+from launchdeck.planning.vllm_memory import VllmMemory
+from launchdeck.settings.schema import MIB
 
-HOST = "127.0.0.1"
-DEFAULT_CONTEXT_LIMIT = 8192
 GIB = 1024 * MIB
-
-
-@dataclass(frozen=True, slots=True)
-class PlanningContext:
-    """What a plan is made from besides the request. `memory` is made of the model's header."""
-
-    inventory: Inventory
-    engines: tuple[EngineInfo, ...]
-    settings: Settings
-    model: ModelInfo
-    memory: MemoryModel | None
-    residuals: Residuals = field(default_factory=Residuals)
 
 
 def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
@@ -63,14 +57,27 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         )
     readings = _targets(request, context)
     choice = _choice(request, readings, context)
+    if isinstance(context.memory, VllmMemory):
+        return plan_vllm(request, context, context.memory, readings if request.n_gpu_layers != 0 else (), choice, port)
+    return _plan_llama(request, context, context.memory, readings, choice, port)
+
+
+def _plan_llama(
+    request: ModelLoadRequest,
+    context: PlanningContext,
+    memory: MemoryModel,
+    readings: Sequence[GpuReading],
+    choice: Choice,
+    port: int,
+) -> LaunchPlan:
     devices = engine_devices(choice.engine, readings, request.rpc_workers)
     check_split(request, len(devices))
     launch = _launch(request, context.model, devices, port)
     load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
     margin_bytes = context.settings.memory_margin_mib * MIB
-    largest, experts = _what_fits(context.memory, load, margin_bytes) if devices else (None, None)
+    largest, experts = _what_fits(memory, load, margin_bytes) if devices else (None, None)
     total = context.model.layer_count
-    resolved = _resolve(request.n_gpu_layers, largest, total) if devices else 0
+    resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
     environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
@@ -80,7 +87,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         model=context.model,
         model_id=launch.alias,
         engine=choice.engine,
-        reasons=(*choice.reasons, *_gpu_reasons(request, readings)),
+        reasons=(*choice.reasons, *gpu_reasons(request, readings)),
         argv=llama_argv(choice.engine, launch),
         env=env,
         env_unset=tuple(name for name in (*environment.unset, *OPTION_VARIABLES) if name not in dict(env)),
@@ -90,21 +97,18 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, replace(load, n_gpu_layers=resolved)),
+        estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved)),
         warnings=_warnings(request, context, devices, largest),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
+        for_others=choice.for_others,
     )
 
 
 def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuReading, ...]:
     if request.gpu_indices is None and request.n_gpu_layers == 0:
         return ()
-    engines: Sequence[EngineInfo] = context.engines
-    if context.inventory.replayed:
-        engines = (ANY_LLAMA_SERVER,)
-    elif request.engine_id is not None:
-        engines = [engine for engine in engines if engine.id == request.engine_id]
+    engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
     return target_gpus(
         request, context.inventory, lambda gpu: any(suits(engine, request, (gpu,)) for engine in engines)
     )
@@ -112,7 +116,7 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
 
 def _choice(request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext) -> Choice:
     if context.inventory.replayed:
-        return for_recorded_machine(request, context.model)
+        return for_recorded_machine(request, context.model, [reading.gpu for reading in readings])
     if request.n_gpu_layers == 0:  # then the devices are only looked at, and any engine will do
         return choose(replace(request, rpc_workers=()), context.model, (), context.engines)
     return choose(request, context.model, [reading.gpu for reading in readings], context.engines)
@@ -123,7 +127,7 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
     embedding = request.server_type is ServerType.EMBEDDING
     # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
     borrowed = embedding and model.server_types[0] is not ServerType.EMBEDDING
-    n_ctx = request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT)
+    n_ctx = resolve_context(request, model)
     n_batch, n_ubatch = _batches(request, n_ctx)
     return LlamaLaunch(
         model_path=request.model_path,
@@ -160,11 +164,6 @@ def _batches(request: ModelLoadRequest, n_ctx: int) -> tuple[int, int]:
         return n_ubatch, n_ubatch
     n_batch = request.n_batch or DEFAULT_BATCH
     return n_batch, min(request.n_ubatch or DEFAULT_UBATCH, n_batch)
-
-
-def default_model_id(model: ModelInfo) -> str:
-    """The model's name as a word: "Qwen3 8B" becomes "qwen3-8b"."""
-    return re.sub(r"[^\w.]+", "-", model.name.lower()).strip("-.")[:100] or "model"
 
 
 def _split(request: ModelLoadRequest, devices: Sequence[EngineDevice]) -> tuple[float, ...]:
@@ -227,13 +226,6 @@ def _what_fits(memory: MemoryModel, load: Load, margin_bytes: int) -> tuple[int 
     return largest, fewest_experts_in_ram(memory, load, margin_bytes)
 
 
-def _resolve(asked: int | None, largest: int | None, total: int) -> int:
-    """Where it cannot be told what fits, "auto" is all."""
-    if asked is None:
-        return total if largest is None else largest
-    return total if asked == ALL_LAYERS else asked
-
-
 def _environment(
     engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext, *, on_gpu: bool
 ) -> Placement:
@@ -245,16 +237,9 @@ def _environment(
     return place(masked, machine) if masked else unmasked()
 
 
-def _estimate(context: PlanningContext, load: Load) -> Estimate:
-    assert context.memory is not None  # noqa: S101 (checked first; for the type checker)
-    estimate = context.memory.estimate(load)
+def _estimate(context: PlanningContext, memory: MemoryModel, load: Load) -> Estimate:
+    estimate = memory.estimate(load)
     return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
-
-
-def _gpu_reasons(request: ModelLoadRequest, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
-    if request.gpu_indices is None and readings:
-        return (Message("GPU {index} has the most free memory", index=readings[0].gpu.index),)
-    return ()
 
 
 def _warnings(

@@ -8,17 +8,20 @@ from pathlib import Path
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
-from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import EngineInfo, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.accounting import Accounting
-from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.engines.context import PlanningContext
+from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.residuals import Residuals
 from launchdeck.models.describe import inspect
 from launchdeck.models.gguf import HeaderCache
+from launchdeck.models.safetensors import read_safetensors
 from launchdeck.planning.estimate import MemoryModel
 from launchdeck.planning.returned import without_processes
+from launchdeck.planning.vllm_memory import VllmMemory
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -32,7 +35,7 @@ class Planner:
     def __init__(self, settings: Callable[[], Settings], paths: Paths | None = None) -> None:
         self._settings = settings
         self._headers = HeaderCache()
-        self._known: dict[Path, tuple[ModelInfo, MemoryModel | None]] = {}
+        self._known: dict[Path, tuple[ModelInfo, MemoryModel | VllmMemory | None]] = {}
         self._inventory: Inventory | None = None
         self._pids: dict[str, tuple[int, ...]] = {}
         self._ended: frozenset[int] = frozenset()
@@ -121,7 +124,12 @@ class Planner:
     def prepare(self, path: Path) -> None:
         """Read the model's header (again, if the file has changed). Touches the disk; any thread."""
         model = inspect(path)
-        memory = None
+        memory: MemoryModel | VllmMemory | None = None
         if model.problem is None:
-            memory = MemoryModel.of(self._headers.read(path))
+            memory = self._memory(model)
         self._known[path] = (model, memory)
+
+    def _memory(self, model: ModelInfo) -> MemoryModel | VllmMemory:
+        if model.format is ModelFormat.SAFETENSORS:
+            return VllmMemory(read_safetensors(model.path))
+        return MemoryModel.of(self._headers.read(model.path))

@@ -120,7 +120,13 @@ class AMDSMIDetector:
             driver_version=self._smi.text(card, "amdsmi_get_gpu_driver_info", handle, "driver_version"),
             integrated=integrated,
             hip_id=self._smi.number(card, "amdsmi_get_gpu_enumeration_info", (handle,), "hip_id"),
+            gfx_target=self._gfx_target(card, handle),
         )
+
+    def _gfx_target(self, card: str, handle: Any) -> str | None:
+        """A library that does not know the number says gfx0."""
+        target = self._smi.text(card, "amdsmi_get_gpu_asic_info", handle, "target_graphics_version")
+        return None if target == "gfx0" else target
 
     def _sample(self, card: str, device: _Device) -> GpuSample:
         handle = device.handle

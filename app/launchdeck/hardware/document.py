@@ -70,6 +70,7 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "state": str(_STATES.get(sample.state, sample.state)),
         "integrated": gpu.integrated,
         "hip_id": gpu.hip_id,
+        "gfx_target": gpu.gfx_target,
         "driver_version": gpu.driver_version,
         "compute_capability": gpu.compute_capability and "{}.{}".format(*gpu.compute_capability),
         "processes": [
@@ -99,6 +100,7 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
         compute_capability=_version(entry, "compute_capability"),
         integrated=entry.truth("integrated"),
         hip_id=entry.integer("hip_id"),
+        gfx_target=entry.text("gfx_target"),
     )
     return GpuReading(gpu, _sample(entry, sampled_at_s))
 

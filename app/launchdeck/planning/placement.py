@@ -37,8 +37,10 @@ class Placement:
     unset: tuple[str, ...]
 
 
-def place(gpus: Sequence[Gpu], machine: Sequence[Gpu]) -> Placement:
+def place(gpus: Sequence[Gpu], machine: Sequence[Gpu], *, numbered: bool = False) -> Placement:
     """The environment in which a process sees exactly these GPUs of this machine, in this order; none: no GPU at all.
+
+    `numbered` is for programs that cannot read a UUID: NVIDIA's GPUs are then counted in the order of the PCI bus.
 
     Raises:
         LaunchdeckError: GPUs of two vendors; only an engine that needs no mask (Vulkan) can take those.
@@ -54,7 +56,8 @@ def place(gpus: Sequence[Gpu], machine: Sequence[Gpu]) -> Placement:
         return _placement({CUDA_MASK: NOTHING, HIP_MASK: NOTHING})
     if vendors == {GpuType.NVIDIA}:
         # CUDA's own order is the fastest first; the UUIDs would do alone, the order makes what CUDA prints agree.
-        return _placement({CUDA_MASK: ",".join(gpu.uuid for gpu in gpus), CUDA_ORDER: "PCI_BUS_ID"})
+        names = (_pci_place(gpu, machine) if numbered else gpu.uuid for gpu in gpus)
+        return _placement({CUDA_MASK: ",".join(names), CUDA_ORDER: "PCI_BUS_ID"})
     return _placement({HIP_MASK: ",".join(_hip_name(gpu, machine) for gpu in gpus)})
 
 
@@ -66,8 +69,13 @@ def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
         return gpu.uuid
     if gpu.hip_id is not None:
         return str(gpu.hip_id)
-    in_order = sorted((one for one in machine if one.gpu_type is GpuType.AMD), key=lambda one: one.pci_address or "")
-    return str(in_order.index(gpu))
+    return _pci_place(gpu, machine)
+
+
+def _pci_place(gpu: Gpu, machine: Sequence[Gpu]) -> str:
+    """The GPU's number among those of its vendor, in the order of the PCI bus."""
+    same = (one for one in machine if one.gpu_type is gpu.gpu_type)
+    return str(sorted(same, key=lambda one: one.pci_address or "").index(gpu))
 
 
 def unmasked() -> Placement:

@@ -91,6 +91,7 @@ class VllmMemory:
         self.layer_count = self.block_count + 1
         self.n_head = header.config.n_head or 1
         self._n_head_kv = header.config.n_head_kv or 1
+        self.dtype = header.config.dtype
         self._sums: dict[int, WeightSums] = {}
 
     def tensor_parallel(self, gpu_count: int) -> int:
@@ -134,6 +135,21 @@ class VllmMemory:
             ):
                 return layers
         return 0
+
+    def gguf_layer_count(self, load: VllmLoad, bits: float) -> int | None:
+        """About how many layers llama-server could place of this model in a GGUF with so many bits for a weight.
+
+        None where the free memory is not known.
+        """
+        known = [device.free_bytes for device in load.devices if device.free_bytes is not None]
+        if len(known) < len(load.devices):
+            return None
+        each = sum(known) - len(known) * (GPU_CONTEXT_BYTES + _BASE_ACTIVATION_BYTES)
+        sums = self._sums_for(load)
+        stored = sums.between(0, self.block_count) + sums.last
+        layer = stored.on_each(1, self._n_head_kv) * bits / (8 * load.dtype_bytes) / self.layer_count
+        cache = self.kv_bytes(replace(load, tensor_parallel=1, pipeline_parallel=1), 1) / self.layer_count
+        return max(min(int(each / (layer + cache)), self.layer_count), 0) if layer + cache else self.layer_count
 
     def kv_bytes(self, load: VllmLoad, sequences: int) -> int:
         """The cache of so many sequences on the fullest GPU; encoders keep none."""

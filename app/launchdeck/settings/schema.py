@@ -38,6 +38,7 @@ class Settings:
         (), Message("Folders in which models are looked for, with their subfolders")
     )
     llama_server_path: str = _setting("", Message("The llama-server to use; empty: the first on PATH"))
+    vllm_path: str = _setting("", Message("The vLLM to use, or its virtual environment; empty: the first on PATH"))
     rpc_workers: tuple[str, ...] = _setting((), Message("RPC workers of llama.cpp (host:port), offered as devices"))
     first_port: int = _setting(8001, Message("First port given to a model"), low=1024, high=65535)
     last_port: int = _setting(8020, Message("Last port given to a model"), low=1024, high=65535)

@@ -2,7 +2,7 @@
  *   driver=TEXT
  *   N.name N.bdf (a number: domain, bus, device and function as in the library) N.hip_uuid
  *   N.vram_total N.vram_used N.gtt_total N.gtt_used N.util N.power N.average_power N.edge N.hotspot
- *   N.clock N.memory_clock N.fan (of 255) N.power_cap (microwatts) N.hip_id
+ *   N.gfx (hexadecimal: 1100) N.clock N.memory_clock N.fan (of 255) N.power_cap (microwatts) N.hip_id
  *   N.processes        PID:BYTES,PID:BYTES
  * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
@@ -80,6 +80,7 @@ int amdsmi_get_gpu_asic_info(void *handle, Asic *asic) {
     int gpu = index_of(handle), error = enter("Asic", gpu);
     memset(asic, 0, sizeof *asic);
     strncpy(asic->market_name, of(gpu, "name"), sizeof asic->market_name - 1);
+    asic->graphics_version = strtoull(of(gpu, "gfx"), NULL, 16);
     return error;
 }
 

@@ -9,11 +9,12 @@ import pytest
 
 from fakes.samples import EMBEDDED, LLAMA_SERVER, model, two_gpus
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import GpuType
-from launchdeck.domain.model import ModelFormat
-from launchdeck.domain.plan import EngineInfo, EngineKind
+from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
+from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.engines.choose import choose
+from launchdeck.engines.rules import advise
 
 REQUEST = ModelLoadRequest(Path("/models/a.gguf"))
 NVIDIA, AMD = (reading.gpu for reading in two_gpus().gpus)
@@ -123,3 +124,91 @@ def test_safetensors_wait_for_an_engine() -> None:
     error = failure_of(REQUEST, replace(model(), format=ModelFormat.SAFETENSORS), (), (LLAMA_SERVER, EMBEDDED))
     assert error.failure.cause is Cause.ENGINE_MISSING
     assert "vllm" in str(error)
+
+
+VLLM = EngineInfo(
+    EngineKind.VLLM,
+    ("/opt/vllm/bin/vllm",),
+    Path("/opt/vllm/bin/vllm"),
+    "0.33.0",
+    frozenset({GpuType.NVIDIA, GpuType.AMD}),
+    architectures=frozenset({"LlamaForCausalLM", "BertModel"}),
+)
+SILENT = replace(VLLM, architectures=frozenset())
+VLLM_CPU = replace(VLLM, gpu_types=frozenset({GpuType.CPU}))
+OLD = replace(NVIDIA, name="GTX 1080", compute_capability=(6, 1))
+TURING = replace(NVIDIA, compute_capability=(7, 5))
+ADA = replace(NVIDIA, compute_capability=(8, 9))
+RDNA3, RDNA2 = replace(AMD, gfx_target="gfx1100"), replace(AMD, name="RX 6800", gfx_target="gfx1030")
+GGUF = model()
+LLAMA = replace(model(), format=ModelFormat.SAFETENSORS, architecture="LlamaForCausalLM")
+AWQ = replace(LLAMA, quantisation="awq 4-bit")
+BERT = replace(LLAMA, architecture="BertModel", server_types=(ServerType.EMBEDDING,), pooling="mean")
+RANKER = replace(BERT, pooling="rank")
+STRANGE = replace(LLAMA, architecture="StrangeForCausalLM")
+EVERY = (LLAMA_SERVER, VLLM, EMBEDDED)
+
+
+@pytest.mark.parametrize(
+    ("info", "gpus", "engines", "chosen", "reason"),
+    [
+        (GGUF, (ADA,), EVERY, LLAMA_SERVER, "the file is GGUF"),
+        (GGUF, (OLD,), EVERY, LLAMA_SERVER, "the file is GGUF"),
+        (GGUF, (), EVERY, LLAMA_SERVER, "the file is GGUF"),
+        (GGUF, (AMD,), (VULKAN, VLLM), VULKAN, "the file is GGUF"),
+        (GGUF, (ADA,), (VLLM,), None, "llama"),
+        (LLAMA, (ADA,), EVERY, VLLM, "the model is safetensors"),
+        (LLAMA, (TURING,), EVERY, VLLM, "the model is safetensors"),
+        (LLAMA, (NVIDIA,), EVERY, VLLM, "the model is safetensors"),
+        (LLAMA, (OLD,), EVERY, None, "compute capability 6.1, and vLLM needs 7.5"),
+        (LLAMA, (ADA, OLD), EVERY, None, "GTX 1080"),
+        (LLAMA, (RDNA3,), EVERY, VLLM, "the model is safetensors"),
+        (LLAMA, (AMD,), EVERY, VLLM, "the model is safetensors"),
+        (LLAMA, (RDNA2,), EVERY, None, "gfx1030"),
+        (LLAMA, (), EVERY, None, "built for the CPU"),
+        (LLAMA, (), (LLAMA_SERVER, VLLM_CPU), VLLM_CPU, "the model is safetensors"),
+        (LLAMA, (ADA,), (LLAMA_SERVER, VLLM_CPU), None, "RTX 4090"),
+        (LLAMA, (ADA,), (LLAMA_SERVER,), None, "Install vLLM"),
+        (LLAMA, (ADA,), (), None, "Install vLLM"),
+        (AWQ, (ADA,), EVERY, VLLM, "the model is safetensors"),
+        (STRANGE, (ADA,), EVERY, None, "does not know the architecture StrangeForCausalLM"),
+        (STRANGE, (), (VLLM_CPU,), None, "does not know the architecture StrangeForCausalLM"),
+        (STRANGE, (ADA,), (SILENT,), SILENT, "the model is safetensors"),
+        (BERT, (ADA,), EVERY, VLLM, "embedding model"),
+        (RANKER, (ADA,), EVERY, VLLM, "reranking model"),
+    ],
+)
+def test_the_rules(
+    info: ModelInfo, gpus: tuple[Gpu, ...], engines: tuple[EngineInfo, ...], chosen: EngineInfo | None, reason: str
+) -> None:
+    request = replace(REQUEST, server_type=info.server_types[0])
+    if chosen is None:
+        error = failure_of(request, info, gpus, engines)
+        assert reason in str(error)
+        assert error.failure.advice is not None
+        return
+    choice = choose(request, info, gpus, engines)
+    assert choice.engine is chosen
+    assert reason in str(choice.reasons[0])
+
+
+def test_what_speaks_for_the_other_family_is_told() -> None:
+    assert "any number of layers to the CPU" in str(choose(REQUEST, LLAMA, (ADA,), EVERY).for_others[0])
+    assert "many requests" in str(choose(REQUEST, GGUF, (ADA,), EVERY).for_others[0])
+    assert "without a GPU" in str(choose(REQUEST, LLAMA, (), (VLLM_CPU,)).for_others[0])
+
+
+@pytest.mark.parametrize("system", ["win32", "darwin"])
+def test_where_vllm_does_not_run(system: str) -> None:
+    advice = advise(LLAMA, (ADA,), system=system)
+    assert advice.backend is Backend.LLAMA
+    assert "does not run on" in str(advice.reason)
+
+
+def test_vllm_by_name_gives_a_plan_without_it() -> None:
+    request = replace(REQUEST, backend=BackendChoice.VLLM)
+    choice = choose(request, LLAMA, (ADA,), (LLAMA_SERVER,))
+    assert choice.engine.command == ("vllm",)
+    assert choice.blocker.cause is Cause.ENGINE_MISSING
+    assert choose(request, LLAMA, (), ()).blocker.cause is Cause.ENGINE_MISSING
+    assert choose(request, LLAMA, (OLD,), EVERY).blocker.cause is Cause.ENGINE_UNSUITED

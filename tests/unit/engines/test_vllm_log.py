@@ -154,9 +154,9 @@ def test_recorded_failures_name_the_earlier_cause(name: str, cause: Cause, words
         ),
         (
             (
-                "ValueError: To serve at least one request with the models's max seq len (32768), (14.50 GiB KV cache is "
-                "needed, which is larger than the available KV cache memory (6.20 GiB). Based on the available memory, "
-                "the estimated maximum model length is 8192. Try increasing"
+                "ValueError: To serve at least one request with the models's max seq len (32768), (14.50 GiB KV "
+                "cache is needed, which is larger than the available KV cache memory (6.20 GiB). Based on the "
+                "available memory, the estimated maximum model length is 8192. Try increasing"
             ),
             Cause.OUT_OF_MEMORY,
             "32768 tokens needs 14.50 GiB",

@@ -46,9 +46,9 @@ def test_the_library_is_enough_where_the_kernel_shows_no_cards(amdsmi, detector)
 @pytest.mark.parametrize("uuid", ["GPU-XX", ""])
 def test_an_integrated_gpu_is_known_by_its_address(amdsmi, system, detector, uuid):
     system.add_amd(FIRST, integrated=True, unique_id=None)
-    amdsmi.add_gpu(hip_uuid=uuid, hip_id=1)
+    amdsmi.add_gpu(hip_uuid=uuid, hip_id=1, gfx="1100")
     gpu, _ = only(detector)
-    assert (gpu.uuid, gpu.hip_id) == (FIRST, 1)
+    assert (gpu.uuid, gpu.hip_id, gpu.gfx_target) == (FIRST, 1, "gfx1100")
 
 
 def test_everything_that_is_known_of_a_card(amdsmi, system, detector):
@@ -64,6 +64,7 @@ def test_everything_that_is_known_of_a_card(amdsmi, system, detector):
     assert (sample.power_watts, sample.power_limit_watts) == (95, 303.0)
     assert (sample.graphics_clock_mhz, sample.memory_clock_mhz, sample.fan_percent) == (2304, 1249, 40)
     assert gpu.hip_id == 0
+    assert gpu.gfx_target is None
 
 
 def test_two_cards(amdsmi, system, detector):

@@ -35,7 +35,7 @@ RTX = GpuReading(
     ),
 )
 APU = GpuReading(
-    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True, hip_id=2),
+    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True, hip_id=2, gfx_target="gfx1103"),
     GpuSample(1000.5, state=GpuState.ASLEEP, processes=(GpuProcess(8, "", None),)),
 )
 FULL = Inventory((RTX, APU), CPU, "AMDSMIDetector+NVMLDetector", 1000.5)
