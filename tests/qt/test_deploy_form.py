@@ -408,6 +408,7 @@ class TestComfort:
             qtbot.keyClick(widget, Qt.Key.Key_Tab)
         assert order == [
             "Model",
+            "Library of models",
             "Serve as: LLM",
             "GPU",
             "Layers on the GPU",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QSignalBlocker, Signal
-from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QVBoxLayout, QWidget
+from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
+from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
@@ -15,6 +15,7 @@ from launchdeck.ui.context_combo import ContextCombo
 from launchdeck.ui.device_combo import DeviceCombo, device_entries
 from launchdeck.ui.engine_combo import EngineCombo
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.icons import icon
 from launchdeck.ui.keys import give_key
 from launchdeck.ui.layers_field import LayersField
 from launchdeck.ui.model_combo import ModelCombo
@@ -41,6 +42,7 @@ class DeployFields(QWidget):
     """
 
     changed = Signal()
+    library_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -80,6 +82,11 @@ class DeployFields(QWidget):
     def set_recall(self, recall: Callable[[Path], ModelLoadRequest | None]) -> None:
         """Whom to ask how a model was deployed the last time."""
         self._recall = recall
+
+    def choose_model(self, path: Path) -> None:
+        """As if the user had chosen it in the list."""
+        self._model.choose(path)
+        self._model_changed()
 
     # what is chosen
 
@@ -199,6 +206,7 @@ class DeployFields(QWidget):
 
     def _make_fields(self) -> None:
         self._model = ModelCombo()
+        self._library = _small_button("library", tr("Library of models"), self.library_requested)
         options = ((ServerType.LLM, "LLM"), (ServerType.EMBEDDING, tr("Embedding")))
         self._serve_as = Segmented(options, tr("Serve as"))
         self._device = DeviceCombo()
@@ -234,12 +242,14 @@ class DeployFields(QWidget):
         engine = QVBoxLayout(spacing=3)
         engine.addWidget(self._engine)
         engine.addWidget(self._reasons)
-        self._add_row(rows, tr("Model"), self._model, self._model, "Alt+M")
+        self._add_row(rows, tr("Model"), _beside(self._model, self._library), self._model, "Alt+M")
         self._add_row(rows, tr("Serve as"), self._serve_as, self._serve_as, "Alt+V")
         self._add_row(rows, "GPU", self._device, self._device, "Alt+G")
         self._add_row(rows, tr("Layers"), self._layers, self._layers.slider, "Alt+L")
         self._add_row(rows, tr("Context"), size, self._context, "Alt+X")
         self._add_row(rows, tr("Engine"), engine, self._engine, "Alt+E")
+
+        give_key(self._library, "Alt+B")
 
     @staticmethod
     def _add_row(rows: QFormLayout, text: str, content: QWidget | QLayout, field: QWidget, key: str) -> None:
@@ -248,3 +258,18 @@ class DeployFields(QWidget):
         label.setMinimumHeight(_ROW_PX)
         give_key(field, key, told_by=label)
         rows.addRow(label, content)
+
+
+def _small_button(icon_name: str, text: str, clicked: SignalInstance) -> QPushButton:
+    button = QPushButton(icon(icon_name), "")
+    button.clicked.connect(clicked)
+    button.setAccessibleName(text)
+    button.setFixedWidth(_ROW_PX)
+    return button
+
+
+def _beside(field: QWidget, button: QPushButton) -> QHBoxLayout:
+    row = QHBoxLayout(spacing=6)
+    row.addWidget(field, 1)
+    row.addWidget(button)
+    return row

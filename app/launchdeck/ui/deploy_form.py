@@ -20,6 +20,7 @@ from launchdeck.ui.i18n import tr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.model import ModelInfo
@@ -38,6 +39,7 @@ class DeployForm(QFrame):
 
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
+    library_requested = Signal()
     failed = Signal(object)
     rested = Signal(object)
 
@@ -50,6 +52,7 @@ class DeployForm(QFrame):
         self._no_model = self._make_no_model()
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
+        self._fields.library_requested.connect(self.library_requested)
         self._estimate = EstimatePanel(preview)
         self._estimate.fix_requested.connect(self._apply_fix)
         self._estimate.rested.connect(self.rested)
@@ -76,6 +79,10 @@ class DeployForm(QFrame):
         self._no_model.setVisible(not models)
         self._fields.set_models(models)
         self.refresh()
+
+    def choose_model(self, path: Path) -> None:
+        """Choose this model, one of those offered, and fill in how it was deployed the last time."""
+        self._fields.choose_model(path)
 
     def set_inventory(self, inventory: Inventory) -> None:
         """Another reading of all devices: free memory moves, nothing that was chosen does.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtGui import QStandardItem, QStandardItemModel
+from PySide6.QtCore import QAbstractListModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtWidgets import QComboBox, QCompleter, QLineEdit, QListView, QWidget
 
 from launchdeck.ui.format import gib_with_unit
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.model import ModelInfo
 
 _PATH_ROLE = Qt.ItemDataRole.UserRole + 1
+_Index = QModelIndex | QPersistentModelIndex
 
 
 class ModelCombo(TrailingCombo):
@@ -28,7 +28,7 @@ class ModelCombo(TrailingCombo):
         super().__init__(tr("Model"), parent)
         self._models: tuple[ModelInfo, ...] = ()
         self._current: ModelInfo | None = None
-        self._items = QStandardItemModel(self)
+        self._items = ModelList()
         self.setModel(self._items)
         self._edit = QLineEdit(self)
         self._found = QListView()
@@ -46,9 +46,7 @@ class ModelCombo(TrailingCombo):
         typed = self._edit.text() if self._is_typing() else None
         current_path = self._current.path if self._current else None
         self._models = (*(m for m in models if not m.problem), *(m for m in models if m.problem))
-        self._items.clear()
-        for model in self._models:
-            self._items.appendRow(_item(model))
+        self._items.set_models(self._models)
         self._current = next((m for m in self._models if m.path == current_path), None) or self._first_usable()
         self._show_current()
         if typed is not None:
@@ -100,12 +98,40 @@ class ModelCombo(TrailingCombo):
         return self._edit.hasFocus() and self._edit.isModified()
 
 
-def _item(model: ModelInfo) -> QStandardItem:
-    item = QStandardItem(model.name)
-    item.setData(gib_with_unit(model.size_bytes), TRAILING_ROLE)
-    item.setData(str(model.path), _PATH_ROLE)
-    item.setToolTip(tr(model.problem) if model.problem else str(model.path))
-    item.setEnabled(model.problem is None)
-    if model.problem:
-        item.setData(f"{model.name}: {tr(model.problem)}", Qt.ItemDataRole.AccessibleTextRole)
-    return item
+class ModelList(QAbstractListModel):
+    """The models as a list; one that cannot be used is there, with the reason, and cannot be chosen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: tuple[ModelInfo, ...] = ()
+
+    def set_models(self, models: tuple[ModelInfo, ...]) -> None:
+        self.beginResetModel()
+        self._models = models
+        self.endResetModel()
+
+    def rowCount(self, parent: _Index = QModelIndex()) -> int:  # noqa: B008 (Qt's signature)
+        return 0 if parent.isValid() else len(self._models)
+
+    def flags(self, index: _Index) -> Qt.ItemFlag:
+        if not index.isValid():
+            return Qt.ItemFlag.NoItemFlags
+        usable = self._models[index.row()].problem is None
+        return Qt.ItemFlag.ItemIsSelectable | Qt.ItemFlag.ItemIsEnabled if usable else Qt.ItemFlag.NoItemFlags
+
+    def data(self, index: _Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        if not index.isValid():
+            return None
+        model = self._models[index.row()]
+        match role:
+            case Qt.ItemDataRole.DisplayRole | Qt.ItemDataRole.EditRole:
+                return model.name
+            case Qt.ItemDataRole.ToolTipRole:
+                return tr(model.problem) if model.problem else str(model.path)
+            case Qt.ItemDataRole.AccessibleTextRole:
+                return f"{model.name}: {tr(model.problem)}" if model.problem else model.name
+            case _ if role == TRAILING_ROLE:
+                return gib_with_unit(model.size_bytes)
+            case _ if role == _PATH_ROLE:
+                return str(model.path)
+        return None
