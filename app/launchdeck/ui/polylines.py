@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def polylines(xs: NDArray[np.float64], ys: NDArray[np.float32]) -> list[QPolygonF]:
     """One line for each run of values without a NaN. A value that stands alone becomes a line of no length."""
     finite = np.isfinite(ys)
+    if finite.all():
+        return [_polyline(xs, ys)] if len(xs) else []
     edges = np.flatnonzero(np.diff(finite, prepend=False, append=False))
     return [_polyline(xs[begin:end], ys[begin:end]) for begin, end in edges.reshape(-1, 2)]
 

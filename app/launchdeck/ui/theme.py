@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from string import Template
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QPalette
@@ -11,6 +12,9 @@ from PySide6.QtWidgets import QApplication
 
 from launchdeck.resources import resource
 from launchdeck.ui import fonts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +97,19 @@ def tokens() -> Tokens:
     return _tokens
 
 
+def prepare(app: QApplication, choice: str) -> None:
+    """As `apply`, but for the style sheet: `apply` again when the widgets are there. While there is a style sheet,
+    every widget is polished anew whenever it or a widget around it gets a parent: making a window costs twice as much.
+    """
+    _choose(app, choice, _prepare)
+
+
 def apply(app: QApplication, choice: str) -> None:
     """Dress the application in "dark", "light", or "auto": as the system is, now and whenever it changes."""
+    _choose(app, choice, _dress)
+
+
+def _choose(app: QApplication, choice: str, dress: Callable[[QApplication, Tokens], None]) -> None:
     global _choice  # noqa: PLW0603 (a process has one application)
     hints = app.styleHints()
     if not _choice:
@@ -105,10 +120,10 @@ def apply(app: QApplication, choice: str) -> None:
     _choice = choice
     if choice == "auto":
         hints.unsetColorScheme()
-        _dress(app, DARK if hints.colorScheme() == Qt.ColorScheme.Dark else LIGHT)
+        dress(app, DARK if hints.colorScheme() == Qt.ColorScheme.Dark else LIGHT)
     else:
         hints.setColorScheme(Qt.ColorScheme.Dark if choice == "dark" else Qt.ColorScheme.Light)
-        _dress(app, DARK if choice == "dark" else LIGHT)
+        dress(app, DARK if choice == "dark" else LIGHT)
 
 
 def style_sheet(theme: Tokens) -> str:
@@ -123,14 +138,18 @@ def _follow(app: QApplication, scheme: Qt.ColorScheme) -> None:
         _dress(app, DARK if scheme == Qt.ColorScheme.Dark else LIGHT)
 
 
-def _dress(app: QApplication, theme: Tokens) -> None:
-    """Palette first: the style sheet's change is what makes every widget look again."""
+def _prepare(app: QApplication, theme: Tokens) -> None:
     global _tokens  # noqa: PLW0603
-    if app.styleSheet() and theme is _tokens:
-        return
     _tokens = theme
     app.setPalette(_palette(theme))
-    app.setStyleSheet(style_sheet(theme))
+
+
+def _dress(app: QApplication, theme: Tokens) -> None:
+    """Palette first: the style sheet's change is what makes every widget look again."""
+    sheet = style_sheet(theme)
+    if app.styleSheet() != sheet:
+        _prepare(app, theme)
+        app.setStyleSheet(sheet)
 
 
 def _palette(theme: Tokens) -> QPalette:
