@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QLabel, QTableView
 from fakes import samples
 from launchdeck.domain.deployment import Applied, Buffer, State
 from launchdeck.domain.plan import Estimate, LayerPlan
-from launchdeck.domain.request import ALL_LAYERS
+from launchdeck.domain.request import ALL_LAYERS, FlashAttention
 from launchdeck.ui.details import DetailsModel, DetailsTab
 from launchdeck.ui.details_rows import DetailRow, detail_rows
 
@@ -28,13 +28,13 @@ class TestRows:
         assert row(deployment, "Context") == DetailRow("Context", "8,192", "8,192", "8,192", agrees=True)
         assert row(deployment, "Slots") == DetailRow("Slots", "4", applied="4", agrees=True)
         assert row(deployment, "Weights on GPU 0").predicted == "5.25 GiB"
-        assert row(deployment, "Weights on GPU 0").applied == "4.35 GiB"
+        assert row(deployment, "Weights on GPU 0").applied == "4.35 GiB −0.90"
         assert row(deployment, "KV cache on GPU 0").asked == "f16"
-        assert row(deployment, "Total on GPU 0").measured == "7.20 GiB"
+        assert row(deployment, "Total on GPU 0").measured == "7.20 GiB +0.10"
 
     def test_what_the_engine_keeps_in_ram_is_told_apart(self):
         deployment = samples.deployment(rss_bytes=samples.GIB)
-        assert row(deployment, "Weights on RAM").applied == "0.29 GiB"
+        assert row(deployment, "Weights on RAM").applied == "0.29 GiB +0.06"
         assert row(deployment, "Compute buffers on RAM").applied == "0.02 GiB"
         assert row(deployment, "Total on RAM").measured == "1.00 GiB"
 
@@ -62,10 +62,44 @@ class TestRows:
         buffers = (Buffer("CUDA0", "weights", 3 * samples.GIB), Buffer("CUDA1", "weights", 2 * samples.GIB))
         deployment = samples.deployment(applied=Applied(layers_offloaded=37, buffers=buffers))
         deployment = with_plan(deployment, estimate=estimate, request=request, device_names=("CUDA0", "CUDA1"))
-        assert row(deployment, "Weights on GPU 1").applied == "3.00 GiB"
-        assert row(deployment, "Weights on GPU 0").applied == "2.00 GiB"
+        assert row(deployment, "Weights on GPU 1").applied == "3.00 GiB +0.04"
+        assert row(deployment, "Weights on GPU 0").applied == "2.00 GiB −0.22"
         assert row(deployment, "Total on GPU 1").measured == ""
-        assert row(deployment, "Total on all GPUs").measured == "7.20 GiB"
+        assert row(deployment, "Total on all GPUs").measured == "7.20 GiB +0.20"
+
+    def test_what_the_driver_counts_stands_beside_each_gpu(self):
+        plan = samples.plan()
+        devices = (samples.device_estimate("a", 4, 12), samples.device_estimate("b", 3, 12))
+        deployment = samples.deployment(
+            vram_bytes=8 * samples.GIB, vram_by_gpu=((0, 3 * samples.GIB), (1, 5 * samples.GIB))
+        )
+        deployment = with_plan(
+            deployment,
+            estimate=replace(plan.estimate, devices=devices),
+            request=replace(plan.request, gpu_indices=(1, 0)),
+            device_names=("CUDA0", "CUDA1"),
+        )
+        assert row(deployment, "Total on GPU 1").measured == "5.00 GiB +1.00"
+        assert row(deployment, "Total on GPU 0").measured == "3.00 GiB"
+        assert row(deployment, "Total on all GPUs").measured == "8.00 GiB +1.00"
+
+    def test_flash_attention_cache_types_and_devices_are_proved_too(self):
+        applied = replace(
+            samples.APPLIED, flash_attention=False, cache_types=("q8_0", "f16"), devices=("CUDA0", "CUDA1")
+        )
+        deployment = samples.deployment(applied=applied)
+        request = replace(deployment.plan.request, flash_attention=FlashAttention.ON, cache_type_k="q8_0")
+        argv = (*deployment.plan.argv, "--device", "CUDA1,CUDA0")
+        deployment = with_plan(deployment, request=request, argv=argv)
+        assert row(deployment, "Flash attention") == DetailRow("Flash attention", "on", "on", "off", agrees=False)
+        assert row(deployment, "KV cache, K, V") == DetailRow(
+            "KV cache, K, V", "q8_0, f16", "", "q8_0, f16", agrees=True
+        )
+        assert row(deployment, "Devices") == DetailRow("Devices", "CUDA1, CUDA0", "", "CUDA0, CUDA1", agrees=False)
+
+    def test_what_was_left_to_the_engine_cannot_differ(self):
+        applied = replace(samples.APPLIED, flash_attention=False)
+        assert row(samples.deployment(applied=applied), "Flash attention").agrees is None
 
     def test_on_the_cpu_there_is_no_line_for_a_gpu(self):
         deployment = samples.deployment()

@@ -54,6 +54,7 @@ class Applied:
     n_ctx: int | None = None
     n_slots: int | None = None
     flash_attention: bool | None = None
+    cache_types: tuple[str, str] | None = None
     devices: tuple[str, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     kv_tokens: int | None = None
@@ -77,7 +78,8 @@ class Deployment:
     """One launched model at one moment. `id` is ours (short, unique); `plan.model_id` is the name people gave it.
 
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
-    `pids` is the engine's process tree, the engine itself first.
+    `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
+    that the driver counts there for these processes; `vram_bytes` is their sum.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Deployment:
     pids: tuple[int, ...] = ()
     rss_bytes: int | None = None
     vram_bytes: int | None = None
+    vram_by_gpu: tuple[tuple[int, int], ...] = ()
     exit: Exit | None = None
     failure: Failure | None = None
     adopted: bool = False

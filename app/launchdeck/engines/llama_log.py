@@ -25,6 +25,7 @@ _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute) buffer size = +([\d.]+) MiB"
 _CONTEXT = re.compile(r"llama_context: n_ctx += (\d+)")
 _SLOTS = re.compile(r"n_slots = (\d+)")
 _FLASH = re.compile(r"(?:Flash Attention (?:was auto, set to )?|flash_attn += )(enabled|disabled)")
+_CACHE_TYPES = re.compile(r"K \((\w+)\): +[\d.]+ MiB, V \((\w+)\): ")
 _DEVICE = re.compile(r"using device (\S+) \(")
 
 
@@ -101,6 +102,11 @@ def _read_flash(findings: Findings, line: str) -> Findings:
     return _applied(findings, flash_attention=match[1] == "enabled") if match else findings
 
 
+def _read_cache_types(findings: Findings, line: str) -> Findings:
+    match = _CACHE_TYPES.search(line)
+    return _applied(findings, cache_types=(match[1], match[2])) if match else findings
+
+
 def _read_device(findings: Findings, line: str) -> Findings:
     match = _DEVICE.search(line)
     return _applied(findings, devices=(*findings.applied.devices, match[1])) if match else findings
@@ -118,6 +124,7 @@ _READERS: tuple[tuple[str, Callable[[Findings, str], Findings]], ...] = (
     ("using device ", _read_device),
     ("llama_context: n_ctx ", _read_context),
     ("n_slots = ", _read_slots),
+    ("llama_kv_cache: size = ", _read_cache_types),
     ("Flash Attention ", _read_flash),
     ("flash_attn ", _read_flash),
     ("loading model tensors", _stage(WEIGHTS)),

@@ -19,7 +19,7 @@ from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.processes import sweep
-from launchdeck.serving.readings import rss_bytes, vram_bytes
+from launchdeck.serving.readings import rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.spec import build_spec
@@ -158,7 +158,7 @@ class ProcessManager:
         """What every deployment takes, by the processes of its tree."""
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
-            supervisor.measure(rss_bytes=rss_bytes(pids), vram_bytes=vram_bytes(pids, inventory))
+            supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))
 
     async def close(self, *, keep: bool) -> None:
         """Leave every model serving, or stop them all. What has ended is forgotten."""

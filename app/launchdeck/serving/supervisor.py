@@ -103,9 +103,10 @@ class Supervisor:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    def measure(self, *, rss_bytes: int | None, vram_bytes: int | None) -> None:
+    def measure(self, rss_bytes: int | None, vram_by_gpu: tuple[tuple[int, int], ...]) -> None:
         if self.deployment.state.is_live:
-            self._change(rss_bytes=rss_bytes, vram_bytes=vram_bytes)
+            vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
+            self._change(rss_bytes=rss_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu)
 
     # What the health watch sees
 

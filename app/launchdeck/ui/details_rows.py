@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launchdeck.domain.request import FlashAttention
 from launchdeck.ui import deployment_text as words
-from launchdeck.ui.format import count, gib_with_unit
+from launchdeck.ui.format import GIB_BYTES, count, gib_with_unit
 from launchdeck.ui.i18n import tr
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def detail_rows(deployment: Deployment) -> tuple[DetailRow, ...]:
     """All lines: the launch's own numbers, then every device, then the host."""
     plan = deployment.plan
     rows = [_layers(deployment), _context(deployment), _slots(deployment)]
+    rows += [_flash_attention(deployment), _cache_types(deployment), *_devices(deployment)]
     for place in range(len(plan.estimate.devices)):
         rows += _device(deployment, place)
     if len(plan.estimate.devices) > 1:
@@ -71,28 +73,78 @@ def _slots(deployment: Deployment) -> DetailRow:
     )
 
 
+def _flash_attention(deployment: Deployment) -> DetailRow:
+    words_of = {
+        FlashAttention.AUTO: tr("auto"),
+        FlashAttention.ON: tr("on"),
+        FlashAttention.OFF: tr("off"),
+    }
+    asked, applied = deployment.plan.request.flash_attention, deployment.applied.flash_attention
+    wanted = {FlashAttention.ON: True, FlashAttention.OFF: False}.get(asked)
+    return DetailRow(
+        tr("Flash attention"),
+        asked=words_of[asked],
+        predicted=words_of[FlashAttention.OFF if wanted is False else FlashAttention.ON],
+        applied="" if applied is None else words_of[FlashAttention.ON if applied else FlashAttention.OFF],
+        agrees=None if applied is None or wanted is None else applied is wanted,
+    )
+
+
+def _cache_types(deployment: Deployment) -> DetailRow:
+    request, applied = deployment.plan.request, deployment.applied.cache_types
+    asked = (request.cache_type_k, request.cache_type_v)
+    return DetailRow(
+        tr("KV cache, K, V"),
+        asked=", ".join(asked),
+        applied="" if applied is None else ", ".join(applied),
+        agrees=None if applied is None else applied == asked,
+    )
+
+
+def _devices(deployment: Deployment) -> list[DetailRow]:
+    """The engine's own names, where it was told any."""
+    options = dict(zip(deployment.plan.argv, deployment.plan.argv[1:], strict=False))
+    asked, applied = options.get("--device"), deployment.applied.devices
+    if asked is None or asked == "none":
+        asked_names: tuple[str, ...] = ()
+    else:
+        asked_names = tuple(asked.split(","))
+    if not asked_names and not applied:
+        return []
+    agrees = applied == asked_names if applied else None
+    return [DetailRow(tr("Devices"), asked=", ".join(asked_names), applied=", ".join(applied), agrees=agrees)]
+
+
 def _device(deployment: Deployment, place: int) -> list[DetailRow]:
     plan = deployment.plan
     predicted = plan.estimate.devices[place]
     label = words.device_label(plan, place)
     names = set(plan.device_names[place : place + 1])
-    alone = len(plan.estimate.devices) == 1
-    measured = deployment.vram_bytes if alone else None
     return [
         *_parts(deployment, label, predicted, names),
         DetailRow(
             tr("Total on {device}", device=label),
             predicted=gib_with_unit(predicted.total_bytes, 2),
-            measured="" if measured is None else gib_with_unit(measured, 2),
+            applied=_compared(_applied_bytes(deployment, None, names), None),
+            measured=_compared(_measured_bytes(deployment, place), predicted.total_bytes),
         ),
     ]
+
+
+def _measured_bytes(deployment: Deployment, place: int) -> int | None:
+    """What the driver counts on this GPU; all that it counts where there is only this one."""
+    indices = deployment.plan.request.gpu_indices or ()
+    if place >= len(indices):
+        return None
+    alone = deployment.vram_bytes if len(deployment.plan.estimate.devices) == 1 else None
+    return dict(deployment.vram_by_gpu).get(indices[place], alone)
 
 
 def _all_devices(deployment: Deployment) -> DetailRow:
     return DetailRow(
         tr("Total on all GPUs"),
         predicted=gib_with_unit(words.predicted_bytes(deployment.plan), 2),
-        measured="" if deployment.vram_bytes is None else gib_with_unit(deployment.vram_bytes, 2),
+        measured=_compared(deployment.vram_bytes, words.predicted_bytes(deployment.plan)),
     )
 
 
@@ -104,7 +156,7 @@ def _host(deployment: Deployment) -> list[DetailRow]:
         DetailRow(
             tr("Total on {device}", device="RAM"),
             predicted=gib_with_unit(host.total_bytes, 2),
-            measured="" if deployment.rss_bytes is None else gib_with_unit(deployment.rss_bytes, 2),
+            measured=_compared(deployment.rss_bytes, None),
         ),
     ]
 
@@ -119,12 +171,23 @@ def _parts(deployment: Deployment, label: str, predicted: DeviceEstimate, names:
         ("compute", tr("Compute buffers on {device}", device=label), "", predicted.compute_bytes),
     )
     return [
-        DetailRow(text, asked=asked, predicted=gib_with_unit(size, 2), applied=_applied(deployment, kind, names))
+        DetailRow(text, asked=asked, predicted=gib_with_unit(size, 2), applied=_compared(applied, size))
         for kind, text, asked, size in parts
-        if size or _applied(deployment, kind, names)
+        for applied in (_applied_bytes(deployment, kind, names),)
+        if size or applied is not None
     ]
 
 
-def _applied(deployment: Deployment, kind: str, names: set[str]) -> str:
-    sizes = [b.size_bytes for b in deployment.applied.buffers if b.kind == kind and b.device in names]
-    return gib_with_unit(sum(sizes), 2) if sizes else ""
+def _applied_bytes(deployment: Deployment, kind: str | None, names: set[str]) -> int | None:
+    """The engine's buffers of this kind (None: all) on these devices; None before it told any."""
+    buffers = [b for b in deployment.applied.buffers if b.device in names and kind in {None, b.kind}]
+    return sum(b.size_bytes for b in buffers) if buffers else None
+
+
+def _compared(size_bytes: int | None, predicted_bytes: int | None) -> str:
+    """The size, and how much more or less it is than predicted, where that can be seen in it."""
+    if size_bytes is None:
+        return ""
+    more_bytes = 0 if predicted_bytes is None else size_bytes - predicted_bytes
+    difference = f"{more_bytes / GIB_BYTES:+.2f}".replace("-", "−")
+    return gib_with_unit(size_bytes, 2) if difference[1:] == "0.00" else f"{gib_with_unit(size_bytes, 2)} {difference}"

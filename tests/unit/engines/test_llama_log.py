@@ -9,6 +9,7 @@ import pytest
 from launchdeck.domain.deployment import Applied, Exit
 from launchdeck.domain.errors import Cause
 from launchdeck.engines.adapter import Findings
+from launchdeck.engines.llama_log import read_log_line
 from launchdeck.engines.llama_server import LlamaServerAdapter
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
@@ -210,3 +211,17 @@ def test_the_evidence_of_an_exit_prefers_lines_that_speak_of_errors() -> None:
     tail = ["srv  init: fine", "0.01.002.003 E srv  something broke", "terminate called after throwing", "done"]
     failure = ADAPTER.explain_exit(Findings(), Exit(None, 6), tail)
     assert failure.evidence == (tail[1], tail[2])
+
+
+@pytest.mark.parametrize(
+    ("line", "types"),
+    [
+        (
+            "llama_kv_cache: size =   90.00 MiB (4096 cells, 30 layers), K (f16):   45.00 MiB, V (f16):   45.00 MiB",
+            "f16 f16",
+        ),
+        ("I llama_kv_cache: size = 68.91 MiB ( 1 cells), K (q8_0): 23.91 MiB, V (f16): 45.00 MiB", "q8_0 f16"),
+    ],
+)
+def test_the_types_of_the_cache(line: str, types: str) -> None:
+    assert read_log_line(Findings(), line).applied.cache_types == tuple(types.split())
