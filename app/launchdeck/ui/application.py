@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QSettings, Slot
+from PySide6.QtCore import QObject, QSettings, Qt, Slot
 from PySide6.QtWidgets import QApplication, QTabWidget
 
 from launchdeck.domain.deployment import Deployment
@@ -35,13 +35,15 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
+    from launchdeck.ui.discovery import Discovery
     from launchdeck.ui.tray import Tray
     from launchdeck.ui.try_it import TryItTab
     from launchdeck.ui.window_api import WindowApi
 
 _SCREENSHOT_PAUSE_S = 0.5
 _BEHIND_THE_WINDOW = tuple(
-    f"launchdeck.{name}" for name in ("core", "ui.controller", "ui.details", "ui.log_view", "ui.try_it", "ui.window_api")
+    f"launchdeck.{name}"
+    for name in ("core", "ui.controller", "ui.details", "ui.log_view", "ui.try_it", "ui.window_api")
 )
 
 
@@ -61,6 +63,7 @@ class WindowApplication(QObject):
     core: Core
     controller: Controller
     api: WindowApi
+    discovery: Discovery
     tray: Tray
     try_it: TryItTab
 
@@ -104,6 +107,7 @@ class WindowApplication(QObject):
             self.window.notice.show_text(tr(self._setup.store.problem))
         await self.core.manager.adopt()
         self.controller.spawn(self._discover())
+        self.controller.spawn(self.discovery.watch())
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
         self.controller.spawn(self.api.apply())
 
@@ -185,9 +189,9 @@ class WindowApplication(QObject):
         self.api.on_inventory(inventory)
 
     async def _discover(self) -> None:
-        await self._discovery.look()
-        if self._discovery.problems:
-            self.window.notice.show_text(" ".join(tr(problem) for problem in self._discovery.problems))
+        await self.discovery.look()
+        if self.discovery.problems:
+            self.window.notice.show_text(" ".join(tr(problem) for problem in self.discovery.problems))
 
     def _preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
         return self.controller.preview(request) if hasattr(self, "controller") else None
@@ -203,7 +207,7 @@ class WindowApplication(QObject):
         self.core = Core(self._setup)
         self.tray = Tray()
         self.controller = Controller(self.window, self.panels, self.tray, self.core)
-        self._discovery = Discovery(self.core.planner, self.panels.form, self._setup)
+        self.discovery = Discovery(self.core.planner, self.panels.form, self._setup)
         self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
         self.sampler.sampled.connect(self.controller.on_inventory)
         self.api = WindowApi(self.core, self.window, self.controller)
@@ -213,8 +217,23 @@ class WindowApplication(QObject):
         self.window.close_requested.connect(self._close_window)
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
+        self.panels.form.library_requested.connect(self._open_library)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
+
+    @Slot()
+    def _open_library(self) -> None:
+        from launchdeck.ui.library_dialog import LibraryDialog  # noqa: PLC0415 (when it is wanted)
+
+        dialog = LibraryDialog(self.window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        if self.core.planner.inventory is not None:
+            dialog.set_inventory(self.core.planner.inventory)
+        dialog.set_models(self.discovery.models)
+        self.discovery.models_found.connect(dialog.set_models)
+        dialog.chosen.connect(self.panels.form.choose_model)
+        dialog.add_folder_requested.connect(self.panels.form.add_folder_requested)
+        dialog.open()
 
     async def _make_tabs(self) -> None:
         """One after the other, so that the window answers in between."""
