@@ -55,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--ubatch-size", type=int, default=512)
     parser.add_argument("--embeddings", action="store_true", help="serve embeddings")
+    parser.add_argument("--rerank", action="store_true", help="serve scores of texts for a question")
     parser.add_argument("--pooling", choices=POOLINGS, help="default: the model's own")
     parser.add_argument("--threads", type=int, default=-1)
     parser.add_argument("--metrics", action="store_true", help="serve /metrics")
@@ -113,9 +114,10 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
     params.flash_attn_type = getattr(xllamacpp.llama_flash_attn_type, f"LLAMA_FLASH_ATTN_TYPE_{flash}")
     params.n_batch = options.batch_size
     params.n_ubatch = options.ubatch_size
-    params.embedding = options.embeddings
-    if options.pooling:
-        params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{options.pooling.upper()}")
+    params.embedding = options.embeddings or options.rerank
+    pooling = "rank" if options.rerank else options.pooling
+    if pooling:
+        params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
     params.cpuparams.n_threads = options.threads
     params.endpoint_metrics = options.metrics
     params.verbosity = options.log_verbosity

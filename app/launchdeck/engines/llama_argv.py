@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.model import RANK_POOLING
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import FlashAttention
 from launchdeck.domain.text import Message
@@ -30,7 +31,8 @@ VERBOSITY = 4
 class LlamaLaunch:
     """All that llama-server is told. `devices` are its own names, empty for the CPU; `split` is each one's share.
 
-    `pooling` is set for a model that does not bring its own. `n_gpu_layers` is the number itself, never "auto".
+    `pooling` is one of llama.cpp's words (RANK_POOLING serves a reranker), None leaves it to the model. `n_gpu_layers`
+    is the number itself, never "auto".
     """
 
     model_path: Path
@@ -122,6 +124,8 @@ def _asked_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
 def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
     if not launch.embedding:
         return []
+    if launch.pooling == RANK_POOLING:
+        return [("--rerank",)]
     options: list[tuple[str, ...]] = [("--embeddings",)]
     if launch.pooling:
         options.append(("--pooling", launch.pooling))

@@ -30,6 +30,7 @@ _MEANINGS = {
     "--ubatch-size": Message("How many of these are computed at once; more is faster and takes more memory."),
     "--threads": Message("How many CPU threads compute what is not on a GPU."),
     "--embeddings": Message("Serve embeddings instead of answers."),
+    "--rerank": Message("Serve scores that rank texts by how well they answer a question."),
     "--pooling": Message("How the states of all tokens become one embedding."),
     "--metrics": Message("Tell counters at /metrics."),
     "--log-verbosity": Message("Log what was really applied: layers, buffers, devices."),

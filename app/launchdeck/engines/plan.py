@@ -126,7 +126,7 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
     """The number of layers is still to be found out."""
     embedding = request.server_type is ServerType.EMBEDDING
     # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
-    borrowed = embedding and model.server_types[0] is not ServerType.EMBEDDING
+    borrowed = model.server_types[0] is not ServerType.EMBEDDING
     n_ctx = resolve_context(request, model)
     n_batch, n_ubatch = _batches(request, n_ctx)
     return LlamaLaunch(
@@ -140,7 +140,7 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
         cache_type_k=request.cache_type_k,
         cache_type_v=request.cache_type_v,
         embedding=embedding,
-        pooling="mean" if borrowed else None,
+        pooling=("mean" if borrowed else model.pooling) if embedding else None,
         devices=tuple(device.option for device in devices),
         split=_split(request, devices),
         rpc_workers=request.rpc_workers,

@@ -246,8 +246,21 @@ def test_an_encoder_obeys_gpu_layers_and_context(plan_of: Any) -> None:
     assert option(plan, "--n-gpu-layers") == "3"
     assert option(plan, "--ctx-size") == "256"
     assert "--embeddings" in plan.argv
-    assert option(plan, "--pooling") is None
+    assert option(plan, "--pooling") == "mean"
     assert plan.estimate.devices[0].weights_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("pooling_type", "words"), [(2, ("--pooling", "cls")), (3, ("--pooling", "last")), (4, ("--rerank",))]
+)
+def test_an_embedder_pools_as_it_says(plan_of: Any, folder: Path, pooling_type: int, words: tuple[str, ...]) -> None:
+    encoder = bert()
+    metadata = {**encoder.metadata, f"{encoder.metadata['general.architecture']}.pooling_type": pooling_type}
+    replace(encoder, metadata=metadata).write(folder / f"pools {pooling_type}.gguf")
+    plan = plan_of(f"pools {pooling_type}", server_type=ServerType.EMBEDDING, gpu_indices=(0,), n_gpu_layers=2)
+    assert " ".join(words) in " ".join(plan.argv)
+    assert ("--embeddings" in plan.argv) == (words != ("--rerank",))
+    assert option(plan, "--n-gpu-layers") == "2"
 
 
 def test_a_decoder_that_embeds_is_told_how_to_pool(plan_of: Any) -> None:
