@@ -24,7 +24,7 @@ def machine(tmp_path: Path, nvml_library: Path, rocm: Path, root_library: Path) 
     return machine
 
 
-def test_the_window_and_the_other_gpus_go_on_and_quitting_does_not_wait(machine: FakeMachine):
+def test_fault_25_the_window_and_the_other_gpus_go_on_and_quitting_does_not_wait(machine: FakeMachine):
     answers = machine.environment["LAUNCHDECK_FAKE_NVML"]
     environment = os.environ | machine.environment
     command = [sys.executable, str(PROGRAM), answers]

@@ -75,7 +75,7 @@ def show_and_stop(served: Served) -> None:
     in_real_window(journey, quick_settings())
 
 
-def test_a_model_answers_on_when_the_window_is_killed(demo_model: Path) -> None:
+def test_fault_01_a_model_answers_on_when_the_window_is_killed(demo_model: Path) -> None:
     with host(demo_model, "wait") as (process, served):
         process.send_signal(signal.SIGKILL)
         process.wait(10)

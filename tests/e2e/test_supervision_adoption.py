@@ -6,133 +6,19 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fakes.serving import Bench, alive, no_process_left, until, until_async
+from fakes.serving import Application, Bench, alive, kill, no_process_left, until, until_async
 from launchdeck.domain.deployment import State
-from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
-from launchdeck.serving.processes import identify
 from launchdeck.serving.records import read_records
 from launchdeck.settings.paths import Paths
 
 __all__ = ["no_process_left"]
 pytestmark = pytest.mark.timeout(180)
-
-HOST = Path(__file__).parents[1] / "fakes" / "serving_host.py"
-
-
-class Application:
-    """An application in a process of its own, with models that run."""
-
-    def __init__(self, count: int, policy: str, *switches: object) -> None:
-        tests, app = HOST.parents[1], Path(sys.modules["launchdeck"].__file__).parents[1]
-        self.process = subprocess.Popen(
-            [sys.executable, HOST, str(count), policy, *map(str, switches)],
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": f"{tests}:{app}"},
-        )
-        self.models: list[Any] = json.loads(self.process.stdout.readline())
-
-    @property
-    def pids(self) -> list[int]:
-        return [pid for _, _, pids, _ in self.models for pid in pids]
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
-def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: identify(pid) is None)
-
-
-def test_models_survive_the_death_of_the_application_and_are_adopted() -> None:
-    application = Application(3, "keep", "--say", "first line", "--chatter")
-    application.kill()
-    assert alive(application.pids) == application.pids
-
-    async def scenario() -> None:
-        bench = Bench()
-        await bench.manager.adopt()
-        adopted = bench.manager.deployments
-        assert [(d.id, d.plan.port, list(d.pids), bench.manager.api_key(d.id)) for d in adopted] == [
-            (key, port, pids, api_key) for key, port, pids, api_key in application.models
-        ]
-        assert [d.state for d in adopted] == [State.RUNNING] * 3
-        assert all(d.adopted and d.ready_at_s is not None and d.ready_at_s < time.time() for d in adopted)
-        for deployment in adopted:
-            lines = await bench.lines(deployment.id, 4)
-            assert lines[0] == "first line"
-        await bench.manager.stop_all()
-        assert not alive(application.pids)
-        assert [d.state for d in bench.manager.deployments] == [State.STOPPED] * 3
-
-    asyncio.run(scenario())
-
-
-def test_models_end_with_the_application_where_that_is_wanted() -> None:
-    application = Application(2, "stop", "--workers", 1)
-    application.kill()
-    until(lambda: not alive(application.pids))
-
-    async def scenario() -> None:
-        bench = Bench()
-        await bench.manager.adopt()
-        assert [d.state for d in bench.manager.deployments] == [State.STOPPED] * 2
-
-    asyncio.run(scenario())
-
-
-def test_what_application_and_shim_left_is_cleaned_up_by_the_next_start() -> None:
-    application = Application(1, "keep", "--workers", 2, "--stubborn-workers")
-    until(lambda: len(read_records(Paths.resolve().records)[0].status.tree) == 3)
-    (record,) = read_records(Paths.resolve().records)
-    tree = [pid for pid, _ in record.status.tree]
-    kill(application.process.pid)
-    kill(record.status.shim[0])
-    application.kill()
-    assert len(alive(tree)) >= 2, "the workers had left the engine's session"
-
-    async def scenario() -> None:
-        bench = Bench()
-        await bench.manager.adopt()
-        (lost,) = bench.manager.deployments
-        assert (lost.state, lost.failure.cause) == (State.FAILED, Cause.SUPERVISOR_LOST)
-        assert not alive(tree)
-
-    asyncio.run(scenario())
-
-
-def test_another_process_with_a_recorded_pid_is_left_alone() -> None:
-    application = Application(1, "stop")
-    application.kill()
-    until(lambda: not alive(application.pids))
-    (path,) = Paths.resolve().records.glob("*/record.json")
-    until(lambda: json.loads(path.read_text())["ended_at_s"] is not None)
-    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-    facts = json.loads(path.read_text())
-    impostors = {name: [bystander.pid, 1] for name in ("shim", "engine")} | {"tree": [[bystander.pid, 1]]}
-    path.write_text(json.dumps(facts | impostors | {"ended_at_s": None}))
-
-    async def scenario() -> None:
-        bench = Bench()
-        await bench.manager.adopt()
-        assert bench.manager.deployments[0].state is State.FAILED
-
-    asyncio.run(scenario())
-    assert bystander.poll() is None
-    bystander.kill()
-    bystander.wait()
 
 
 def test_a_record_of_an_earlier_boot_is_told_as_such() -> None:

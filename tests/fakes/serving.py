@@ -6,9 +6,13 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import socket
+import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
     from launchdeck.serving.processes import Process
 
 FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
+HOST = Path(__file__).with_name("serving_host.py")
 PATIENCE_S = 15.0
 Planner = Callable[[ModelLoadRequest, int], LaunchPlan]
 
@@ -247,3 +252,42 @@ class Bench:
 
 def alive(pids: Iterable[int]) -> list[int]:
     return [pid for pid in pids if identify(pid) is not None]
+
+
+def answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as response:
+            return response.status == 200
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def shim_of(engine: int) -> int:
+    return int(Path(f"/proc/{engine}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+class Application:
+    """An application in a process of its own, with models that run."""
+
+    def __init__(self, count: int, policy: str, *switches: object) -> None:
+        tests, app = HOST.parents[1], Path(sys.modules["launchdeck"].__file__).parents[1]
+        self.process = subprocess.Popen(
+            [sys.executable, HOST, str(count), policy, *map(str, switches)],
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": f"{tests}:{app}"},
+        )
+        self.models: list[Any] = json.loads(self.process.stdout.readline())
+
+    @property
+    def pids(self) -> list[int]:
+        return [pid for _, _, pids, _ in self.models for pid in pids]
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: identify(pid) is None)

@@ -57,7 +57,7 @@ def test_a_port_nobody_has_is_free() -> None:
 @pytest.mark.parametrize("listens", [True, False])
 @pytest.mark.parametrize("options", [(), (socket.SO_REUSEADDR,), (socket.SO_REUSEPORT,)])
 @pytest.mark.parametrize("host", [LOOPBACK, "0.0.0.0"])
-def test_a_port_somebody_has_is_not_free(
+def test_fault_16_a_port_somebody_has_is_not_free(
     resources: ExitStack, listens: bool, options: tuple[int, ...], host: str
 ) -> None:
     port = free_port()
@@ -65,7 +65,7 @@ def test_a_port_somebody_has_is_not_free(
     assert not is_port_free(LOOPBACK, port)
 
 
-def test_a_port_in_time_wait_is_free() -> None:
+def test_fault_16_a_port_in_time_wait_is_free() -> None:
     port = free_port()
     leave_time_wait(port)
     assert [row.state for row in rows_of_port(port)] == [6]
@@ -148,7 +148,7 @@ def test_another_instance_gets_another_port(tmp_path: Path) -> None:
         theirs.release(port)
 
 
-def test_a_foreign_listener_is_skipped(tmp_path: Path, resources: ExitStack) -> None:
+def test_fault_16_a_foreign_listener_is_skipped(tmp_path: Path, resources: ExitStack) -> None:
     port = free_port()
     bound(resources, port)
     table = PortTable(tmp_path)

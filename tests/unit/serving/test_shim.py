@@ -329,7 +329,7 @@ def test_the_environment_is_ours_less_what_is_unset(monkeypatch: pytest.MonkeyPa
     asyncio.run(scenario())
 
 
-def test_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
+def test_fault_19_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
     async def scenario() -> None:
         spec = spec_of("--no-listen", "--say", "first line", "--flood-mib", 200)
         watch = await Watch.start(spec)
@@ -347,7 +347,7 @@ def test_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
     asyncio.run(scenario())
 
 
-def test_a_full_disk_costs_log_and_not_the_model() -> None:
+def test_fault_21_a_full_disk_costs_log_and_not_the_model() -> None:
     """A limit on the size of files stands for the full disk: the kernel refuses to write more in the same way."""
 
     async def scenario() -> None:

@@ -45,7 +45,7 @@ def test_what_is_saved_is_read_again_and_is_private(tmp_path: Path) -> None:
         "\udcff",
     ],
 )
-def test_a_file_that_cannot_be_used_is_kept_and_told(tmp_path: Path, text: str) -> None:
+def test_fault_22_a_file_that_cannot_be_used_is_kept_and_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(text.encode(errors="surrogateescape"))
     store = SettingsStore(path)
