@@ -417,6 +417,7 @@ class TestComfort:
             "Context, in tokens",
             "Slots: requests answered at the same time",
             "Engine",
+            "Engines of this machine",
             "More settings: KV types, split, threads …",
             "Command",
             "Copy the command",

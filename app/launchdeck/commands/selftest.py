@@ -18,15 +18,14 @@ from launchdeck import __version__
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.compose import in_console, in_window, on_signals
 from launchdeck.core import Core
-from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines import client
 from launchdeck.engines.find import find_engines
 from launchdeck.models.library import demo_model
+from launchdeck.serving.trial import CONTEXT_TOKENS, QUESTION, ask, until_running
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 from launchdeck.settings.store import SettingsStore
@@ -34,10 +33,6 @@ from launchdeck.settings.store import SettingsStore
 if TYPE_CHECKING:
     from launchdeck.ui.application import WindowApplication
 
-QUESTION = "What is the capital of France? Answer in one short sentence."
-CONTEXT_TOKENS = 2048
-ANSWER_TOKENS = 64
-READY_DEADLINE_S = 300.0
 CHART_SAMPLES = 4
 
 
@@ -149,50 +144,15 @@ async def _deploy(core: Core, report: Report) -> str:
             model_path=path, gpu_indices=CPU_ONLY, n_ctx=CONTEXT_TOKENS, engine_id=str(EngineKind.EMBEDDED)
         )
         deployment = await core.manager.load(request)
-        running = await _until_running(core, deployment.id)
+        running = await until_running(core.manager, deployment.id)
         detail += [running.plan.model_id, str(running.plan.engine.kind), running.plan.url]
     return deployment.id
 
 
-async def _until_running(core: Core, deployment_id: str) -> Deployment:
-    changed = asyncio.Event()
-    unsubscribe = core.manager.subscribe(lambda _deployment: changed.set())
-    try:
-        async with asyncio.timeout(READY_DEADLINE_S):
-            while True:
-                deployment = next(d for d in core.manager.deployments if d.id == deployment_id)
-                if deployment.state is State.RUNNING:
-                    return deployment
-                if not deployment.state.is_live:
-                    raise LaunchdeckError(deployment.failure or _ended_early())
-                changed.clear()
-                await changed.wait()
-    except TimeoutError:
-        await core.manager.stop(deployment_id)
-        raise LaunchdeckError.of(
-            Cause.STALLED, Message("The model was not ready after {seconds} s.", seconds=READY_DEADLINE_S)
-        ) from None
-    except asyncio.CancelledError:
-        await core.manager.stop(deployment_id)
-        raise
-    finally:
-        unsubscribe()
-
-
 async def _ask(core: Core, report: Report, deployment_id: str) -> None:
     with report.step("answer") as detail:
-        plan = next(d for d in core.manager.deployments if d.id == deployment_id).plan
-        question = [{"role": "user", "content": QUESTION}]
-        key = core.manager.api_key(deployment_id)
-        chunks = client.chat(plan.url, key, plan.model_id, question, max_tokens=ANSWER_TOKENS, temperature=0)
-        report.answer = "".join([chunk.text async for chunk in chunks]).strip()
-        if not report.answer:
-            raise LaunchdeckError.of(Cause.START_FAILED, Message("The model runs, but its answer is empty."))
+        report.answer = await ask(core.manager, deployment_id)
         detail.append(report.answer)
-
-
-def _ended_early() -> Failure:
-    return Failure(Cause.CRASHED, Message("The model ended before it was ready."))
 
 
 def _read_once(core: Core) -> Inventory:

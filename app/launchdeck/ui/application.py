@@ -218,8 +218,30 @@ class WindowApplication(QObject):
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
         self.panels.form.library_requested.connect(self._open_library)
+        self.panels.form.engines_requested.connect(self._open_engines)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
+
+    @Slot()
+    def _open_engines(self) -> None:
+        from launchdeck.serving.trial import try_engine  # noqa: PLC0415 (when it is wanted)
+        from launchdeck.ui.engines_dialog import EnginesDialog  # noqa: PLC0415
+
+        dialog = EnginesDialog(lambda engine_id, model: try_engine(self.core.manager, engine_id, model), self.window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        dialog.set_engines(self.core.planner.engines or ())
+        self.discovery.engines_found.connect(dialog.set_engines)
+        dialog.program_chosen.connect(self._use_program)
+        dialog.open()
+
+    @Slot(str, str)
+    def _use_program(self, setting: str, path: str) -> None:
+        try:
+            self._setup.store.save(replace(self._setup.settings, **{setting: path}))  # type: ignore[arg-type]
+        except LaunchdeckError as error:
+            self.window.notice.show_failure(error.failure)
+        else:
+            self._apply_settings(self._setup.settings)
 
     @Slot()
     def _open_library(self) -> None:

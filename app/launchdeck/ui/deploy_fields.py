@@ -43,6 +43,7 @@ class DeployFields(QWidget):
 
     changed = Signal()
     library_requested = Signal()
+    engines_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -216,6 +217,7 @@ class DeployFields(QWidget):
         self._slots.setSuffix(tr(" slots"))
         self._slots.setToolTip(tr("Slots: requests answered at the same time"))
         self._engine = EngineCombo()
+        self._engines = _small_button("settings", tr("Engines of this machine"), self.engines_requested)
         self._reasons = QLabel(wordWrap=True)
         self._reasons.setProperty("role", "small")
         self.more = MoreSettings()
@@ -240,7 +242,7 @@ class DeployFields(QWidget):
         size.addWidget(self._context, 3)
         size.addWidget(self._slots, 2)
         engine = QVBoxLayout(spacing=3)
-        engine.addWidget(self._engine)
+        engine.addLayout(_beside(self._engine, self._engines))
         engine.addWidget(self._reasons)
         self._add_row(rows, tr("Model"), _beside(self._model, self._library), self._model, "Alt+M")
         self._add_row(rows, tr("Serve as"), self._serve_as, self._serve_as, "Alt+V")
@@ -250,6 +252,7 @@ class DeployFields(QWidget):
         self._add_row(rows, tr("Engine"), engine, self._engine, "Alt+E")
 
         give_key(self._library, "Alt+B")
+        give_key(self._engines, "Alt+I")
 
     @staticmethod
     def _add_row(rows: QFormLayout, text: str, content: QWidget | QLayout, field: QWidget, key: str) -> None:

@@ -40,6 +40,7 @@ class DeployForm(QFrame):
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
     library_requested = Signal()
+    engines_requested = Signal()
     failed = Signal(object)
     rested = Signal(object)
 
@@ -53,6 +54,7 @@ class DeployForm(QFrame):
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
         self._fields.library_requested.connect(self.library_requested)
+        self._fields.engines_requested.connect(self.engines_requested)
         self._estimate = EstimatePanel(preview)
         self._estimate.fix_requested.connect(self._apply_fix)
         self._estimate.rested.connect(self.rested)
