@@ -14,18 +14,22 @@ from launchdeck import __version__
 from launchdeck.domain.errors import LaunchdeckError
 
 COMMANDS: Final = {
+    "serve": "the same as the window, without one: for servers",
     "selftest": "deploy the demo model, ask it one question, stop it; tell how that went",
     "gpus": "list the GPUs of this machine",
     "models": "list the models that are found",
     "plan": "show what a launch would do: the command, the memory it takes, whether it fits",
+    "deploy": "have the running application start a model, and watch it load",
     "status": "list what runs",
+    "logs": "show what a model has written",
     "stop": "stop what runs",
+    "completion": "print a script that completes commands and options in your shell",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status: 0 success, 1 failure; argparse itself exits with 2 for wrong usage."""
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -48,7 +52,8 @@ def _command(options: argparse.Namespace) -> Callable[[argparse.Namespace], int]
     return importlib.import_module(f"launchdeck.commands.{options.command}").run  # type: ignore[no-any-return]
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """Everything that can be asked; the man page and the completions are made from this as well."""
     parser = argparse.ArgumentParser(
         prog="launchdeck",
         description="Deploy language and embedding models on your own GPUs. Without a command the window opens.",
@@ -60,15 +65,27 @@ def _parser() -> argparse.ArgumentParser:
     _add_api_port(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     added = {name: commands.add_parser(name, help=text, description=text) for name, text in COMMANDS.items()}
-    for command in added.values():
-        command.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    for name in added.keys() - {"serve", "completion"}:
+        added[name].add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     added["selftest"].add_argument("--screenshot", type=Path, metavar="FILE", help="save the window while it runs")
     added["models"].add_argument(
         "folders", nargs="*", type=Path, metavar="DIR", help="instead of the settings' folders"
     )
     _add_inventory(added["gpus"])
     added["gpus"].add_argument("--watch", action="store_true", help="again and again, until Ctrl-C")
+    _add_inventory(added["serve"])
+    _add_api_port(added["serve"])
     _add_plan_options(added["plan"])
+    _add_inventory(added["plan"])
+    _add_plan_options(added["deploy"])
+    _add_deploy_options(added["deploy"])
+    added["status"].add_argument("--watch", action="store_true", help="again at every change, until Ctrl-C")
+    added["logs"].add_argument("id", metavar="ID", help="a deployment's id or model name")
+    added["logs"].add_argument("--follow", "-f", action="store_true", help="go on until the model ends, or Ctrl-C")
+    added["logs"].add_argument(
+        "-n", "--lines", type=_line_count, default=50, metavar="N", help="how many of the last lines (default: 50)"
+    )
+    added["completion"].add_argument("shell", choices=("bash", "zsh", "fish"))
     what = added["stop"].add_mutually_exclusive_group(required=True)
     what.add_argument("id", nargs="?", help="a deployment's id or model name")
     what.add_argument("--all", action="store_true", help="everything that runs")
@@ -104,7 +121,7 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a GGUF file")
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a GGUF file, or a folder in safetensors format")
     parser.add_argument("--gpu", metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu")
     parser.add_argument("--layers", default="auto", metavar="N|all|auto", help="layers on the GPUs (default: auto)")
     parser.add_argument("--ctx", type=int, metavar="N", help="context in tokens, shared by the slots")
@@ -120,4 +137,20 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--extra-args", default="", metavar="WORDS", help="more arguments, as one word in quotes")
     parser.add_argument("--serve", choices=("llm", "embedding"), help="serve as (default: what the model is made for)")
     parser.add_argument("--backend", choices=("auto", "vllm", "llama"), default="auto", help="default: auto")
-    _add_inventory(parser)
+
+
+def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", metavar="NAME", help="the model's name in requests (default: the file's)")
+    parser.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="return when the model is ready, or as soon as loading has begun (default: --wait)",
+    )
+
+
+def _line_count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 10_000:
+        raise ValueError(text)
+    return count

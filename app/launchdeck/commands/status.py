@@ -1,58 +1,103 @@
-"""`launchdeck status`: what runs, asked of the models' own supervisors, so it needs no running application."""
+"""`launchdeck status`: what runs. Asked of the running application, or else of the models' own supervisors."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-from typing import Any
+import json
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, Final
 
+from launchdeck.api.client import ApiClient
+from launchdeck.api.documents import deployment_document, models_document
 from launchdeck.commands.output import print_json, print_line, print_table
-from launchdeck.domain.deployment import Deployment
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 
+INTERVAL_S: Final = 1.0
+MIB: Final = 1024**2
+_CLEAR: Final = "\x1b[H\x1b[2J"
+_HEADER: Final = ("ID", "Model", "State", "Engine", "URL", "GPU", "Layers", "Context", "VRAM MiB", "RAM MiB")
+
 
 def run(options: argparse.Namespace) -> int:
-    """Print every deployment on record, oldest first."""
-    deployments = asyncio.run(direct.status(Paths.resolve(), adapters()))
+    """Print every deployment, oldest first: once, or at every change until Ctrl-C."""
+    paths = Paths.resolve()
+    if options.watch:
+        for document in _documents(paths):
+            _show_again(document, as_json=options.json)
+        return 0
+    client = ApiClient.find(paths)
+    document = _ask_shims(paths) if client is None else client.get("/api/inference/loading-status")
     if options.json:
-        print_json({"models": [to_document(deployment) for deployment in deployments]})
-    elif deployments:
-        print_table(("ID", "Model", "State", "Engine", "URL", "Layers", "Context"), [_row(d) for d in deployments])
+        print_json(document)
     else:
-        print_line("Nothing runs.")
+        _print(document)
     return 0
 
 
-def to_document(deployment: Deployment) -> dict[str, Any]:
-    """One model as the HTTP interface's loading-status has it, without its key."""
-    plan = deployment.plan
-    return {
-        "id": deployment.id,
-        "model_id": plan.model_id,
-        "status": deployment.state.status,
-        "state": str(deployment.state),
-        "backend": str(plan.backend),
-        "engine": str(plan.engine.kind),
-        "port": plan.port,
-        "url": plan.url,
-        "gpu_index": next(iter(plan.request.gpu_indices or ()), None),
-        "n_gpu_layers": plan.layers.resolved,
-        "context_length": plan.n_ctx,
-        "server_type": str(plan.request.server_type),
-        "error": None if deployment.failure is None else str(deployment.failure),
-    }
+def _documents(paths: Paths) -> Iterator[dict[str, Any]]:
+    """How things stand, and again at every change, whether an application runs, starts or ends meanwhile."""
+    before = None
+    while True:
+        client = ApiClient.find(paths)
+        if client is not None:
+            yield from client.stream("/api/inference/loading-status/stream")
+            before = None
+        else:
+            document = _ask_shims(paths)
+            if document != before:
+                yield document
+            before = document
+        time.sleep(INTERVAL_S)
 
 
-def _row(deployment: Deployment) -> tuple[str, ...]:
-    plan = deployment.plan
+def _ask_shims(paths: Paths) -> dict[str, Any]:
+    """The same document from the records and the shims; they know neither keys nor what was measured."""
+    return models_document(map(deployment_document, asyncio.run(direct.status(paths, adapters()))))
+
+
+def _show_again(document: dict[str, Any], *, as_json: bool) -> None:
+    """The table is drawn in place; of documents there is one a line."""
+    if as_json:
+        print_line(json.dumps(document, ensure_ascii=False))
+    else:
+        sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
+        _print(document)
+    sys.stdout.flush()
+
+
+def _print(document: dict[str, Any]) -> None:
+    entries = document["models"]
+    if not entries:
+        print_line("Nothing runs.")
+        return
+    print_table(_HEADER, [_row(entry) for entry in entries], right=frozenset({6, 7, 8, 9}))
+    for entry in entries:
+        if entry["error"] is not None:
+            words = " ".join(filter(None, (entry["error"]["message"], entry["error"]["advice"])))
+            print_line(f"{entry['model_id']}: {words}")
+
+
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
+    progress = entry["progress"]
+    loading = f" {progress:.0%}" if entry["status"] == "loading" and progress is not None else ""
     return (
-        deployment.id,
-        plan.model_id,
-        str(deployment.state),
-        str(plan.engine.kind),
-        plan.url,
-        f"{plan.layers.resolved}/{plan.layers.total}",
-        f"{plan.n_ctx:,}",
+        entry["id"],
+        entry["model_id"],
+        entry["state"] + loading,
+        entry["engine"],
+        entry["url"],
+        "+".join(map(str, entry["gpu_indices"])) or "CPU",
+        str(entry["n_gpu_layers"]),
+        f"{entry['context_length']:,}",
+        _mib(entry["measured"]["vram_bytes"]),
+        _mib(entry["measured"]["rss_bytes"]),
     )
+
+
+def _mib(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes // MIB:,}"

@@ -7,10 +7,12 @@ import shutil
 from typing import TYPE_CHECKING
 
 from launchdeck.serving.failures import not_found, shim_silent
+from launchdeck.serving.findings import READ_BYTES
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_log import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,6 +42,31 @@ def log(paths: Paths, name: str, adapters: Mapping[EngineKind, EngineAdapter]) -
     buffer = LogBuffer()
     recall_ended(record, adapters[record.plan.engine.kind], buffer)
     return buffer
+
+
+class LogFollower:
+    """The log of a deployment on disk, read on from where the last reading ended."""
+
+    def __init__(self, paths: Paths, name: str) -> None:
+        """By the deployment's id or its model's. Raises LaunchdeckError."""
+        self._record = _find(paths, name)
+        self._buffer = LogBuffer()
+        self._offset = 0
+
+    def is_live(self) -> bool:
+        """Whether its supervisor lives, so that more may come."""
+        return is_supervised(self._record.status)
+
+    def read(self) -> LogBuffer:
+        """All that was written so far."""
+        while True:
+            start, data = read_log(str(self._record.folder), self._offset, READ_BYTES)
+            if not data:
+                return self._buffer
+            if start > self._offset:
+                self._buffer.note_dropped(start - self._offset)
+            self._buffer.feed(data)
+            self._offset = start + len(data)
 
 
 async def stop(paths: Paths, name: str) -> None:

@@ -1,0 +1,80 @@
+"""`launchdeck deploy MODEL`: have the running application start a model, and watch it load."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any, Final
+
+from launchdeck.api.client import ApiClient
+from launchdeck.commands.output import print_json, print_line
+from launchdeck.commands.plan import request_from
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.serving.codec import to_json
+from launchdeck.settings.paths import Paths
+
+BAR_WIDTH: Final = 24
+_CLEAR_LINE: Final = "\r\x1b[K"
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print where the model serves. Ends with 1 if it cannot be started, or fails while it loads."""
+    client = ApiClient.find(Paths.resolve())
+    if client is None:
+        raise LaunchdeckError.of(
+            Cause.NOT_FOUND,
+            Message("No Launchdeck runs that could start the model."),
+            Message("Start one: 'launchdeck' opens the window, 'launchdeck serve &' does without one."),
+        )
+    body: dict[str, Any] = to_json(request_from(options)) | {"model_id": options.name}
+    started = client.post("/api/inference/load", body)
+    for warning in started["warnings"]:
+        print(f"note: {warning}", file=sys.stderr)  # noqa: T201
+    entry = _wait(client, started["id"]) if options.wait else started
+    if options.json:
+        print_json(entry)
+    else:
+        print_line(f"{entry['model_id']} is {entry['state']} at {entry['url']}")
+        print_line(f"id {entry['id']}, engine {entry['engine']}, key {entry['api_key'] or 'none'}")
+    return 0
+
+
+def _wait(client: ApiClient, deployment_id: str) -> dict[str, Any]:
+    """The entry of the model as soon as it runs. Raises LaunchdeckError if it ends instead."""
+    shows_bar = sys.stderr.isatty()
+    try:
+        for document in client.stream("/api/inference/loading-status/stream"):
+            entry: dict[str, Any] | None = next((e for e in document["models"] if e["id"] == deployment_id), None)
+            if entry is None:
+                raise LaunchdeckError.of(Cause.CRASHED, Message("The model was stopped while it was loading."))
+            if entry["error"] is not None:
+                raise LaunchdeckError(Failure(Cause(entry["error"]["cause"]), _words(entry["error"])))
+            if entry["state"] == "running":
+                return entry
+            if shows_bar:
+                sys.stderr.write(_CLEAR_LINE + bar(entry))
+                sys.stderr.flush()
+    finally:
+        if shows_bar:
+            sys.stderr.write(_CLEAR_LINE)
+    raise LaunchdeckError.of(
+        Cause.NOT_READY,
+        Message("Launchdeck ended before the model was ready."),
+        Message("'launchdeck status' tells what became of it."),
+    )
+
+
+def bar(entry: dict[str, Any]) -> str:
+    """How far loading is, on one line."""
+    progress = entry["progress"]
+    if progress is None:
+        return f"{entry['model_id']} {entry['state']} ..."
+    full = round(progress * BAR_WIDTH)
+    stage = f"  {entry['stage']}" if entry["stage"] else ""
+    return f"{entry['model_id']} {entry['state']} [{'#' * full}{'.' * (BAR_WIDTH - full)}] {progress:4.0%}{stage}"
+
+
+def _words(error: dict[str, Any]) -> Message:
+    """The application's own."""
+    return Message("{words}", words=" ".join(filter(None, (error["message"], error["advice"]))))

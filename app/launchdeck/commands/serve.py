@@ -1,0 +1,119 @@
+"""`launchdeck serve`: everything but the window, for servers and for systemd."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from typing import TYPE_CHECKING
+
+from launchdeck.api.client import ApiClient
+from launchdeck.api.opening import open_api
+from launchdeck.commands import systemd
+from launchdeck.compose import in_console, on_signals
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.engines.find import find_engines
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.setup import Setup
+
+if TYPE_CHECKING:
+    from launchdeck.api.server import ApiServer
+    from launchdeck.core import Core
+    from launchdeck.domain.deployment import Deployment, State
+    from launchdeck.domain.gpu import Inventory
+
+logger = logging.getLogger(__name__)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until a signal comes, or a window takes over. Ends with 1 where Launchdeck runs already."""
+    paths = Paths.resolve()
+    running = ApiClient.find(paths)
+    if running is not None:
+        raise LaunchdeckError.of(
+            Cause.CONFLICT,
+            Message("Launchdeck runs already, at {url}.", url=running.url),
+            Message("Use it, or end it first."),
+        )
+    _log_to_journal()
+    setup = Setup.of(paths, getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
+    return in_console(setup, lambda core: Service(core).run())
+
+
+class Service:
+    """One run, from adopting what runs already to letting go of it."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._quit = asyncio.Event()
+        self._keep_models = core.setup.settings.on_quit != "stop"
+        self._states: dict[str, State] = {}
+        self._api: ApiServer | None = None
+
+    async def run(self) -> int:
+        """Ready when the HTTP interface answers; the devices and engines may still be looked for then."""
+        from launchdeck.monitor.sampler import Sampler  # noqa: PLC0415 (Qt)
+
+        core = self._core
+        on_signals(self._quit.set)
+        loop = asyncio.get_running_loop()
+
+        def on_sample(inventory: Inventory) -> None:
+            loop.call_soon_threadsafe(self._on_inventory, inventory)
+
+        sampler = Sampler(core.open_source, core.setup.settings.sampling_interval_s, on_sample=on_sample)
+        core.manager.subscribe(self._log_change)
+        await core.manager.adopt()
+        try:
+            self._api = await open_api(core.setup, core.planner, core.manager, hand_over=self._hand_over)
+            sampler.start()
+            await self._find_engines()
+            systemd.notify("READY=1\nSTATUS=" + self._api.url)
+            await self._quit.wait()
+        finally:
+            systemd.notify("STOPPING=1")
+            sampler.stop()
+            if self._api is not None:
+                await self._api.close()
+            await core.close(keep=self._keep_models)
+        logger.info("ended; the models %s", "serve on" if self._keep_models else "are stopped")
+        return 0
+
+    async def _find_engines(self) -> None:
+        found = await asyncio.to_thread(find_engines, self._core.setup.settings, self._core.setup.paths)
+        self._core.planner.engines = found.engines
+        for problem in found.problems:
+            logger.warning("%s", problem)
+
+    def _on_inventory(self, inventory: Inventory) -> None:
+        self._core.planner.inventory = inventory
+        self._core.manager.observe(inventory)
+        if self._api is not None:
+            self._api.backend.on_inventory(inventory)
+
+    def _log_change(self, deployment: Deployment) -> None:
+        if self._states.get(deployment.id) is deployment.state:
+            return
+        self._states[deployment.id] = deployment.state
+        plan = deployment.plan
+        logger.info("%s (%s) on port %d: %s", plan.model_id, deployment.id, plan.port, deployment.state)
+        if deployment.failure is not None:
+            logger.warning("%s: %s", plan.model_id, deployment.failure)
+
+    async def _hand_over(self) -> bool:
+        """The models are let go before the answer goes out, so that the window can adopt them at once."""
+        logger.info("a window takes over")
+        self._keep_models = True
+        await self._core.manager.close(keep=True)
+        self._quit.set()
+        return True
+
+
+def _log_to_journal() -> None:
+    """What we have to say is said; of the libraries only what is wrong."""
+    if systemd.writes_to_journal(sys.stderr):
+        for handler in logging.getLogger().handlers:
+            handler.setFormatter(systemd.JournalFormatter())
+    logging.getLogger("launchdeck").setLevel(min(logging.INFO, logging.getLogger().level))

@@ -1,0 +1,193 @@
+"""Without a window: `launchdeck serve`, the commands that speak to it, a real model; and the change of guard."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from e2e.window import free_ports
+from fakes.serving import end_all, processes_of, until
+
+pytestmark = pytest.mark.timeout(300)
+COMMAND = [sys.executable, "-m", "launchdeck"]
+DEADLINE_S = 60.0
+
+
+@pytest.fixture(autouse=True)
+def home(launchdeck_home: Path) -> Iterator[Path]:
+    """Ports of the test's own; whatever it starts is gone at its end."""
+    ports = free_ports(20)
+    (launchdeck_home / "config").mkdir()
+    settings = f'first_port = {ports.start}\nlast_port = {ports.stop - 1}\nlanguage = "en"\non_quit = "keep"\n'
+    (launchdeck_home / "config" / "settings.toml").write_text(settings, encoding="utf-8")
+    yield launchdeck_home
+    left = processes_of(launchdeck_home)
+    end_all(launchdeck_home)
+    assert left == []
+
+
+def launchdeck(*arguments: object, expect: int = 0) -> str:
+    result = subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == expect, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stdout if expect == 0 else result.stderr
+
+
+def document(*arguments: object) -> Any:
+    return json.loads(launchdeck(*arguments, "--json"))
+
+
+@contextlib.contextmanager
+def started(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of the application; asked to end when nobody did."""
+    process = subprocess.Popen(
+        [*COMMAND, *arguments, "--api-port", "0"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment},
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        process.communicate(timeout=DEADLINE_S)
+
+
+def until_open(home: Path, process: subprocess.Popen[str]) -> str:
+    """The address, as soon as somebody answers there."""
+    address = home / "runtime" / "api-url"
+
+    def answers() -> bool:
+        assert process.poll() is None, process.communicate()
+        with contextlib.suppress(OSError, httpx.HTTPError):
+            return httpx.get(address.read_text() + "/ping").status_code == 204
+        return False
+
+    until(answers, "the interface", DEADLINE_S)
+    return address.read_text()
+
+
+def deploy(model: Path, name: str) -> dict[str, Any]:
+    options = ("--gpu", "cpu", "--ctx", 512, "--backend", "llama", "--name", name)
+    return dict(document("deploy", model, *options))
+
+
+def test_serve_deploy_status_logs_and_stop(home: Path, demo_model: Path) -> None:
+    with started("serve") as serve:
+        until_open(home, serve)
+        assert document("status") == {"models": []}
+        entry = deploy(demo_model, "smol")
+        assert (entry["state"], entry["context_length"]) == ("running", 512)
+        answer = httpx.post(
+            entry["url"] + "/chat/completions",
+            headers={"Authorization": f"Bearer {entry['api_key']}"},
+            json={"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 4},
+            timeout=DEADLINE_S,
+        )
+        assert answer.status_code == 200
+        (shown,) = document("status")["models"]
+        assert (shown["id"], shown["api_key"]) == (entry["id"], entry["api_key"])
+        assert "smol" in launchdeck("status")
+        assert "llama" in launchdeck("logs", "smol", "-n", 200)
+        assert len(document("logs", entry["id"], "-n", 3)["lines"]) == 3
+        assert "running" in watch_once()
+        assert document("stop", "smol") == {"stopped": ["smol"]}
+        assert document("status") == {"models": []}
+        assert "nobody" in launchdeck("logs", "nobody", expect=1)
+        serve.send_signal(signal.SIGTERM)
+        _, errors = serve.communicate(timeout=DEADLINE_S)
+        assert serve.returncode == 0
+        assert "smol" in errors
+        assert "Traceback" not in errors
+    assert not (home / "runtime" / "api-url").exists()
+
+
+def watch_once() -> str:
+    """The first document of `status --watch`."""
+    watching = subprocess.Popen([*COMMAND, "status", "--watch", "--json"], stdout=subprocess.PIPE, text=True)
+    assert watching.stdout is not None
+    line = watching.stdout.readline()
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=DEADLINE_S)
+    return line
+
+
+def test_models_outlive_serve_and_the_commands_go_straight_to_their_shims(home: Path, demo_model: Path) -> None:
+    with started("serve") as serve:
+        until_open(home, serve)
+        entry = deploy(demo_model, "smol")
+        serve.send_signal(signal.SIGTERM)
+        serve.communicate(timeout=DEADLINE_S)
+    (shown,) = document("status")["models"]
+    assert (shown["state"], shown["id"], shown["api_key"]) == ("running", entry["id"], None)
+    following = subprocess.Popen([*COMMAND, "logs", "smol", "--follow"], stdout=subprocess.PIPE, text=True)
+    time.sleep(1)
+    assert document("stop", "--all") == {"stopped": ["smol"]}
+    output, _ = following.communicate(timeout=DEADLINE_S)
+    assert following.returncode == 0
+    assert "llama" in output
+
+
+def test_deploy_says_how_to_start_one_where_none_runs(demo_model: Path) -> None:
+    errors = launchdeck("deploy", demo_model, expect=1)
+    assert "launchdeck serve &" in errors
+
+
+def test_a_deploy_that_cannot_be_carried_out_ends_with_the_words_of_the_application(
+    home: Path, demo_model: Path, tmp_path: Path
+) -> None:
+    with started("serve") as serve:
+        until_open(home, serve)
+        assert "8192" in launchdeck("deploy", demo_model, "--ctx", 99999, expect=1)
+        outside = tmp_path / "outside.gguf"
+        outside.symlink_to(demo_model.with_name("nothing-here"))
+        copied = tmp_path / "copied.gguf"
+        copied.write_bytes(demo_model.read_bytes())
+        assert "outside the folders" in launchdeck("deploy", copied, expect=1)
+        later = document("deploy", demo_model, "--gpu", "cpu", "--ctx", 512, "--no-wait")
+        assert later["status"] == "loading"
+        assert "already" in launchdeck("serve", expect=1)
+        document("stop", "--all")
+
+
+def test_readiness_is_told_to_the_service_manager(home: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(DEADLINE_S)
+        with started("serve", NOTIFY_SOCKET=str(tmp_path / "notify")) as serve:
+            assert manager.recv(4096).startswith(b"READY=1\nSTATUS=http://127.0.0.1:")
+            until_open(home, serve)
+            serve.send_signal(signal.SIGTERM)
+            assert manager.recv(4096) == b"STOPPING=1"
+
+
+def test_a_window_takes_over_from_serve_and_a_second_one_shows_the_first(home: Path, demo_model: Path) -> None:
+    with started("serve") as serve:
+        address = until_open(home, serve)
+        entry = deploy(demo_model, "smol")
+        with started() as window:
+            _, errors = serve.communicate(timeout=DEADLINE_S)
+            assert serve.returncode == 0
+            assert "a window takes over" in errors
+            until((home / "runtime" / "api-url").exists, "the window's interface", DEADLINE_S)
+            assert until_open(home, window) != address
+            (shown,) = document("status")["models"]
+            assert (shown["id"], shown["state"]) == (entry["id"], "running")
+            assert shown["api_key"] == entry["api_key"]
+            assert "brought to the front" in launchdeck("--api-port", "0")
+            assert window.poll() is None
+            document("stop", "smol")
+            window.terminate()
+            _, errors = window.communicate(timeout=DEADLINE_S)
+            assert (window.returncode, errors.replace("This plugin does not support raise()\n", "")) == (0, "")

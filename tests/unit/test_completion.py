@@ -1,0 +1,62 @@
+"""Completions and the man page: made from the parser, so that they know every option."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from launchdeck.cli import COMMANDS, build_parser
+from launchdeck.commands.completion import bash, commands_of, fish, zsh
+
+ALL = tuple(commands_of(build_parser()))
+MAN = Path(__file__).parents[2] / "packaging" / "man.py"
+
+
+def completed(*words: str) -> set[str]:
+    """What bash offers for the last word."""
+    script = (
+        f"{bash(ALL)}\nCOMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}\n"
+        '_launchdeck; printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    result = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=30)
+    assert result.stderr == ""
+    return set(result.stdout.split())
+
+
+def test_bash_completes_commands_options_and_choices() -> None:
+    assert completed("launchdeck", "sta") == {"status"}
+    assert set(COMMANDS) <= completed("launchdeck", "")
+    assert completed("launchdeck", "plan", "--cache-type-") == {"--cache-type-k", "--cache-type-v"}
+    assert completed("launchdeck", "plan", "--backend", "v") == {"vllm"}
+    assert completed("launchdeck", "deploy", "--no-w") == {"--no-wait"}
+    assert {"bash", "zsh", "fish"} <= completed("launchdeck", "completion", "")
+
+
+@pytest.mark.parametrize("shell", [zsh, fish])
+def test_the_other_shells_know_every_option(shell: object) -> None:
+    text = shell(ALL)  # type: ignore[operator]
+    for command in ALL:
+        assert command.name in text
+        for option in command.options:
+            for flag in option.flags:
+                assert (flag if shell is zsh else f" {'-l' if flag[1] == '-' else '-s'} {flag.lstrip('-')} ") in text
+    interpreter = shutil.which("zsh" if shell is zsh else "fish")
+    if interpreter is not None:
+        subprocess.run([interpreter, "--no-execute"], input=text, text=True, check=True, timeout=30)
+
+
+def test_the_man_page_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("man", MAN)
+    assert spec is not None
+    assert spec.loader is not None
+    man = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(man)
+    page = man.PAGE.read_text(encoding="utf-8")
+    assert page == man.render(build_parser()), "write it again: python packaging/man.py"
+    if shutil.which("man") is not None:
+        shown = subprocess.run(["man", "-l", str(man.PAGE)], capture_output=True, text=True, check=True, timeout=30)
+        assert "launchdeck serve" in shown.stdout
