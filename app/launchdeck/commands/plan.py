@@ -144,6 +144,8 @@ def _print(plan: LaunchPlan) -> None:
     print_line(f"{plan.model.name} on {', '.join(plan.device_names) or 'the CPU'}, {plan.engine.kind}")
     for reason in plan.reasons:
         print_line(f"  because {reason}")
+    for clause in plan.for_others:
+        print_line(f"  but {clause}")
     fitting = plan.layers.largest_that_fits
     print_line(
         f"layers {plan.layers.resolved} of {plan.layers.total}"

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
 from launchdeck.domain.model import ServerType
+from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
 from launchdeck.engines.checks import MAX_SLOTS
 from launchdeck.ui.context_combo import ContextCombo
@@ -147,6 +148,9 @@ class DeployFields(QWidget):
         reasons = ", ".join(tr(reason) for reason in plan.reasons) if plan else ""
         self._reasons.setText(tr("because {reasons}", reasons=reasons))
         self._reasons.setVisible(bool(reasons))
+        self._reasons.setToolTip("\n".join(tr(clause) for clause in plan.for_others) if plan else "")
+        is_vllm = plan is not None and plan.engine.kind is EngineKind.VLLM
+        self._layers.setToolTip(tr("vLLM reads the layers that are not on the GPU from RAM.") if is_vllm else "")
         self._layers.show_plan(plan.layers if plan else None)
         if plan:
             self.more.name.setPlaceholderText(plan.model_id)
