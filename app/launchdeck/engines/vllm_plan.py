@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading
@@ -62,12 +63,14 @@ def plan_vllm(
     dtype = _dtype(request, memory, gpus)
     load = _load(request, context, memory, readings, dtype)
     margin_bytes = context.settings.memory_margin_mib * MIB
-    largest = memory.largest_layer_count(load, margin_bytes) if gpus else None
+    largest = _largest(memory, load, margin_bytes) if gpus else None
     resolved = resolve_layers(request.n_gpu_layers, largest, memory.layer_count) if gpus else 0
     if gpus and not resolved:
         raise _nothing_fits(context)
     load = replace(load, n_gpu_layers=resolved)
     budget = memory.budget(load, margin_bytes)
+    if not gpus:
+        budget = _in_whole_gib(budget)
     launch = _launch(request, context, load, budget, dtype, port)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     placement = _placement(choice, gpus, context)
@@ -123,6 +126,19 @@ def _load(
     )
 
 
+@lru_cache(maxsize=64)
+def _largest(memory: VllmMemory, load: VllmLoad, margin_bytes: int) -> int | None:
+    """Remembered, because every number is tried, and moving the slider does not change what fits."""
+    return memory.largest_layer_count(load, margin_bytes)
+
+
+def _in_whole_gib(budget: VllmBudget) -> VllmBudget:
+    """On the CPU the cache is reserved in whole GiB, at least one."""
+    reserved_bytes = max(-(-budget.kv_bytes // GIB), 1) * GIB
+    host = replace(budget.estimate.host, kv_bytes=reserved_bytes)
+    return replace(budget, estimate=replace(budget.estimate, host=host), kv_bytes=reserved_bytes)
+
+
 def _dtype(request: ModelLoadRequest, memory: VllmMemory, gpus: Sequence[Gpu]) -> str:
     """The model's own type where the GPU computes in it; single precision is more than serving needs.
 
@@ -171,7 +187,7 @@ def _placement(choice: Choice, gpus: Sequence[Gpu], context: PlanningContext) ->
 def _environment(budget: VllmBudget, *, on_cpu: bool) -> tuple[tuple[str, str], ...]:
     if not on_cpu:
         return (QUIET_ENV,)
-    return (QUIET_ENV, (CACHE_SPACE_VARIABLE, str(max(-(-budget.kv_bytes // GIB), 1))))
+    return (QUIET_ENV, (CACHE_SPACE_VARIABLE, str(budget.kv_bytes // GIB)))
 
 
 def _device_names(load: VllmLoad) -> tuple[str, ...]:

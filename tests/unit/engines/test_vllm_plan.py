@@ -182,6 +182,7 @@ def test_on_the_cpu(plan_of: Any) -> None:
         assert env["VLLM_CPU_KVCACHE_SPACE"] == "1"
         assert "--gpu-memory-utilization" not in plan.argv
         assert plan.estimate.devices == ()
+        assert plan.estimate.host.kv_bytes == GIB
         assert plan.layers.resolved == 0
         assert "without a GPU" in str(plan.for_others[0])
 
