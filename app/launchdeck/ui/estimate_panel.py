@@ -81,7 +81,7 @@ class EstimatePanel(QFrame):
         self._chip.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._sentence = _wrapping_label("small")
         self._warnings = _wrapping_label("small")
-        self._fixes = QHBoxLayout()
+        self._fixes = QVBoxLayout(spacing=6)  # side by side three would be wider than the column
         self._advice = QTimer(self, singleShot=True, interval=_ADVICE_DELAY_MS)
         self._advice.timeout.connect(self._advise)
         self._column = QVBoxLayout(self)
@@ -169,9 +169,7 @@ class EstimatePanel(QFrame):
         for fix in fixes:
             button = QPushButton(tr(fix.label))
             button.clicked.connect(lambda _=False, fix=fix: self.fix_requested.emit(fix))
-            self._fixes.addWidget(button)
-        if fixes:
-            self._fixes.addStretch(1)
+            self._fixes.addWidget(button, 0, Qt.AlignmentFlag.AlignLeft)
 
     def _advise(self) -> None:
         plan = self._plan

@@ -8,6 +8,8 @@ from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QW
 from launchdeck.serving.request_memory import LONGEST_NAME
 from launchdeck.ui.i18n import tr
 
+_NARROWEST_PX = 70
+
 
 class PresetBar(QWidget):
     """The field is both: the list of what there is, and the name to save under."""
@@ -26,7 +28,7 @@ class PresetBar(QWidget):
         self.combo.setCompleter(None)  # type: ignore[arg-type] # a C++ null pointer: what is typed stays as it is
         self.combo.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.combo.setAccessibleName(tr("Preset"))
-        self.combo.setMinimumContentsLength(6)
+        self.combo.setMinimumWidth(_NARROWEST_PX)
         self._save = QPushButton(tr("Save"), clicked=lambda: self.save_requested.emit(self.name()))
         self._save.setAccessibleName(tr("Save the form as this preset"))
         self._delete = QPushButton(tr("Delete"), clicked=lambda: self.delete_requested.emit(self.name()))

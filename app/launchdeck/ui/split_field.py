@@ -12,6 +12,8 @@ from launchdeck.domain.request import EVEN_SPLIT
 from launchdeck.ui.i18n import tr
 
 _BY_FREE_MEMORY, _EVEN, _BY_HAND = range(3)  # the entries of the list
+_NARROWEST_COMBO_PX = 96
+_NARROWEST_SHARES_PX = 56
 _SHARE = re.compile(r"\d+(?:\.\d*)?|\.\d+")
 
 
@@ -25,7 +27,9 @@ class SplitField(QWidget):
         self.combo = QComboBox()
         self.combo.addItems([tr("by free memory"), tr("even"), tr("by hand")])
         self.combo.setAccessibleName(tr("Split over several devices"))
+        self.combo.setMinimumWidth(_NARROWEST_COMBO_PX)
         self._shares = QLineEdit(placeholderText="3, 1")
+        self._shares.setMinimumWidth(_NARROWEST_SHARES_PX)
         self._shares.setAccessibleName(tr("Share of each device"))
         self._shares.setValidator(QRegularExpressionValidator(QRegularExpression(r"[0-9., :/]*"), self))
         row = QHBoxLayout(self)
