@@ -68,6 +68,8 @@ class Charts(QWidget):
 
     def show_history(self, history: History) -> None:
         """Draw the curves from here, and keep the readings there from now on."""
+        for panel in self._panels.values():
+            panel.plot.build()
         self._history = history
         history.set_interval_s(self._interval_s)
         if self._inventory is not None:

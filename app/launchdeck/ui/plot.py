@@ -1,4 +1,4 @@
-"""The curves of one chart over its hairlines, with markers and crosshair; and the mouse that moves through time."""
+"""One chart's hairlines, markers and crosshair, and the mouse that moves through time. Its curves lie in a layer."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QPainter, QPen, QTransform
+from PySide6.QtGui import QColor, QPainter, QPen
 from PySide6.QtWidgets import QWidget
 
 from launchdeck.ui import fonts, theme
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from PySide6.QtCore import QEvent
-    from PySide6.QtGui import QMouseEvent, QPaintEvent, QPolygonF, QWheelEvent
+    from PySide6.QtGui import QMouseEvent, QPaintEvent, QResizeEvent, QWheelEvent
+
+    from launchdeck.ui.curves import Curves
 
 _MARGIN = 0.02
 _GRID_LINES = 4
@@ -42,19 +44,18 @@ class Marker:
 
 @dataclass(slots=True)
 class _Curve:
-    color: str
+    """What is drawn, to be read off again."""
+
     offsets_s: NDArray[np.float64]
     values: NDArray[np.float32]
-    lines: list[QPolygonF]
-    visible: bool = True
 
 
 class Plot(QWidget):
     """Curves over `range_s` seconds (x: seconds before the right edge, negative).
 
-    Lines are one pixel wide: antialiased ones that are wider take Qt's rasteriser up to a thousand times as long.
-    Signals, in shares of the range: `hovered` the place under the mouse, None when the mouse has gone; `panned` how
-    much later to look; `zoomed` a factor for the range and the place that stays. The keys are left to the parent.
+    The curves can be set once `build` has made their layer. Signals, in shares of the range: `hovered` the place
+    under the mouse, None when the mouse has gone; `panned` how much later to look; `zoomed` a factor for the range
+    and the place that stays. The keys are left to the parent.
     """
 
     hovered = Signal(object)
@@ -66,6 +67,7 @@ class Plot(QWidget):
         self._range_s = 1.0
         self._top = top
         self._curves: dict[str, _Curve] = {}
+        self._layer: Curves | None = None
         self._markers: list[tuple[float, Marker]] = []
         self._crosshair: float | None = None
         self._dragged_from_px: float | None = None
@@ -78,28 +80,37 @@ class Plot(QWidget):
         """The largest value that is drawn."""
         return self._top
 
+    def build(self) -> None:
+        """Make the layer of the curves; imports pyqtgraph, so only after the first paint."""
+        from launchdeck.ui.curves import Curves  # noqa: PLC0415
+
+        self._layer = Curves(self)
+        self._layer.setGeometry(self.rect())
+        self._layer.show()
+        self.set_axes(self._range_s, self._top)
+
     def set_axes(self, range_s: float, top: float) -> None:
         self._range_s, self._top = range_s, top
+        if self._layer is not None:
+            self._layer.set_area(range_s, -_MARGIN * top, (1 + _MARGIN) * top)
         self.update()
 
     def set_curve(self, uuid: str, color: str, offsets_s: NDArray[np.float64], values: NDArray[np.float32]) -> None:
         """Draw these values; NaN is a gap."""
-        from launchdeck.ui.polylines import polylines  # noqa: PLC0415 (numpy; after the first paint)
-
-        visible = uuid not in self._curves or self._curves[uuid].visible
-        self._curves[uuid] = _Curve(color, offsets_s, values, polylines(offsets_s, values), visible)
-        self.update()
+        if self._layer is not None:
+            self._curves[uuid] = _Curve(offsets_s, values)
+            self._layer.set_curve(uuid, color, offsets_s, values)
 
     def keep_curves(self, uuids: set[str]) -> None:
         """Remove the curves of all other devices."""
+        if self._layer is not None:
+            self._layer.keep(uuids)
         for uuid in self._curves.keys() - uuids:
             del self._curves[uuid]
-        self.update()
 
     def set_curve_visible(self, uuid: str, visible: bool) -> None:  # noqa: FBT001
-        if uuid in self._curves:
-            self._curves[uuid].visible = visible
-            self.update()
+        if self._layer is not None and uuid in self._curves:
+            self._layer.set_visible(uuid, visible)
 
     def set_markers(self, markers: Sequence[tuple[float, Marker]]) -> None:
         """Markers, each with its place as a share of the range from the left."""
@@ -126,6 +137,11 @@ class Plot(QWidget):
         """The pixel row of a share of the value axis."""
         return round(self.height() * (1 + _MARGIN - share) / (1 + 2 * _MARGIN))
 
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if self._layer is not None:
+            self._layer.setGeometry(self.rect())
+
     def paintEvent(self, _event: QPaintEvent) -> None:
         tokens = theme.tokens()
         painter = QPainter(self)
@@ -134,7 +150,6 @@ class Plot(QWidget):
         for line in range(_GRID_LINES + 1):
             y = self.y_px(line / _GRID_LINES)
             painter.drawLine(0, y, self.width(), y)
-        self._paint_curves(painter)
         self._paint_markers(painter)
         if self._crosshair is not None:
             painter.setPen(QColor(tokens.muted))
@@ -171,26 +186,6 @@ class Plot(QWidget):
         elif turned.x():
             self.panned.emit(-_PAN_PER_NOTCH * turned.x() / _NOTCH)
         event.accept()
-
-    def _paint_curves(self, painter: QPainter) -> None:
-        painter.save()
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setTransform(self._to_pixels(), combine=True)
-        for curve in self._curves.values():
-            if curve.visible:
-                pen = QPen(QColor(curve.color), 1)
-                pen.setCosmetic(True)
-                painter.setPen(pen)
-                for line in curve.lines:
-                    painter.drawPolyline(line)
-        painter.restore()
-
-    def _to_pixels(self) -> QTransform:
-        """From seconds and values."""
-        x_scale = self.width() / self._range_s
-        y_scale = -self.height() / (1 + 2 * _MARGIN) / self._top
-        y_zero = self.height() * (1 + _MARGIN) / (1 + 2 * _MARGIN)
-        return QTransform(x_scale, 0, 0, y_scale, self.width(), y_zero)
 
     def _paint_markers(self, painter: QPainter) -> None:
         if not self._markers:

@@ -1,0 +1,59 @@
+"""The curves of one chart, drawn by pyqtgraph, whose import takes longer than all of Qt's: import this late."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyqtgraph as pg
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QWidget
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class Curves(pg.GraphicsView):
+    """A transparent layer over the hairlines; the mouse belongs to what lies below.
+
+    Items are made once for a device and then only given new data. Lines are one pixel wide: antialiased ones that are
+    wider take Qt's rasteriser up to a thousand times as long.
+    """
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent, background=None, useOpenGL=False)
+        self._items: dict[str, pg.PlotCurveItem] = {}
+        self._colors: dict[str, str] = {}
+        self._box = pg.ViewBox(enableMouse=False, enableMenu=False)
+        self.setCentralItem(self._box)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setViewportUpdateMode(pg.GraphicsView.ViewportUpdateMode.FullViewportUpdate)
+        self.setCacheMode(pg.GraphicsView.CacheModeFlag.CacheNone)
+        self.viewport().setAutoFillBackground(False)
+
+    def set_area(self, range_s: float, lowest: float, highest: float) -> None:
+        """What the layer shows: the last `range_s` seconds before the right edge, and these values."""
+        self._box.setRange(xRange=(-range_s, 0), yRange=(lowest, highest), padding=0)
+
+    def set_curve(self, uuid: str, color: str, offsets_s: NDArray[np.float64], values: NDArray[np.float32]) -> None:
+        """Draw these values; NaN is a gap."""
+        if uuid not in self._items:
+            self._items[uuid] = pg.PlotCurveItem(antialias=True, connect="finite", skipFiniteCheck=False)
+            self._box.addItem(self._items[uuid], ignoreBounds=True)
+        if self._colors.get(uuid) != color:
+            self._colors[uuid] = color
+            self._items[uuid].setPen(pg.mkPen(color, width=1))
+        if np.isfinite(values).any():
+            self._items[uuid].setData(offsets_s, values)
+        else:
+            self._items[uuid].clear()
+
+    def set_visible(self, uuid: str, visible: bool) -> None:  # noqa: FBT001
+        self._items[uuid].setVisible(visible)
+
+    def keep(self, uuids: set[str]) -> None:
+        """Remove the curves of all other devices."""
+        for uuid in self._items.keys() - uuids:
+            self._box.removeItem(self._items.pop(uuid))
+            del self._colors[uuid]
