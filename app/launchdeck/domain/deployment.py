@@ -74,6 +74,15 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class Restart:
+    """The pause before a failed model is started again: for the `number`th of `most` times, in `in_s` seconds."""
+
+    number: int
+    most: int
+    in_s: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One launched model at one moment. `id` is ours (short, unique); `plan.model_id` is the name people gave it.
 
@@ -97,4 +106,5 @@ class Deployment:
     vram_by_gpu: tuple[tuple[int, int], ...] = ()
     exit: Exit | None = None
     failure: Failure | None = None
+    restart: Restart | None = None
     adopted: bool = False

@@ -12,7 +12,8 @@ from launchdeck.domain.deployment import State
 class Event(StrEnum):
     """LAUNCH: a supervisor is being started, again if the port was lost to another. STARTED: the engine runs.
     READY: it serves, and it is ours. MISSED: it does not answer; ANSWERED: it does again. STOP: its tree is told
-    to end. ENDED: as asked, nothing is left. FAILED: nothing is left either, and nobody had asked for that.
+    to end. RETRY: nothing is left, and it will be launched again after a pause. ENDED: as asked, nothing is left.
+    FAILED: nothing is left either, and nobody had asked for that.
     """
 
     LAUNCH = "launch"
@@ -21,6 +22,7 @@ class Event(StrEnum):
     MISSED = "missed"
     ANSWERED = "answered"
     STOP = "stop"
+    RETRY = "retry"
     ENDED = "ended"
     FAILED = "failed"
 
@@ -32,16 +34,28 @@ _NEXT: Final = MappingProxyType(
             Event.STARTED: State.LOADING,
             Event.LAUNCH: State.STARTING,
             Event.STOP: State.STOPPING,
+            Event.RETRY: State.QUEUED,
             Event.FAILED: State.FAILED,
         },
         State.LOADING: {
             Event.READY: State.RUNNING,
             Event.LAUNCH: State.STARTING,
             Event.STOP: State.STOPPING,
+            Event.RETRY: State.QUEUED,
             Event.FAILED: State.FAILED,
         },
-        State.RUNNING: {Event.MISSED: State.UNRESPONSIVE, Event.STOP: State.STOPPING, Event.FAILED: State.FAILED},
-        State.UNRESPONSIVE: {Event.ANSWERED: State.RUNNING, Event.STOP: State.STOPPING, Event.FAILED: State.FAILED},
+        State.RUNNING: {
+            Event.MISSED: State.UNRESPONSIVE,
+            Event.STOP: State.STOPPING,
+            Event.RETRY: State.QUEUED,
+            Event.FAILED: State.FAILED,
+        },
+        State.UNRESPONSIVE: {
+            Event.ANSWERED: State.RUNNING,
+            Event.STOP: State.STOPPING,
+            Event.RETRY: State.QUEUED,
+            Event.FAILED: State.FAILED,
+        },
         State.STOPPING: {Event.ENDED: State.STOPPED, Event.FAILED: State.FAILED},
         State.STOPPED: {},
         State.FAILED: {},

@@ -98,18 +98,7 @@ class ProcessManager:
         plan = supervisor.deployment.plan
         if plan.secret_env and self._settings().model_api_keys:
             supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
-
-        async def launch(deployment: Deployment) -> Path:
-            spec = build_spec(
-                deployment,
-                api_key=supervisor.api_key,
-                paths=self._paths,
-                settings=self._settings(),
-                environ=os.environ,
-            )
-            return await self._launcher.launch(spec)
-
-        supervisor.launch(launch, lambda lost: self._plan_on_next_port(supervisor.deployment.id, lost))
+        supervisor.launch()
         return supervisor.deployment
 
     async def stop(self, deployment_id: str) -> None:
@@ -160,6 +149,24 @@ class ProcessManager:
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))
 
+    # What a supervisor needs
+
+    async def start(self, deployment: Deployment, api_key: str | None) -> Path:
+        """Have a shim start it, and give the shim's socket. Raises LaunchdeckError."""
+        self._forget(deployment.id)
+        settings = self._settings()
+        spec = build_spec(deployment, api_key=api_key, paths=self._paths, settings=settings, environ=os.environ)
+        return await self._launcher.launch(spec)
+
+    async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
+        """The same launch once more: its port went to another program. Raises LaunchdeckError."""
+        port = self._reserve()
+        self._ports.release(self._ports_in_use[deployment.id])
+        self._ports_in_use[deployment.id] = port
+        request = deployment.plan.request
+        plan = await asyncio.to_thread(self._planner, replace(request, model_id=deployment.plan.model_id), port)
+        return replace(plan, request=request)
+
     async def close(self, *, keep: bool) -> None:
         """Leave every model serving, or stop them all. What has ended is forgotten."""
         if keep:
@@ -194,6 +201,7 @@ class ProcessManager:
             log=log,
             adapter=self._adapters[deployment.plan.engine.kind],
             settings=self._settings,
+            launches=self,
             changed=self._on_change,
         )
         self._supervisors[deployment.id] = supervisor
@@ -238,12 +246,3 @@ class ProcessManager:
         if plan.blocker is not None:
             raise LaunchdeckError(plan.blocker)
         return plan
-
-    async def _plan_on_next_port(self, deployment_id: str, lost: LaunchPlan) -> LaunchPlan:
-        """The same launch once more: its first port went to another program. Raises LaunchdeckError."""
-        port = self._reserve()
-        self._ports.release(self._ports_in_use[deployment_id])
-        self._ports_in_use[deployment_id] = port
-        self._forget(deployment_id)
-        plan = await asyncio.to_thread(self._planner, replace(lost.request, model_id=lost.model_id), port)
-        return replace(plan, request=lost.request)

@@ -46,6 +46,10 @@ class Connection:
         self._next_batch_s = 0.0
 
     @property
+    def is_following(self) -> bool:
+        return self._position is not None
+
+    @property
     def wants_to_write(self) -> bool:
         return bool(self._output)
 
@@ -95,7 +99,8 @@ class Connection:
         self.send(reply)
 
     def follow(self, offset: int) -> None:
-        """From now on send the log: what there is from `offset` on, and then what comes."""
+        """From now on send the log: what there is from `offset` on, then what comes, and at last that it has ended."""
+        self.was_told = False
         self._position = offset
         self._live_from = self._log.end
 

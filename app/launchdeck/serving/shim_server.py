@@ -250,7 +250,8 @@ class Shim:
             has_all = connection.pump(hurry=self._is_ended)
             if has_all and self._is_ended and not connection.was_told:
                 connection.was_told = self._was_contacted = True
-                connection.send({"event": "ended", "status": self._record.status()})
+                ended = {"event": "ended", "following": connection.is_following, "status": self._record.status()}
+                connection.send(ended)
             if not connection.is_open:
                 self._forget(connection)
                 continue

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import binascii
 import logging
+import math
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from launchdeck.domain.deployment import Applied, Deployment, State
+from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.failures import supervisor_lost, unexpected
@@ -21,14 +22,26 @@ from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.processes import sweep
 from launchdeck.serving.recall import explain
 from launchdeck.serving.records import ShimStatus
+from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from typing import Protocol
 
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.settings.schema import Settings
+
+    class Launches(Protocol):
+        """How a manager starts what is supervised. Both raise LaunchdeckError."""
+
+        async def start(self, deployment: Deployment, api_key: str | None) -> Path:
+            """The socket of its shim; what an earlier launch left on disk is gone."""
+
+        async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
+            """The same launch once more: its port went to another program."""
+
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +59,7 @@ class Supervisor:
         log: LogBuffer,
         adapter: EngineAdapter,
         settings: Callable[[], Settings],
+        launches: Launches,
         changed: Callable[[Deployment], None],
     ) -> None:
         self.deployment = deployment
@@ -54,28 +68,30 @@ class Supervisor:
         self.api_key: str | None = None
         self._adapter = adapter
         self._settings = settings
+        self._launches = launches
         self._changed = changed
         self._reader = LogReader(adapter, log)
         self._client: ShimClient | None = None
         self._status: ShimStatus | None = None
         self._policy: str | None = None
         self._log_offset = 0
-        self._is_stop_asked = False
+        self._stop_asked = asyncio.Event()
+        self._backoff = Backoff()
+        self._ready_at_s: float | None = None  # monotonic
         self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
         self._attached = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     # What the manager does with it
 
-    def launch(
-        self, launch: Callable[[Deployment], Awaitable[Path]], next_plan: Callable[[LaunchPlan], Awaitable[LaunchPlan]]
-    ) -> None:
-        """Start the model. `launch` gives the socket of its shim; `next_plan` the same launch on another port."""
+    def launch(self) -> None:
+        """Start the model."""
         self._change(Event.LAUNCH)
-        self._task = asyncio.create_task(self._run(self._launch(launch, next_plan)))
+        self._task = asyncio.create_task(self._run(self._launch()))
 
     async def adopt(self, client: ShimClient) -> None:
         """Take over a model that was launched by another run of the application. Returns when its state is known."""
+        self._ready_at_s = None if self.deployment.ready_at_s is None else time.monotonic()
         self._task = asyncio.create_task(self._run(self._supervise(client)))
         await self._until_attached()
 
@@ -83,7 +99,7 @@ class Supervisor:
         """Returns when nothing is left of it."""
         if self._task is None or self._task.done():
             return
-        self._is_stop_asked = True
+        self._stop_asked.set()
         if self.deployment.state is not State.STOPPING:
             self._failure = None  # a lost port does not count any more
             self._change(Event.STOP)
@@ -124,6 +140,7 @@ class Supervisor:
 
     async def be_ready(self) -> None:
         ready_at_s = time.time()
+        self._ready_at_s = time.monotonic()
         self._change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
         if self._client is not None:
             await self._client.ask("note", note={"ready_at_s": ready_at_s})
@@ -163,22 +180,58 @@ class Supervisor:
             self._changed(changed)
 
     async def _run(self, life: Awaitable[Failure | None]) -> None:
-        """To the end, which is never an exception."""
+        """To the end, which is never an exception; with as many lives as the settings allow."""
+        failure = await self._outcome(life)
+        while (pause_s := self._pause_before_restart_s(failure)) is not None:
+            await self._wait_for_restart(pause_s)
+            if self._stop_asked.is_set():
+                break
+            self._begin_again(self.deployment.plan)
+            failure = await self._outcome(self._launch())
+        self._finish(failure)
+
+    def _pause_before_restart_s(self, failure: Failure | None) -> float | None:
+        """None: it is not started again."""
+        settings = self._settings()
+        is_recognised = self._reader.findings.failure is not None or (
+            self._status is not None and self._status.start_error is not None
+        )
+        if failure is None or settings.restart == "never" or self._stop_asked.is_set():
+            return None
+        if self.deployment.state is State.STOPPING or not may_help(failure, is_recognised=is_recognised):
+            return None
+        served_s = 0.0 if self._ready_at_s is None else time.monotonic() - self._ready_at_s
+        return self._backoff.next_pause_s(settings.restart_pause_s, served_s)
+
+    async def _wait_for_restart(self, pause_s: float) -> None:
+        """Say every second how long it still takes. A stop ends it at once."""
+        self._ready_at_s = None
+        self._change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), rss_bytes=None, vram_bytes=None)
+        until_s = time.monotonic() + pause_s
+        while (left_s := until_s - time.monotonic()) > 0 and not self._stop_asked.is_set():
+            self._change(restart=Restart(self._backoff.restarts, MOST_RESTARTS, math.ceil(left_s)))
+            try:
+                await asyncio.wait_for(self._stop_asked.wait(), min(left_s, 1.0))
+            except TimeoutError:
+                continue
+        self._change(restart=None)
+
+    async def _outcome(self, life: Awaitable[Failure | None]) -> Failure | None:
+        """Why this life ended; None as asked."""
         try:
-            failure = await life
+            return await life
         except LaunchdeckError as error:
-            failure = error.failure
+            return error.failure
         except ConnectionError as error:
             logger.warning("The supervisor of %s is gone: %s", self.deployment.id, error)
-            failure = await self._lose()
+            return await self._lose()
         except Exception as error:
             logger.exception("The supervision of %s failed", self.deployment.id)
             await self._sweep()
-            failure = unexpected(error)
-        self._finish(failure)
+            return unexpected(error)
 
     def _finish(self, failure: Failure | None) -> None:
-        if self._is_stop_asked and self._failure is None:
+        if self._stop_asked.is_set() and self._failure is None:
             failure = None  # whatever it was, it did not hinder the stop
         if failure is None and self.deployment.state is not State.STOPPING:
             self._change(Event.STOP)
@@ -194,25 +247,23 @@ class Supervisor:
             vram_bytes=None,
         )
 
-    async def _launch(
-        self, launch: Callable[[Deployment], Awaitable[Path]], next_plan: Callable[[LaunchPlan], Awaitable[LaunchPlan]]
-    ) -> Failure | None:
+    async def _launch(self) -> Failure | None:
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
-            path = await launch(self.deployment)
+            path = await self._launches.start(self.deployment, self.api_key)
             failure = await self._supervise(await ShimClient.connect(path))
             if not attempts_left or not self._may_retry(failure):
                 break
-            plan = await next_plan(self.deployment.plan)
+            plan = await self._launches.plan_on_next_port(self.deployment)
             if not self._may_retry(failure):  # a stop was asked for meanwhile
                 break
             self._begin_again(plan)
         return failure
 
     def _may_retry(self, failure: Failure | None) -> bool:
-        return failure is not None and failure.cause is Cause.PORT_TAKEN and not self._is_stop_asked
+        return failure is not None and failure.cause is Cause.PORT_TAKEN and not self._stop_asked.is_set()
 
     def _begin_again(self, plan: LaunchPlan) -> None:
-        self._failure = None
+        self._failure = self._status = None
         self._reader = LogReader(self._adapter, self.log)
         self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied())
 
@@ -294,7 +345,7 @@ class Supervisor:
                 logger.warning("The log of %s cannot be written: %s", self.deployment.id, event["reason"])
             case "ended":
                 self._take_status(event["status"])
-                if not ended.done():
+                if event["following"] and not ended.done():  # else it is told again, when the log is here
                     ended.set_result(None)
 
     def _take_status(self, facts: dict[str, Any]) -> None:

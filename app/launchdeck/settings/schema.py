@@ -53,6 +53,12 @@ class Settings:
     load_timeout_s: float = _setting(
         7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400
     )
+    restart: str = _setting(
+        "never", Message("When a model is started again by itself"), choices=("never", "on failure")
+    )
+    restart_pause_s: float = _setting(
+        1.0, Message("Seconds before the first restart; the pauses double after that"), low=0.1, high=60
+    )
     probe_interval_s: float = _setting(
         2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
     )

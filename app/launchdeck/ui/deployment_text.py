@@ -29,7 +29,15 @@ def state_word(state: State) -> str:
 
 
 def state_sentence(deployment: Deployment) -> str:
-    """The state in one word, except for a failure: that says why."""
+    """The state in one word, except for a failure: that says why, or when it is tried again."""
+    if deployment.restart is not None:
+        restart = deployment.restart
+        return tr(
+            "restarts in {seconds} s ({number} of {most})",
+            seconds=restart.in_s,
+            number=restart.number,
+            most=restart.most,
+        )
     if deployment.state is State.FAILED and deployment.failure:
         return tr(deployment.failure.message)
     return state_word(deployment.state)

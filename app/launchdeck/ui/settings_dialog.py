@@ -143,4 +143,6 @@ _CHOICE_WORDS = {
     "keep": Message("Keep serving"),
     "stop": Message("Stop"),
     "ask": Message("Ask"),
+    "never": Message("Never"),
+    "on failure": Message("When it failed by accident"),
 }

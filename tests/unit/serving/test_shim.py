@@ -372,6 +372,19 @@ def test_fault_21_a_full_disk_costs_log_and_not_the_model() -> None:
     asyncio.run(scenario())
 
 
+def test_who_follows_after_the_end_is_told_of_it_once_the_log_is_there() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--say", "last words", "--exit-code", 3))
+        assert not (await watch.event("ended"))["following"]
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: any(event.get("following") for event in watch.events))
+        assert [event["event"] for event in watch.events][-2:] == ["log", "ended"]
+        assert log_of(watch) == b"last words\n"
+        await watch.client.close()
+
+    asyncio.run(scenario())
+
+
 def test_a_note_is_kept_in_the_record() -> None:
     async def scenario() -> None:
         spec = spec_of("--no-listen")
