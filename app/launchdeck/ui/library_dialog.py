@@ -35,6 +35,7 @@ class LibraryDialog(QDialog):
 
     chosen = Signal(object)
     add_folder_requested = Signal()
+    download_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -127,8 +128,12 @@ class LibraryDialog(QDialog):
         add = QPushButton(tr("Add a folder …"))
         add.clicked.connect(self.add_folder_requested)
         add.setAutoDefault(False)
+        download = QPushButton(tr("Download …"))
+        download.clicked.connect(self.download_requested)
+        download.setAutoDefault(False)
         bottom = QHBoxLayout()
         bottom.addWidget(add)
+        bottom.addWidget(download)
         bottom.addWidget(self._count)
         bottom.addStretch(1)
         bottom.addWidget(buttons)

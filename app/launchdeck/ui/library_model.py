@@ -39,7 +39,7 @@ _TITLES = {
     Column.QUANTISATION: Message("Type"),
     Column.FITS: Message("Has room"),
 }
-_REACH_WORDS = {
+REACH_WORDS = {
     Reach.ONE_GPU: Message("✓ On one GPU"),
     Reach.ALL_GPUS: Message("✓ On all GPUs together"),
     Reach.WITH_RAM: Message("– With the RAM"),
@@ -154,7 +154,7 @@ class LibraryModel(QAbstractTableModel):
                 return model.quantisation or NOT_TOLD
         if model.problem is not None:
             return tr("▲ Cannot be used: {reason}", reason=model.problem)
-        return NOT_TOLD if self._inventory is None else tr(_REACH_WORDS[reach(model.size_bytes, self._inventory)])
+        return NOT_TOLD if self._inventory is None else tr(REACH_WORDS[reach(model.size_bytes, self._inventory)])
 
 
 def _tooltip(model: ModelInfo) -> str:

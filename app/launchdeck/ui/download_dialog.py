@@ -1,0 +1,183 @@
+"""Downloading a model from the hub: search, choose a file that has room, see it come, pause and go on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QDialog,
+    QDialogButtonBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QListWidget,
+    QListWidgetItem,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from launchdeck.models import hub
+from launchdeck.planning.reach import reach
+from launchdeck.ui.asking import Asking
+from launchdeck.ui.format import duration, gib, gib_with_unit
+from launchdeck.ui.i18n import tr
+from launchdeck.ui.library_model import REACH_WORDS
+
+if TYPE_CHECKING:
+    from launchdeck.domain.gpu import Inventory
+    from launchdeck.models.download import Progress
+
+_SIZE_PX = (680, 560)
+_STEPS = 1000
+_SHOW_INTERVAL_S = 0.1
+_MIB = 1024 * 1024
+
+
+class DownloadDialog(QDialog):
+    """What is downloaded lies below `folder`. Closing the dialog pauses; what has come stays for the next time."""
+
+    def __init__(self, folder: Path, inventory: Inventory | None, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setWindowTitle(tr("Download a model"))
+        self._folder = folder
+        self._inventory = inventory
+        self._choices: list[hub.Choice] = []
+        self._looking = Asking(self._looked)
+        self._fetching = Asking(self._fetched)
+        self._make_parts()
+        self._lay_out()
+        self._shown_at_s = 0.0
+        self.finished.connect(self._give_up)
+        self._enable()
+
+    def _give_up(self) -> None:
+        self._looking.cancel()
+        self._fetching.cancel()
+
+    def _search(self) -> None:
+        text = self.search.text().strip()
+        if text:
+            self._show(tr("Searching …"))
+            self._looking.start(lambda: self._find(text))
+
+    async def _find(self, text: str) -> None:
+        found = await asyncio.to_thread(hub.search, text)
+        self.repositories.clear()
+        self.repositories.addItems(found)
+        self._show(tr("Repositories: {count}", count=len(found)))
+
+    def _open_repository(self) -> None:
+        item = self.repositories.currentItem()
+        if item is not None:
+            name = item.text()
+            self._looking.start(lambda: self._list(name))
+
+    async def _list(self, repository: str) -> None:
+        self._set_choices([])
+        self._set_choices(await asyncio.to_thread(hub.choices, repository))
+        if not self._choices:
+            self._show(tr("There is no model in GGUF or safetensors format in {name}.", name=repository))
+
+    def _set_choices(self, choices: list[hub.Choice]) -> None:
+        self._choices = choices
+        self.files.clear()
+        for choice in choices:
+            room = "" if self._inventory is None else f"   {tr(REACH_WORDS[reach(choice.size_bytes, self._inventory)])}"
+            self.files.addItem(QListWidgetItem(f"{choice.name}   {gib_with_unit(choice.size_bytes, 2)}{room}"))
+        self._enable()
+
+    def _choice(self) -> hub.Choice | None:
+        row = self.files.currentRow()
+        return self._choices[row] if 0 <= row < len(self._choices) else None
+
+    def _start_or_pause(self) -> None:
+        choice = self._choice()
+        if self._fetching.is_running:
+            self._fetching.cancel()
+            self._show(tr("Paused. What has come is kept."))
+        elif choice is not None:
+            self._fetching.start(lambda: self._fetch(choice))
+        self._enable()
+
+    async def _fetch(self, choice: hub.Choice) -> None:
+        await hub.fetch(choice, self._folder, self._show_progress)
+        self._show(tr("✓ {name} is there and was checked.", name=choice.name), "ok")
+
+    def _show_progress(self, progress: Progress) -> None:
+        """Now and then: the news come a thousand times a second."""
+        now_s = time.monotonic()
+        if now_s - self._shown_at_s < _SHOW_INTERVAL_S and progress.done_bytes < progress.total_bytes:
+            return
+        self._shown_at_s = now_s
+        self._bar.setValue(_STEPS * progress.done_bytes // max(progress.total_bytes, 1))
+        parts = [f"{gib(progress.done_bytes, 2)} / {gib_with_unit(progress.total_bytes, 2)}"]
+        if progress.bytes_per_s is not None:
+            parts.append(f"{progress.bytes_per_s / _MIB:.1f} MiB/s")
+        if progress.seconds_left is not None:
+            parts.append(tr("{time} left", time=duration(progress.seconds_left)))
+        self._show(" · ".join(parts))
+
+    def _looked(self, error: str) -> None:
+        if error:
+            self._show(f"▲ {error}", "bad")
+
+    def _fetched(self, error: str) -> None:
+        if error:
+            self._show(f"▲ {error}", "bad")
+        self._enable()
+
+    def _enable(self) -> None:
+        choice = self._choice()
+        running = self._fetching.is_running
+        self._go.setEnabled(running or choice is not None)
+        begun = choice is not None and 0 < choice.fetched_bytes(self._folder) < choice.size_bytes
+        self._go.setText(tr("Pause") if running else tr("Go on") if begun else tr("Download"))
+        for part in (self.search, self.repositories, self.files):
+            part.setEnabled(not running)
+
+    def _show(self, text: str, state: str = "") -> None:
+        self.note.setText(text)
+        self.note.setProperty("state", state)
+        self.note.style().polish(self.note)
+
+    def _make_parts(self) -> None:
+        self.search = QLineEdit(placeholderText=tr("Search the hub, then press Enter"))
+        self.search.setAccessibleName(tr("Search the hub"))
+        self.search.returnPressed.connect(self._search)
+        self.repositories = QListWidget()
+        self.repositories.setAccessibleName(tr("Repositories"))
+        self.repositories.currentRowChanged.connect(lambda _: self._open_repository())
+        self.files = QListWidget()
+        self.files.setAccessibleName(tr("Files"))
+        self.files.currentRowChanged.connect(lambda _: self._enable())
+        self._bar = QProgressBar(maximum=_STEPS, textVisible=False)
+        self._bar.setAccessibleName(tr("Progress of the download"))
+        self.note = QLabel(wordWrap=True)
+        self.note.setTextFormat(Qt.TextFormat.PlainText)
+        self._go = QPushButton(clicked=self._start_or_pause)
+        self._go.setProperty("kind", "primary")
+        self._go.setAutoDefault(False)
+
+    def _lay_out(self) -> None:
+        buttons = QDialogButtonBox()
+        close = buttons.addButton(tr("Close"), QDialogButtonBox.ButtonRole.RejectRole)
+        close.setAutoDefault(False)
+        buttons.rejected.connect(self.reject)
+        bottom = QHBoxLayout()
+        bottom.addStretch(1)
+        bottom.addWidget(self._go)
+        bottom.addWidget(buttons)
+        layout = QVBoxLayout(self)
+        layout.addWidget(self.search)
+        layout.addWidget(self.repositories, 1)
+        layout.addWidget(self.files, 1)
+        layout.addWidget(self._bar)
+        layout.addWidget(self.note)
+        layout.addLayout(bottom)
+        self.resize(*_SIZE_PX)

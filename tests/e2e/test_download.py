@@ -1,0 +1,91 @@
+"""A model from the hub into the form, in the real window: found, downloaded over broken connections, paused, listed."""
+
+from __future__ import annotations
+
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtTest import QTest
+
+from e2e.window import button, click, in_real_window, quick_settings, until
+from fakes.gguf_models import llama
+from fakes.hub import FakeHub
+from launchdeck.ui.download_dialog import DownloadDialog
+from launchdeck.ui.library_dialog import LibraryDialog
+
+NAME = "tiny-q4.gguf"
+REPOSITORY = "them/Tiny-GGUF"
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    server = FakeHub()
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
+    content = llama().write(tmp_path / "m.gguf").read_bytes()
+    server.files = {f"{REPOSITORY}/{NAME}": content + bytes(8 * 1024 * 1024)}
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+async def open_downloads(application) -> DownloadDialog:
+    click(application.panels.form, "Library of models")
+    click(application.window.findChild(LibraryDialog), "Download …")
+    dialog = application.window.findChild(DownloadDialog)
+    dialog.search.setText("tiny")
+    QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+    await until(lambda: dialog.repositories.count() == 1, "the repository")
+    dialog.repositories.setCurrentRow(0)
+    await until(lambda: dialog.files.count() == 1, "the file")
+    dialog.files.setCurrentRow(0)
+    return dialog
+
+
+def test_a_model_is_downloaded_and_listed(server) -> None:
+    server.breaks = [100_000, 3_000_000, 50_000]
+
+    async def journey(application, core) -> None:
+        dialog = await open_downloads(application)
+        assert NAME in dialog.files.item(0).text()
+        assert "GiB" in dialog.files.item(0).text()
+        click(dialog, "Download")
+        await until(lambda: "was checked" in dialog.note.text(), "the download")
+        assert len(server.ranges) == 4
+        await until(
+            lambda: "tiny-q4" in {model.name for model in application.discovery.models}, "the model in the list"
+        )
+
+    in_real_window(journey, quick_settings())
+
+
+def test_a_download_is_paused_and_goes_on(server, launchdeck_home) -> None:
+    server.breaks = [1_000_000] + [0] * 4
+
+    async def journey(application, core) -> None:
+        dialog = await open_downloads(application)
+        click(dialog, "Download")
+        await until(lambda: list(launchdeck_home.rglob("*.part")) and len(server.ranges) > 1, "a part of it")
+        click(dialog, "Pause")
+        assert button(dialog, "Go on").isEnabled()
+        server.breaks.clear()
+        click(dialog, "Go on")
+        await until(lambda: "was checked" in dialog.note.text(), "the rest")
+        assert server.ranges[-1] > 0
+
+    in_real_window(journey, quick_settings())
+
+
+def test_a_repository_without_models_says_so(server) -> None:
+    server.files = {f"{REPOSITORY}/README.md": b"nothing"}
+
+    async def journey(application, core) -> None:
+        click(application.panels.form, "Library of models")
+        click(application.window.findChild(LibraryDialog), "Download …")
+        dialog = application.window.findChild(DownloadDialog)
+        dialog.search.setText("tiny")
+        QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+        await until(lambda: dialog.repositories.count() == 1, "the repository")
+        dialog.repositories.setCurrentRow(0)
+        await until(lambda: "no model in GGUF" in dialog.note.text(), "the sentence")
+        assert not button(dialog, "Download").isEnabled()
+
+    in_real_window(journey, quick_settings())

@@ -1,0 +1,96 @@
+"""A server that speaks like the Hugging Face hub as far as it is asked, with breaks in the middle of a file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+
+class FakeHub(ThreadingHTTPServer):
+    """`files` are the contents by "OWNER/NAME/FILE". Each number in `breaks` ends one answer after so many bytes.
+
+    `ranges` are the starts that were asked for, `tokens` the Authorization headers that came.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.breaks: list[int] = []
+        self.ranges: list[int] = []
+        self.tokens: list[str | None] = []
+        self.knows_ranges = True
+        self.wrong_content = False
+        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def repositories(self) -> list[str]:
+        return sorted({"/".join(name.split("/")[:2]) for name in self.files})
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeHub
+
+    def do_GET(self) -> None:
+        self.server.tokens.append(self.headers.get("Authorization"))
+        address = urlsplit(self.path)
+        if address.path == "/api/models":
+            wanted = parse_qs(address.query).get("search", [""])[0].lower()
+            self._send([{"id": name} for name in self.server.repositories() if wanted in name.lower()])
+        elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/main)?", address.path):
+            self._repository(match[1])
+        elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", address.path):
+            self._file(f"{match[1]}/{match[2]}")
+        else:
+            self._send({"error": "not found"}, 404)
+
+    def _repository(self, name: str) -> None:
+        siblings = [
+            {
+                "rfilename": path.removeprefix(f"{name}/"),
+                "size": len(content),
+                "lfs": {
+                    "sha256": hashlib.sha256(content).hexdigest(),
+                    "size": len(content),
+                    "pointerSize": 130,
+                },
+            }
+            for path, content in self.server.files.items()
+            if path.startswith(f"{name}/")
+        ]
+        self._send({"id": name, "siblings": siblings} if siblings else {"error": "none"}, 200 if siblings else 404)
+
+    def _file(self, name: str) -> None:
+        content = self.server.files[name]
+        if self.server.wrong_content:
+            content = bytes(len(content))
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        start = int(asked[1]) if asked and self.server.knows_ranges else 0
+        self.server.ranges.append(start)
+        rest = content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        stop = self.server.breaks.pop(0) if self.server.breaks else len(rest)
+        self.wfile.write(rest[:stop])
+        self.close_connection = stop < len(rest)
+
+    def _send(self, document: object, status: int = 200) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Nobody reads it."""
