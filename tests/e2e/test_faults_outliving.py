@@ -13,6 +13,7 @@ import pytest
 from fakes.serving import Application, Bench, alive, kill, no_process_left, until
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause
+from launchdeck.serving import direct
 from launchdeck.serving.records import read_records
 from launchdeck.settings.paths import Paths
 
@@ -97,3 +98,14 @@ def test_fault_03_another_process_with_a_recorded_pid_is_left_alone() -> None:
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_fault_01_no_model_is_lost_or_orphaned_however_often_the_application_is_killed() -> None:
+    first = Application(3, "keep", "--chatter")
+    first.kill()
+    for _ in range(5):
+        again = Application(3, "keep", "--chatter")
+        again.kill()
+        assert again.models == first.models
+    asyncio.run(direct.stop_all(Paths.resolve()))
+    assert not alive(first.pids)

@@ -276,7 +276,9 @@ class Application:
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": f"{tests}:{app}"},
         )
-        self.models: list[Any] = json.loads(self.process.stdout.readline())
+        told = json.loads(self.process.stdout.readline())
+        self.models: list[Any] = told["models"]
+        self.adoption_s: float = told["adoption_s"]
 
     @property
     def pids(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""An application to be killed: it deploys fake models with Qt's launcher, says so, and waits.
+"""An application to be killed: it adopts what runs, deploys the fake models that are missing, says so, and waits.
 
 Arguments: how many models, the policy (keep or stop), and the switches of the fake server.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 
 from PySide6.QtCore import QCoreApplication
 
@@ -19,11 +20,14 @@ from launchdeck.serving.process import QtShimLauncher
 async def main(count: int, policy: str, switches: list[str]) -> None:
     launcher = QtShimLauncher()
     bench = Bench(*switches, launcher=launcher, when_app_dies=policy, last_port=65535)
-    for number in range(count):
+    began_s = time.monotonic()
+    await bench.manager.adopt()
+    adoption_s = time.monotonic() - began_s
+    for number in range(len(bench.manager.deployments), count):
         deployment = await bench.running(model_id=f"demo-{number}")
         assert deployment.state is State.RUNNING
     models = [(d.id, d.plan.port, d.pids, bench.manager.api_key(d.id)) for d in bench.manager.deployments]
-    sys.stdout.write(json.dumps(models) + "\n")
+    sys.stdout.write(json.dumps({"models": models, "adoption_s": adoption_s}) + "\n")
     sys.stdout.flush()
     await asyncio.sleep(600)
 

@@ -255,15 +255,6 @@ class WindowApplication(QObject):
         self.discovery.models_found.connect(dialog.set_models)
         dialog.chosen.connect(self.panels.form.choose_model)
         dialog.add_folder_requested.connect(self.panels.form.add_folder_requested)
-        dialog.download_requested.connect(self._open_download)
-        dialog.open()
-
-    @Slot()
-    def _open_download(self) -> None:
-        from launchdeck.ui.download_dialog import DownloadDialog  # noqa: PLC0415 (when it is wanted)
-
-        dialog = DownloadDialog(self._setup.paths.data / "models", self.core.planner.inventory, self.window)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
     async def _make_tabs(self) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import launchdeck
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -87,3 +91,14 @@ def test_home_puts_all_folders_below_one(tmp_path: Path) -> None:
     assert sorted(p.name for p in (tmp_path / "home").iterdir()) == ["cache", "config", "data", "runtime", "state"]
     assert stat.S_IMODE(paths.runtime.stat().st_mode) == 0o700
     assert paths.settings_file == tmp_path / "home" / "config" / "settings.toml"
+
+
+def test_fault_22_a_kill_while_saving_leaves_the_old_settings_or_the_new(tmp_path: Path) -> None:
+    app = Path(launchdeck.__file__).parents[1]
+    script = Path(__file__).with_name("killed_while_saving.py")
+    command = [sys.executable, str(script), str(tmp_path / "settings.toml")]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(app)}, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.glob("*.corrupt"))
