@@ -7,6 +7,7 @@ import hashlib
 import logging
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,8 @@ _log = logging.getLogger(__name__)
 _TIMEOUT_S = 30.0
 _TRIES_WITHOUT_PROGRESS = 6
 _FIRST_PAUSE_S = 0.5
-_SPEED_WINDOW_S = 5.0
+_SPEED_INTERVAL_S = 0.25
+_SPEED_SAMPLES = 20
 _DISK_RESERVE_BYTES = 256 * 1024 * 1024
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
@@ -59,12 +61,13 @@ class Speed:
     """Bytes per second over the last few seconds."""
 
     def __init__(self) -> None:
-        self._samples: list[tuple[float, int]] = []
+        self._samples: deque[tuple[float, int]] = deque(maxlen=_SPEED_SAMPLES)
 
     def measure(self, done_bytes: int) -> float | None:
         """None until a moment has passed."""
         now_s = time.monotonic()
-        self._samples = [*(s for s in self._samples if now_s - s[0] < _SPEED_WINDOW_S), (now_s, done_bytes)]
+        if not self._samples or now_s - self._samples[-1][0] >= _SPEED_INTERVAL_S:
+            self._samples.append((now_s, done_bytes))
         first_s, first_bytes = self._samples[0]
         return (done_bytes - first_bytes) / (now_s - first_s) if now_s > first_s else None
 
@@ -77,7 +80,9 @@ def part_path(target: Path, remote: RemoteFile) -> Path:
 
 def fetched_bytes(target: Path, remote: RemoteFile) -> int:
     """How much of the file is on the disk already."""
-    return _size_bytes(target) or _size_bytes(part_path(target, remote)) or 0
+    if _size_bytes(target) == remote.size_bytes:
+        return remote.size_bytes
+    return _size_bytes(part_path(target, remote)) or 0
 
 
 def check_disk_space(folder: Path, needed_bytes: int) -> None:

@@ -47,7 +47,8 @@ def default_folders(paths: Paths, environ: Mapping[str, str] = os.environ) -> tu
         _OLLAMA_SERVICE,
         home / "models",
     )
-    return (paths.data / "models", *(folder for folder in others if folder.is_dir()))
+    # Path.is_dir raises where a folder above may not be entered.
+    return (paths.data / "models", *(folder for folder in others if os.path.isdir(folder)))  # noqa: PTH112
 
 
 def places(settings: Settings, paths: Paths) -> tuple[tuple[Path, ...], tuple[Path, ...]]:

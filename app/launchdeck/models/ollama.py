@@ -41,7 +41,7 @@ def is_store(names: Iterable[str]) -> bool:
 def read_store(store: Path) -> Iterator[OllamaModel]:
     """The models of this store, by name. A manifest that cannot be read is logged and left out."""
     for manifest in sorted((store / _MANIFESTS).rglob("*")):
-        if not manifest.is_file() or manifest.name.startswith("."):
+        if manifest.is_dir() or manifest.name.startswith("."):
             continue
         layers = _layers(manifest)
         path = _blob(store, layers.get(_MODEL_LAYER))
@@ -58,7 +58,7 @@ def manifest_folders(store: Path) -> Iterator[Path]:
 def model_of_blob(path: Path) -> OllamaModel | None:
     """The model whose weights are this file, None for a file outside a store."""
     store = path.parent.parent
-    if path.parent.name != _BLOBS or not _BLOB.fullmatch(path.name) or not (store / _MANIFESTS).is_dir():
+    if path.parent.name != _BLOBS or not _BLOB.fullmatch(path.name):
         return None
     return next((model for model in read_store(store) if model.path == path), None)
 

@@ -110,6 +110,15 @@ def test_a_full_disk_is_told_before_anything_is_fetched(server, tmp_path, monkey
     assert server.ranges == []
 
 
+def test_an_older_version_of_the_file_is_replaced(server, tmp_path) -> None:
+    target = tmp_path / REPOSITORY / "tiny-q4.gguf"
+    target.parent.mkdir(parents=True)
+    target.write_bytes(b"older")
+    assert only_choice().fetched_bytes(tmp_path) == 0
+    fetch(only_choice(), tmp_path)
+    assert target.read_bytes() == CONTENT
+
+
 def test_a_refusal_is_told_with_what_to_do(server, tmp_path) -> None:
     remote = replace(only_choice().files[0].remote, url=f"{server.url}/nowhere")
     with pytest.raises(LaunchdeckError, match=r"status 404.*HF_TOKEN"):
