@@ -8,8 +8,8 @@ PACKAGING = Path(__file__).resolve().parent
 PAGE = PACKAGING / "launchdeck.1"
 sys.path.insert(0, str(PACKAGING.parent / "app"))
 
-from launchdeck.cli import build_parser  # noqa: E402 (found only now)
-from launchdeck.commands.completion import commands_of  # noqa: E402
+from launchdeck.commands.completion import commands_of  # noqa: E402 (found only now)
+from launchdeck.commands.parser import build_parser  # noqa: E402
 
 _FILES = (
     ("config/settings.toml", "Every setting with its meaning; in ~/.config/launchdeck."),

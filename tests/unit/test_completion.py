@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from launchdeck.cli import COMMANDS, build_parser
 from launchdeck.commands.completion import bash, commands_of, fish, zsh
+from launchdeck.commands.parser import COMMANDS, build_parser
 
 ALL = tuple(commands_of(build_parser()))
 MAN = Path(__file__).parents[2] / "packaging" / "man.py"

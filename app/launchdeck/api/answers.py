@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from launchdeck.domain.deployment import State
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.errors import Cause
 from launchdeck.domain.model import ModelFormat, ServerType
 from launchdeck.domain.plan import Backend, EngineKind
@@ -40,8 +41,24 @@ class Gpu(Answer):
     utilization_percent: int | None
     temperature_c: int | None
     power_watts: float | None
+    power_limit_watts: float | None
+    graphics_clock_mhz: int | None
+    memory_clock_mhz: int | None
+    fan_percent: int | None
     state: GpuStateName
+    integrated: bool
+    driver_version: str | None
+    compute_capability: str | None
     processes: list[GpuProcess]
+
+
+class DetectionStep(Answer):
+    """One source that was to be asked, and what came of it."""
+
+    detector: str
+    outcome: Outcome
+    reason: str | None
+    version: str | None
 
 
 class Gpus(Answer):
@@ -52,6 +69,8 @@ class Gpus(Answer):
     detector: str
     cpu: Gpu
     sampled_at_s: float
+    replay: bool
+    detection: list[DetectionStep]
 
 
 class Model(Answer):

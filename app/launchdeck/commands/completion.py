@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from launchdeck.commands.output import print_line
+from launchdeck.commands.parser import build_parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +30,6 @@ class Command:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script; how to use it is its first line."""
-    from launchdeck.cli import build_parser  # noqa: PLC0415 (it is what brought us here)
-
     commands = tuple(commands_of(build_parser()))
     print_line({"bash": bash, "zsh": zsh, "fish": fish}[options.shell](commands))
     return 0
