@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import statistics
@@ -19,7 +20,7 @@ BUDGET_S = 2.0
 
 
 def measure(home: Path) -> None:
-    from fakes.serving import Application, processes_of
+    from fakes.serving import Application, processes_of, until
     from launchdeck.serving import direct
     from launchdeck.settings.paths import Paths
 
@@ -32,6 +33,8 @@ def measure(home: Path) -> None:
         times_s.append(again.adoption_s)
         kept += sum(model in again.models for model in first.models)
     asyncio.run(direct.stop_all(Paths.resolve()))
+    with contextlib.suppress(AssertionError):
+        until(lambda: not processes_of(home), "the shims to go")
     worst_s = max(times_s)
     print(f"{KILLS} kills, {MODELS} models: {kept} of {KILLS * MODELS} kept, {len(processes_of(home))} orphans")
     print(

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QApplication, QCheckBox, QLineEdit, QPlainTextEdit
+from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QPushButton
 
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.ui import i18n, log_view
+from launchdeck.ui.log_levels import LogLevel, level_of
 from launchdeck.ui.log_view import LogTab
 
 WAIT_MS = 5000
@@ -173,3 +174,55 @@ def test_saves_what_is_shown_and_says_why_it_could_not(tab, buffer, tmp_path):
     assert tab.message() == "Saved"
     tab.save_to(tmp_path / "missing" / "model.log")
     assert tab.message() == "Not saved: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("0.01.234.567 E srv  load_model: failed to load model", LogLevel.ERROR),
+        ("0.01.234.567 W load: control token is not marked", LogLevel.WARNING),
+        ("0.01.234.567 I srv  update_slots: all slots are idle", LogLevel.INFO),
+        ("(APIServer pid=7) ERROR 11-23 20:00:00 [core.py:1] EngineCore failed to start.", LogLevel.ERROR),
+        ("WARNING 11-23 20:00:00 [config.py:1] Casting", LogLevel.WARNING),
+        ("torch.OutOfMemoryError: CUDA out of memory.", LogLevel.ERROR),
+        ("RuntimeError: no kernel image", LogLevel.ERROR),
+        ("n_errors = 0, no error so far", LogLevel.INFO),
+    ],
+)
+def test_a_line_has_a_level(line, level):
+    assert level_of(line) is level
+
+
+def test_shows_only_the_lines_of_a_level(tab):
+    buffer = LogBuffer()
+    buffer.feed(b"WARNING low\nfine\nERROR high\n")
+    tab.follow(buffer)
+    tab.show()
+    choice = tab.findChild(QComboBox)
+    choice.setCurrentIndex(choice.findText("Errors"))
+    assert shown(tab) == "ERROR high"
+    choice.setCurrentIndex(choice.findText("Warnings and errors"))
+    assert shown(tab) == "WARNING low\nERROR high"
+    choice.setCurrentIndex(choice.findText("All lines"))
+    assert shown(tab) == "WARNING low\nfine\nERROR high"
+
+
+def test_goes_from_error_to_error_and_around(qtbot, tab):
+    buffer = LogBuffer()
+    buffer.feed(b"ERROR first\nfine\nERROR second\nfine\n")
+    tab.follow(buffer)
+    tab.show()
+    (go,) = [button for button in tab.findChildren(QPushButton) if button.text() == "Next error"]
+    found = []
+    for _ in range(3):
+        qtbot.mouseClick(go, Qt.MouseButton.LeftButton)
+        found.append(tab.findChild(QPlainTextEdit).textCursor().selectedText())
+    assert found == ["ERROR first", "ERROR second", "ERROR first"]
+    assert not box(tab, "Follow").isChecked()
+
+
+def test_says_where_there_is_no_error(tab, buffer):
+    tab.follow(buffer)
+    tab.show()
+    tab.find_error()
+    assert tab.message() == "Not found"

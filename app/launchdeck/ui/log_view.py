@@ -1,4 +1,4 @@
-"""The tab with a deployment's log: live, bounded, searchable."""
+"""The tab with a deployment's log: live, bounded, searchable, by level, and with a way to what went wrong."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent, QTextDocument
 from PySide6.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QFileDialog,
     QHBoxLayout,
     QLabel,
@@ -23,6 +24,7 @@ from PySide6.QtWidgets import (
 from launchdeck.ui.fonts import mono_font
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.keys import give_key
+from launchdeck.ui.log_levels import LogLevel, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,9 +62,13 @@ class LogTab(QWidget):
         self._follow.toggled.connect(self._follow_toggled)
         self._wrap = QCheckBox(tr("Wrap"))
         self._wrap.toggled.connect(self._set_wrap)
+        self._level = _level_combo()
+        self._level.currentIndexChanged.connect(lambda _: self._show_again())
+        self._error = _flat_button(tr("Next error"), self.find_error)
         self._copy = _flat_button(tr("Copy"), self.copy_all)
         self._save = _flat_button(tr("Save …"), self._choose_file)
-        for widget, key in ((self._follow, "F"), (self._wrap, "W"), (self._copy, "C"), (self._save, "S")):
+        keys = {"F": self._follow, "W": self._wrap, "J": self._error, "C": self._copy, "S": self._save}
+        for key, widget in keys.items():
             give_key(widget, f"Alt+{key}")
         self._lay_out()
         find = QShortcut(QKeySequence.StandardKey.Find, self, self._search.setFocus)
@@ -77,7 +83,12 @@ class LogTab(QWidget):
         """Show this log from its first kept line on. `name` is proposed for the saved file."""
         if source is self._source:
             return
-        self._source, self._sequence, self._name = source, 0, name
+        self._source, self._name = source, name
+        self._show_again()
+
+    def _show_again(self) -> None:
+        """From the first line on that is kept."""
+        self._sequence = 0
         self._text.clear()
         if self.isVisible():
             self._fetch()
@@ -87,6 +98,23 @@ class LogTab(QWidget):
 
     def find_previous(self) -> None:
         self._find(QTextDocument.FindFlag.FindBackward)
+
+    def find_error(self) -> None:
+        """Show the next line that speaks of an error, from the cursor on and once around the end."""
+        self._follow.setChecked(False)
+        cursor = self._text.textCursor()
+        document = self._text.document()
+        count = document.blockCount()
+        for step in range(1, count + 1):
+            block = document.findBlockByNumber((cursor.blockNumber() + step - cursor.atStart()) % count)
+            if level_of(block.text()) is LogLevel.ERROR:
+                cursor.setPosition(block.position())
+                cursor.movePosition(cursor.MoveOperation.EndOfBlock, cursor.MoveMode.KeepAnchor)
+                self._text.setTextCursor(cursor)
+                self._text.centerCursor()
+                self._found.clear()
+                return
+        self._found.setText(tr("Not found"))
 
     def copy_all(self) -> None:
         """The selection, or all there is where nothing is selected."""
@@ -120,6 +148,8 @@ class LogTab(QWidget):
         if self._source is None:
             return
         self._sequence, lines = self._source.lines_since(self._sequence)
+        least: LogLevel = self._level.currentData()
+        lines = [line for line in lines if least is LogLevel.INFO or level_of(line) >= least]
         if lines:
             self._append(lines)
 
@@ -178,13 +208,22 @@ class LogTab(QWidget):
         bar = QHBoxLayout()
         bar.setSpacing(8)
         bar.addWidget(self._search, 1)
-        for widget in (self._found, self._follow, self._wrap, self._copy, self._save):
+        for widget in (self._found, self._error, self._level, self._follow, self._wrap, self._copy, self._save):
             bar.addWidget(widget)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 8, 0, 0)
         column.setSpacing(8)
         column.addLayout(bar)
         column.addWidget(self._text, 1)
+
+
+def _level_combo() -> QComboBox:
+    combo = QComboBox()
+    combo.setAccessibleName(tr("Lines shown"))
+    combo.addItem(tr("All lines"), LogLevel.INFO)
+    combo.addItem(tr("Warnings and errors"), LogLevel.WARNING)
+    combo.addItem(tr("Errors"), LogLevel.ERROR)
+    return combo
 
 
 def _text_area() -> QPlainTextEdit:
