@@ -122,11 +122,13 @@ class TestDialog:
     def test_a_broken_one_cannot_be_chosen_and_says_why(self, dialog):
         dialog.search.setText("broken")
         assert not take_button(dialog).isEnabled()
-        assert "is not a GGUF file" in take_button(dialog).toolTip()
+        assert "is not a GGUF file" in dialog.reason.text()
         dialog.chosen.connect(lambda _: pytest.fail("chosen"))
         dialog.table.doubleClicked.emit(dialog.table.currentIndex())
 
     def test_nothing_found_can_be_chosen(self, dialog):
+        dialog.search.setText("tiny")
+        assert not dialog.reason.isVisible()
         dialog.search.setText("nothing of this name")
         assert not take_button(dialog).isEnabled()
         assert dialog.current() is None

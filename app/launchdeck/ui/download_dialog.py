@@ -175,8 +175,11 @@ class DownloadDialog(QDialog):
         bottom.addWidget(buttons)
         layout = QVBoxLayout(self)
         layout.addWidget(self.search)
-        layout.addWidget(self.repositories, 1)
-        layout.addWidget(self.files, 1)
+        for title, part in ((tr("Repositories"), self.repositories), (tr("Files"), self.files)):
+            heading = QLabel(title.upper())
+            heading.setProperty("role", "heading")
+            layout.addWidget(heading)
+            layout.addWidget(part, 1)
         layout.addWidget(self._bar)
         layout.addWidget(self.note)
         layout.addLayout(bottom)

@@ -47,6 +47,9 @@ class LibraryDialog(QDialog):
         self.table = self._make_table()
         self._count = QLabel()
         self._count.setProperty("role", "muted")
+        self.reason = QLabel(wordWrap=True)
+        self.reason.setProperty("state", "bad")
+        self.reason.setTextFormat(Qt.TextFormat.PlainText)
         self._take = QPushButton(tr("Into the form"), clicked=self._choose)
         self._take.setProperty("kind", "primary")
         self._take.setDefault(True)
@@ -89,7 +92,8 @@ class LibraryDialog(QDialog):
     def _enable(self) -> None:
         model = self.current()
         self._take.setEnabled(model is not None and model.problem is None)
-        self._take.setToolTip(tr(model.problem) if model and model.problem else "")
+        self.reason.setText(f"▲ {tr(model.problem)}" if model and model.problem else "")
+        self.reason.setVisible(bool(self.reason.text()))
 
     def _choose(self, _index: QModelIndex | None = None) -> None:
         model = self.current()
@@ -138,7 +142,7 @@ class LibraryDialog(QDialog):
         bottom.addStretch(1)
         bottom.addWidget(buttons)
         layout = QVBoxLayout(self)
-        for part in (self.search, self.table, note):
+        for part in (self.search, self.table, self.reason, note):
             layout.addWidget(part)
         layout.addLayout(bottom)
         self.resize(*_SIZE_PX)
