@@ -5,7 +5,6 @@ has been painted.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import gc
 import signal
 import sys
@@ -20,8 +19,15 @@ from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 
 if TYPE_CHECKING:
+    import asyncio
+
+    from PySide6.QtWidgets import QApplication
+
     from launchdeck.core import Core
     from launchdeck.ui.application import WindowApplication
+    from launchdeck.ui.first_frame import FirstFrame
+
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lambda: None) -> int:
@@ -32,12 +38,12 @@ def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lam
         return 0
 
     async def main(application: WindowApplication) -> int:
-        application.window.painted.connect(on_painted)
         on_signals(application.quit_by_signal)
         await application.run()
         return 0
 
-    return in_window(setup, main)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until there is a loop that can carry it out
+    return in_window(setup, main, on_painted)
 
 
 def take_over(paths: Paths) -> bool:
@@ -61,25 +67,45 @@ def take_over(paths: Paths) -> bool:
     return True
 
 
-def in_window(setup: Setup, main: Callable[[WindowApplication], Coroutine[Any, Any, int]]) -> int:
-    """Make the window and run `main` on an event loop that Qt and asyncio share; gives what `main` returns."""
+def in_window(
+    setup: Setup,
+    main: Callable[[WindowApplication], Coroutine[Any, Any, int]],
+    on_painted: Callable[[], None] = lambda: None,
+) -> int:
+    """Paint the window, then run `main` on an event loop that Qt and asyncio share; gives what `main` returns."""
     gc.disable()  # what is made before the first frame is there to stay; looking for garbage in it takes its time
     from PySide6.QtWidgets import QApplication  # noqa: PLC0415 (commands do without widgets)
-    from qasync import QEventLoop  # noqa: PLC0415
 
-    from launchdeck.ui.application import WindowApplication, dress  # noqa: PLC0415
+    from launchdeck.ui.first_frame import FirstFrame, dress  # noqa: PLC0415
 
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication(sys.argv[:1])
     app.setQuitOnLastWindowClosed(False)
     dress(app, setup.settings)
+    first_frame = FirstFrame(app, setup)
+    first_frame.window.painted.connect(on_painted)
+    first_frame.paint()
+    _collect_garbage()
+    return _live(app, setup, first_frame, main)
+
+
+def _live(
+    app: QApplication,
+    setup: Setup,
+    first_frame: FirstFrame,
+    main: Callable[[WindowApplication], Coroutine[Any, Any, int]],
+) -> int:
+    import asyncio  # noqa: PLC0415 (a third of a bare window's start)
+
+    from qasync import QEventLoop  # noqa: PLC0415
+
+    from launchdeck.ui.application import WindowApplication  # noqa: PLC0415
+
     loop = QEventLoop(app)
     asyncio.set_event_loop(loop)
 
     async def run() -> int:
-        application = WindowApplication(app, setup)
-        application.window.painted.connect(_collect_garbage)
-        return await main(application)
+        return await main(WindowApplication(app, setup, first_frame))
 
     with loop, _closing_generators(loop):
         status: int = loop.run_until_complete(run())
@@ -94,6 +120,8 @@ def _collect_garbage() -> None:
 
 def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -> int:
     """Run `main` on plain asyncio, without any widget; of Qt it needs the core alone, for the launcher's thread."""
+    import asyncio  # noqa: PLC0415
+
     from PySide6.QtCore import QCoreApplication  # noqa: PLC0415
 
     from launchdeck.core import Core  # noqa: PLC0415
@@ -110,9 +138,12 @@ def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -
 
 def on_signals(callback: Callable[[], object]) -> None:
     """Call this when the process is asked to end: SIGTERM, or Ctrl-C in its terminal."""
+    import asyncio  # noqa: PLC0415
+
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _ENDING:
         loop.add_signal_handler(number, callback)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The window with all that belongs to it, from the first frame to quitting in named stages."""
+"""What works behind the window, from its first frame to quitting in named stages."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, QSettings, Qt, Slot
-from PySide6.QtWidgets import QApplication, QTabWidget
+from PySide6.QtCore import QObject, Qt, Slot
+from PySide6.QtWidgets import QApplication
 
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
@@ -20,14 +20,8 @@ from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
-from launchdeck.ui import i18n, theme
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.gpu_cards import GpuCards
+from launchdeck.ui import theme
 from launchdeck.ui.i18n import tr
-from launchdeck.ui.icons import app_icon
-from launchdeck.ui.main_window import MainWindow, Panels
 
 if TYPE_CHECKING:
     from launchdeck.core import Core
@@ -36,6 +30,7 @@ if TYPE_CHECKING:
     from launchdeck.engines.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
     from launchdeck.ui.discovery import Discovery
+    from launchdeck.ui.first_frame import FirstFrame
     from launchdeck.ui.tray import Tray
     from launchdeck.ui.try_it import TryItTab
     from launchdeck.ui.window_api import WindowApi
@@ -47,18 +42,8 @@ _BEHIND_THE_WINDOW = tuple(
 )
 
 
-def dress(app: QApplication, settings: Settings) -> None:
-    """Name, icon, language and colours; before the first widget. The style sheet comes with WindowApplication."""
-    app.setApplicationName("launchdeck")
-    app.setApplicationDisplayName("Launchdeck")
-    app.setDesktopFileName("launchdeck")
-    i18n.set_language(settings.language)
-    theme.prepare(app, settings.theme)
-    app.setWindowIcon(app_icon())
-
-
 class WindowApplication(QObject):
-    """Makes the window at once, and what works behind it after the first frame; `core` is there from then on."""
+    """Takes over a window that has been painted; `core` and all that works behind it is there after `start`."""
 
     core: Core
     controller: Controller
@@ -67,24 +52,19 @@ class WindowApplication(QObject):
     tray: Tray
     try_it: TryItTab
 
-    def __init__(self, app: QApplication, setup: Setup) -> None:
+    def __init__(self, app: QApplication, setup: Setup, first_frame: FirstFrame) -> None:
         super().__init__()
         self._app = app
         self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
         self._language = setup.settings.language
-        interval_s = setup.settings.sampling_interval_s
-        form = DeployForm(self._preview)
-        self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), QTabWidget(), form)
-        self.panels.cards.set_interval_s(interval_s)
         self._history = HistoryKeeper(None if setup.inventory_file else setup.paths.history)
-        geometry = QSettings(str(setup.paths.config / "window.ini"), QSettings.Format.IniFormat)
-        self.window = MainWindow(self.panels, geometry)
-        theme.apply(app, setup.settings.theme)
+        self.window, self.panels = first_frame.window, first_frame.panels
+        first_frame.preview = self._preview
 
     async def run(self) -> None:
-        """Show the window, stay until Quit, then end in stages: window, readings, models, what runs beside."""
+        """Stay until Quit, then end in stages: window, readings, models, what runs beside."""
         await self.start()
         try:
             await self._quit.wait()
@@ -92,11 +72,7 @@ class WindowApplication(QObject):
             await self.end(keep=self._keep_models)
 
     async def start(self) -> None:
-        """Show the window and, once it is painted, everything that lives in it."""
-        painted = asyncio.Event()
-        self.window.painted.connect(painted.set)
-        self.window.show()
-        await painted.wait()
+        """Bring to life what the window shows; it answers all the while."""
         for module in _BEHIND_THE_WINDOW:
             await asyncio.to_thread(importlib.import_module, module)
         await self._make_tabs()
@@ -255,6 +231,15 @@ class WindowApplication(QObject):
         self.discovery.models_found.connect(dialog.set_models)
         dialog.chosen.connect(self.panels.form.choose_model)
         dialog.add_folder_requested.connect(self.panels.form.add_folder_requested)
+        dialog.download_requested.connect(self._open_download)
+        dialog.open()
+
+    @Slot()
+    def _open_download(self) -> None:
+        from launchdeck.ui.download_dialog import DownloadDialog  # noqa: PLC0415 (when it is wanted)
+
+        dialog = DownloadDialog(self._setup.paths.data / "models", self.core.planner.inventory, self.window)
+        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.open()
 
     async def _make_tabs(self) -> None:
