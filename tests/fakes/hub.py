@@ -13,6 +13,8 @@ from urllib.parse import parse_qs, urlsplit
 class FakeHub(ThreadingHTTPServer):
     """`files` are the contents by "OWNER/NAME/FILE". Each number in `breaks` ends one answer after so many bytes.
 
+    `leads_to` is another server that the files are on.
+
     `ranges` are the starts that were asked for, `tokens` the Authorization headers that came.
     """
 
@@ -26,6 +28,7 @@ class FakeHub(ThreadingHTTPServer):
         self.tokens: list[str | None] = []
         self.knows_ranges = True
         self.wrong_content = False
+        self.leads_to: str | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -70,6 +73,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._send({"id": name, "siblings": siblings} if siblings else {"error": "none"}, 200 if siblings else 404)
 
     def _file(self, name: str) -> None:
+        if self.server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", self.server.leads_to + self.path)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         content = self.server.files[name]
         if self.server.wrong_content:
             content = bytes(len(content))

@@ -168,8 +168,22 @@ def test_a_repository_that_is_not_there_is_told(server, name: str) -> None:
         hub.choices(name)
 
 
-def test_a_hub_that_is_away_is_told(monkeypatch) -> None:
-    """The library tries again for half a minute; that is its own matter."""
-    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+def test_an_address_without_a_hub_is_told(server, monkeypatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/nowhere")
     with pytest.raises(LaunchdeckError, match="does not answer"):
         hub.search("x")
+
+
+def test_the_token_goes_to_no_other_server(server, tmp_path) -> None:
+    choice = only_choice()
+    store = FakeHub()
+    store.files = dict(server.files)
+    server.leads_to = store.url
+    try:
+        fetch(choice, tmp_path)
+    finally:
+        store.shutdown()
+        store.server_close()
+    assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == CONTENT
+    assert server.tokens[-1] == "Bearer hf_canary"
+    assert set(store.tokens) == {None}
