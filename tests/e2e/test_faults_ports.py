@@ -100,3 +100,22 @@ def test_fault_18_no_port_left_is_refused_and_nothing_starts() -> None:
         await bench.manager.stop(again.id)
 
     asyncio.run(scenario())
+
+
+def test_fault_17_who_took_the_port_is_named() -> None:
+    thieves: list[subprocess.Popen[bytes]] = []
+
+    def planner(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        thieves.append(thief(port))
+        return fake_planner()(request, port)
+
+    async def scenario() -> None:
+        bench = Bench(planner=planner, last_port=65535)
+        failed = await bench.until_state(await bench.load(), State.FAILED)
+        assert failed.failure.cause is Cause.PORT_TAKEN
+        assert f"(process {thieves[-1].pid}) took port {failed.plan.port}" in str(failed.failure)
+
+    asyncio.run(scenario())
+    for process in thieves:
+        process.kill()
+        process.communicate()

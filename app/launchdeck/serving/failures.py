@@ -22,12 +22,15 @@ def machine_restarted() -> Failure:
     )
 
 
-def port_taken(port: int) -> Failure:
-    return Failure(
-        Cause.PORT_TAKEN,
-        Message("Another program took port {port} before the model could use it.", port=port),
-        Message("Start the model again."),
-    )
+def port_taken(port: int, holder: tuple[int, str] | None = None) -> Failure:
+    """`holder`: the pid and name of the program that has it, where that is known."""
+    message = Message("Another program took port {port} before the model could use it.", port=port)
+    if holder is not None:
+        pid, name = holder
+        message = Message(
+            "{name} (process {pid}) took port {port} before the model could use it.", name=name, pid=pid, port=port
+        )
+    return Failure(Cause.PORT_TAKEN, message, Message("Start the model again."))
 
 
 def stalled(silent_s: float) -> Failure:

@@ -74,6 +74,16 @@ def sockets_of(pids: Iterable[int]) -> frozenset[int]:
     return frozenset(inodes)
 
 
+def holder_of_port(host: str, port: int) -> tuple[int, str] | None:
+    """The process that listens there, as pid and name; None: nobody, or one that we may not look into."""
+    wanted = listeners(host, port)
+    for folder in Path("/proc").iterdir() if wanted else ():
+        if folder.name.isdigit() and wanted & sockets_of((int(folder.name),)):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                return int(folder.name), (folder / "comm").read_text().strip()
+    return None
+
+
 def is_port_free(host: str, port: int) -> bool:
     """Whether an engine could bind it now; see planning.ports.is_free."""
     return is_free(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.serving.codec import to_json
-from launchdeck.serving.failures import supervisor_lost, unexpected
+from launchdeck.serving.failures import port_taken, supervisor_lost, unexpected
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.lifecycle import Event, next_state
@@ -24,6 +24,7 @@ from launchdeck.serving.recall import explain
 from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.sockets import holder_of_port
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -257,6 +258,10 @@ class Supervisor:
             if not self._may_retry(failure):  # a stop was asked for meanwhile
                 break
             self._begin_again(plan)
+        if failure is not None and failure.cause is Cause.PORT_TAKEN:
+            plan = self.deployment.plan
+            holder = await asyncio.to_thread(holder_of_port, plan.host, plan.port)
+            return replace(port_taken(plan.port, holder), evidence=failure.evidence)
         return failure
 
     def _may_retry(self, failure: Failure | None) -> bool:

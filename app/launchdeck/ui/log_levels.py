@@ -14,7 +14,8 @@ class LogLevel(IntEnum):
 
 
 _ERROR: Final = re.compile(
-    r"^[\d.]+ E |\b(?:ERROR|CRITICAL)\b|\berror:|\bfailed to\b|^Traceback |^[\w.]*(?:Error|Exception): |terminate called"
+    r"^[\d.]+ E |\b(?:ERROR|CRITICAL)\b|\berror:|\bfailed to\b|terminate called"
+    r"|^Traceback |^[\w.]*(?:Error|Exception): "
 )
 _WARNING: Final = re.compile(r"^[\d.]+ W |\bWARN(?:ING)?\b|\bwarning:")
 
