@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QObject, QPointF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QIcon, QKeyEvent, QMouseEvent, QPainter, QPixmap, QStandardItem, QStandardItemModel
-from PySide6.QtWidgets import QStyle, QStyleOptionViewItem, QWidget
+from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 
 from launchdeck.ui.format import gib, not_measurable
 from launchdeck.ui.i18n import tr
@@ -57,6 +57,9 @@ class DeviceCombo(TrailingCombo):
         self.setIconSize(QSize(_DOT_PX, _DOT_PX))
         self.setToolTip(tr("Tick several to split the model over them"))
         self.activated.connect(self._take_alone)
+
+    def make_list(self) -> None:
+        super().make_list()
         self.view().installEventFilter(self)
         self.view().viewport().installEventFilter(self)
 
@@ -127,6 +130,8 @@ class DeviceCombo(TrailingCombo):
         self.chosen.emit()
 
     def _check_box_width(self) -> int:
+        from PySide6.QtWidgets import QStyle  # noqa: PLC0415 (its enums take 10 ms, and the first frame needs none)
+
         option = QStyleOptionViewItem()
         option.initFrom(self.view())
         return self.style().pixelMetric(QStyle.PixelMetric.PM_IndicatorWidth, option, self.view()) + 2 * _DOT_PX

@@ -78,6 +78,7 @@ class EstimatePanel(QFrame):
         self._shown_fixes: tuple[Fix, ...] = ()
         self._chip = QLabel()
         self._chip.setProperty("role", "chip")
+        self._chip.setProperty("state", "")
         self._chip.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._sentence = _wrapping_label("small")
         self._warnings = _wrapping_label("small")

@@ -56,9 +56,20 @@ class TrailingCombo(QComboBox):
         self._shown_text: str | None = None
         self._trailing = ""
         self.setAccessibleName(name)
-        self.setItemDelegate(TrailingDelegate(self))
+        self._has_list = False
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
+
+    def showPopup(self) -> None:
+        """The list, which takes longer to make than all the rest, is made when it is asked for."""
+        if not self._has_list:
+            self._has_list = True
+            self.make_list()
+        super().showPopup()
+
+    def make_list(self) -> None:
+        """Before the list is shown for the first time."""
+        self.setItemDelegate(TrailingDelegate(self))
 
     def set_trailing(self, text: str) -> None:
         self._trailing = text
