@@ -47,6 +47,7 @@ def test_fault_10_a_model_that_always_fails_is_given_up_after_five_restarts() ->
         assert [(restart.number, restart.most) for restart in restarts] == [(n, 5) for n in range(1, 6)]
         assert bench.history.states[failed.id].count(State.STARTING) == 6
         assert "exit status 3" in str(failed.failure)
+        assert failed.failure.evidence == tuple(f"line {number}" for number in range(10, 60))
         assert failed.restart is None
         assert bench.manager.log(failed.id).lines_since(0)[1].count("line 59") == 6
 

@@ -36,14 +36,16 @@ def apply_rules(rules: Sequence[FailureRule], findings: Findings, line: str) -> 
 
 
 def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
-    """The failure that was recognised, or else the exit in words; as evidence the last lines that speak of errors."""
+    """The failure that was recognised, with the last lines that speak of errors; or else the exit in words, and all of
+    `tail`: nobody knows which of its lines matters.
+    """
     lines = [line.strip() for line in tail if line.strip()]
     errors = [line for line in lines if _ERROR_LINE.search(line)][-EVIDENCE_LINES:]
     if findings.failure is not None:
         kept = tuple(line for line in errors if line not in findings.failure.evidence)
         return replace(findings.failure, evidence=findings.failure.evidence + kept)
     cause = Cause.CRASHED if findings.stage == READY else Cause.START_FAILED
-    return replace(_exit_in_words(cause, ended), evidence=tuple(errors or lines[-EVIDENCE_LINES:]))
+    return replace(_exit_in_words(cause, ended), evidence=tuple(lines))
 
 
 def _exit_in_words(cause: Cause, ended: Exit) -> Failure:
