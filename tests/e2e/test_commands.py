@@ -153,7 +153,7 @@ def test_a_plan_pins_the_chosen_gpu_by_exactly_one_mask(demo_model: Path, invent
 
 def test_rarer_settings_go_into_the_command_and_into_the_estimate(demo_model: Path, inventory: Path) -> None:
     usual = ("plan", demo_model, "--gpu", "1", "--inventory", inventory, "--backend", "llama")
-    options = "--flash-attn off --threads 3 --batch-size 1024 --ubatch-size 128 --extra-args".split()
+    options = ["--flash-attn", "off", "--threads", "3", "--batch-size", "1024", "--ubatch-size", "128", "--extra-args"]
     plan, plain = document(*usual, *options, "--temp 0.5 --no-warmup"), document(*usual)
     words = "--flash-attn off --batch-size 1024 --ubatch-size 128 --threads 3 --temp 0.5 --no-warmup"
     assert " ".join(plan["argv"]).endswith(words)
