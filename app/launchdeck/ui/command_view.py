@@ -37,7 +37,6 @@ class CommandText(QTextEdit):
         self.setWordWrapMode(QTextOption.WrapMode.WrapAtWordBoundaryOrAnywhere)
         self.setFont(mono_font())
         self.document().setDocumentMargin(0)
-        self.viewport().setAutoFillBackground(False)
         self.setAccessibleName(tr("Command"))
         self._command = ""
 

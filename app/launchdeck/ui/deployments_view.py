@@ -5,17 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QEvent, QModelIndex, QPoint, QSize, QSortFilterProxyModel, Qt, Signal
-from PySide6.QtGui import (
-    QColor,
-    QContextMenuEvent,
-    QFontMetrics,
-    QKeyEvent,
-    QKeySequence,
-    QPainter,
-    QPaintEvent,
-    QResizeEvent,
-)
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QMenu, QTableView, QWidget
+from PySide6.QtGui import QContextMenuEvent, QFontMetrics, QKeyEvent, QKeySequence, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QLabel, QMenu, QTableView, QWidget
 
 from launchdeck.domain.deployment import State
 from launchdeck.ui.deployment_text import state_word
@@ -24,7 +15,6 @@ from launchdeck.ui.deployments_model import DEPLOYMENT_ROLE, SORT_ROLE, Column, 
 from launchdeck.ui.fonts import text_font
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.row_actions import RowAction, action_text, actions_of, ending_action
-from launchdeck.ui.theme import tokens
 
 if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
@@ -57,6 +47,7 @@ class DeploymentsView(QTableView):
         self._proxy = QSortFilterProxyModel(self)
         self._proxy.setSortRole(SORT_ROLE)
         self._proxy.setSourceModel(self._deployments)
+        self._hint = self._make_hint()
         self._delegate = DeploymentsDelegate(self)
         self._delegate.action_triggered.connect(self._act)
         self._delegate.fix_triggered.connect(lambda deployment, fix: self.fix_requested.emit(deployment.id, fix))
@@ -96,6 +87,14 @@ class DeploymentsView(QTableView):
 
     # arrangement
 
+    def _make_hint(self) -> QLabel:
+        """In the place of the rows while there are none."""
+        hint = QLabel(tr("No model deployed yet. Choose one at the right and press Deploy."), self, wordWrap=True)
+        hint.setProperty("role", "muted")
+        hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        hint.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        return hint
+
     def _arrange(self) -> None:
         self.setFrameShape(QFrame.Shape.NoFrame)
         self.setShowGrid(False)
@@ -122,14 +121,20 @@ class DeploymentsView(QTableView):
         return QSize(700, self.horizontalHeader().sizeHint().height() + _USUAL_ROWS * _ROW_PX)
 
     def resizeEvent(self, event: QResizeEvent) -> None:
-        """Leave out columns, least important first, until the name can be read; the details have them all."""
+        """Leave out columns, least important first, until the name can be read; the details have them all.
+
+        The event has the viewport's size. To ask for a widget that Qt has made itself, before the first frame, would
+        have PySide make all subclasses of QWidget known to Python, which takes as long as the whole form.
+        """
         widths = _column_widths()
         needed = sum(widths.values()) + _SHORTEST_NAME_PX
         for column in _LEFT_OUT_FIRST:
-            too_wide = needed > self.viewport().width()
+            too_wide = needed > event.size().width()
             self.setColumnHidden(column, too_wide)
             needed -= widths[column] if too_wide else 0
         super().resizeEvent(event)
+        header_px = self.horizontalHeader().height()
+        self._hint.setGeometry(PAD_PX, header_px, self.width() - 2 * PAD_PX, self.height() - header_px)
 
     def _data_changed(self, first: QModelIndex, last: QModelIndex) -> None:
         self._span_ended()
@@ -138,6 +143,7 @@ class DeploymentsView(QTableView):
 
     def _span_ended(self) -> None:
         """A failure's sentence takes the room of columns that mean little for it, the button that of the numbers."""
+        self._hint.setVisible(not self._proxy.rowCount())
         shown: list[Deployment] = [
             self._proxy.index(row, 0).data(DEPLOYMENT_ROLE) for row in range(self._proxy.rowCount())
         ]
@@ -151,16 +157,6 @@ class DeploymentsView(QTableView):
                 self.setSpan(row, Column.STATE, 1, Column.VRAM - Column.STATE)
             if ended:
                 self.setSpan(row, Column.VRAM, 1, Column.ACTIONS - Column.VRAM)
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        super().paintEvent(event)
-        if self._proxy.rowCount():
-            return
-        painter = QPainter(self.viewport())
-        painter.setPen(QColor(tokens().muted))
-        area = self.viewport().rect().adjusted(PAD_PX, PAD_PX, -PAD_PX, -PAD_PX)
-        flags = Qt.AlignmentFlag.AlignCenter | Qt.TextFlag.TextWordWrap
-        painter.drawText(area, flags, tr("No model deployed yet. Choose one at the right and press Deploy."))
 
     # keys, menu, mouse
 
