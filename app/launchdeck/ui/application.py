@@ -84,6 +84,7 @@ class WindowApplication(QObject):
         await self.core.manager.adopt()
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
+        await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
         self.controller.spawn(self.api.apply())
 
