@@ -88,6 +88,8 @@ LIGHT = Tokens(
     models=("#2f6fde", "#4736b7", "#318772", "#c9720a", "#b84191", "#837f37", "#962a10", "#3d9dce"),
 )
 
+ARGUMENTS = ("-style", "Fusion")
+
 _tokens = DARK
 _choice = ""
 
@@ -100,12 +102,17 @@ def tokens() -> Tokens:
 def prepare(app: QApplication, choice: str) -> None:
     """As `apply`, but for the style sheet: `apply` again when the widgets are there. While there is a style sheet,
     every widget is polished anew whenever it or a widget around it gets a parent: making a window costs twice as much.
+
+    The application has to be made with `ARGUMENTS`: `setStyle` returns a QStyle, and to make that class known to Python
+    takes a twentieth of a bare window's start.
     """
     _choose(app, choice, _prepare)
 
 
 def apply(app: QApplication, choice: str) -> None:
     """Dress the application in "dark", "light", or "auto": as the system is, now and whenever it changes."""
+    if not _choice:
+        app.setStyle("Fusion")
     _choose(app, choice, _dress)
 
 
@@ -114,7 +121,6 @@ def _choose(app: QApplication, choice: str, dress: Callable[[QApplication, Token
     hints = app.styleHints()
     if not _choice:
         fonts.load()
-        app.setStyle("Fusion")
         app.setFont(fonts.text_font())
         hints.colorSchemeChanged.connect(lambda scheme: _follow(app, scheme))
     _choice = choice
