@@ -30,6 +30,7 @@ _KEY_LIMIT_BYTES = 1 << 16
 _NAME_LIMIT_BYTES = 63  # GGML_MAX_NAME, without the zero at its end
 _STRING_LIMIT_BYTES = 1 << 16
 _ARRAY_LIMIT = 4096
+_STRINGS_LIMIT = 1 << 22  # eight times the longest list of merges; a hole in a file could pass for any number
 _DIMENSION_LIMIT = 4
 _DEFAULT_ALIGNMENT = 32
 
@@ -135,7 +136,7 @@ class _Reader:
         kind, count = self._cursor.unpack("IQ")
         self._array_lengths[key] = count
         if kind == _STRING:
-            if count > self._cursor.remaining // 8:
+            if count > min(self._cursor.remaining // 8, _STRINGS_LIMIT):
                 raise DamagedError(f"it cannot hold {count} strings")
             self._cursor.skip_strings(count)
         elif count <= _ARRAY_LIMIT:

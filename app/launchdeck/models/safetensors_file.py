@@ -28,6 +28,9 @@ TYPE_BITS = {
 _HEADER_LIMIT_BYTES = 16 << 20
 _LENGTH_BYTES = 8
 _METADATA = "__metadata__"
+# More than any tensor has: multiplying a million long numbers would take hours.
+_DIMENSION_LIMIT = 64
+_NUMBER_LIMIT = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def _tensor(name: str, entry: Any) -> tuple[SafeTensor, int]:
         bits = TYPE_BITS[kind]
     except (KeyError, TypeError, ValueError):
         raise DamagedError(f"the tensor {name[:100]} is not described") from None
-    if any(type(value) is not int or value < 0 for value in (*shape, begin, end)):
+    numbers = (*shape, begin, end)
+    if len(shape) > _DIMENSION_LIMIT or any(type(n) is not int or not 0 <= n < _NUMBER_LIMIT for n in numbers):
         raise DamagedError(f"the tensor {name[:100]} has an impossible shape")
     if (math.prod(shape) * bits + 7) // 8 != end - begin:
         raise DamagedError(f"the size of the tensor {name[:100]} is not that of its shape")

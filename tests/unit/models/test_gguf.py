@@ -204,6 +204,13 @@ def test_damaged_values(tmp_path: Path, raw: bytes, expected: str) -> None:
     assert expected in failure_of(path)
 
 
+def test_a_hole_in_a_file_is_no_endless_list_of_strings(tmp_path: Path) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(value("IIQ", 9, 8, 1 << 30))
+    os.truncate(path, 16 << 30)
+    assert f"cannot hold {1 << 30} strings" in failure_of(path)
+
+
 def tensor(name: bytes, shape: tuple[int, ...], kind: int, offset: int, *, dimensions: int | None = None) -> bytes:
     """A file with one tensor described like this."""
     return (

@@ -102,6 +102,8 @@ def test_what_is_no_header(tmp_path: Path, data: bytes, words: str) -> None:
         {"dtype": "F16", "shape": [1.0], "data_offsets": [0, 2]},
         {"dtype": "F16", "shape": [True], "data_offsets": [0, 2]},
         {"dtype": "F16", "shape": [1 << 62, 1 << 62], "data_offsets": [0, 2]},
+        {"dtype": "F16", "shape": [10**4000] * 2000, "data_offsets": [0, 2]},
+        {"dtype": "F16", "shape": [1 << 62] * 500_000, "data_offsets": [0, 2]},
         {"dtype": "F16", "shape": [1], "data_offsets": [2, 0]},
         {"dtype": "F16", "shape": [2], "data_offsets": [0, 2]},
         {"dtype": ["F16"], "shape": [1], "data_offsets": [0, 2]},
