@@ -53,7 +53,6 @@ class Controller(QObject):
         self._manager = core.manager
         self._requests = core.requests
         self._is_accounting = False
-        self._is_accounting = False
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
@@ -158,7 +157,6 @@ class Controller(QObject):
         form.failed.connect(self._window.notice.show_failure)
         form.use_memory(self._requests)
         form.rested.connect(self._account)
-        form.rested.connect(self._account)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
@@ -174,20 +172,6 @@ class Controller(QObject):
             shows_deployments.copy_url_requested.connect(self.copy_url)
         view.copy_key_requested.connect(lambda key: _copy(self._manager.api_key(key) or ""))
         view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
-
-    @Slot(object)
-    def _account(self, plan: LaunchPlan) -> None:
-        """Have the engine itself say what the launch in the form would take; one question at a time."""
-        if not self._is_accounting and self._planner.can_account(plan):
-            self._is_accounting = True
-            self.spawn(self._ask_for_account(plan))
-
-    async def _ask_for_account(self, plan: LaunchPlan) -> None:
-        try:
-            if await asyncio.to_thread(self._planner.account, plan):
-                self._panels.form.refresh()
-        finally:
-            self._is_accounting = False
 
     @Slot(object)
     def _account(self, plan: LaunchPlan) -> None:
