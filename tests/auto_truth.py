@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from memory_truth import Truth
 
 MARGIN_BYTES = 256 << 20
-# Of what the whole model needs: next to nothing, parts of it, not quite all of it, a little more than that.
-SHARES = (0.05, 0.3, 0.55, 0.8, 0.97, 1.1)
+# Of what the whole model is said to need: next to nothing, parts of it, not quite all of it, and that to the byte.
+SHARES = (0.05, 0.3, 0.55, 0.8, 0.97, 1.0)
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,10 @@ class Choice:
 
 
 def choices(engine_bin: Path, path: Path, model: MemoryModel, load: Load) -> list[Choice]:
-    """What "auto" takes on GPUs with more and more free memory, divided among them like the load's split."""
+    """What "auto" takes on GPUs with more and more free memory, each with a share of what it would need for all."""
     n = model.layer_count
-    whole = sum(device.total_bytes for device in model.estimate(replace(load, n_gpu_layers=n)).devices)
-    frees = [
-        tuple(int(share * whole * part / sum(load.split)) + MARGIN_BYTES for part in load.split) for share in SHARES
-    ]
+    whole = [device.total_bytes for device in model.estimate(replace(load, n_gpu_layers=n)).devices]
+    frees = [tuple(int(share * needed) + MARGIN_BYTES for needed in whole) for share in SHARES]
     taken = [_taken(model, load, free) for free in frees]
     wanted = {layers for layer in taken for layers in (layer, layer + 1) if 0 < layers <= n}
     truths = ask(engine_bin, path, load, sorted(wanted))

