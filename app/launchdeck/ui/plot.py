@@ -87,12 +87,15 @@ class Plot(QWidget):
         self._layer = Curves(self)
         self._layer.setGeometry(self.rect())
         self._layer.show()
-        self.set_axes(self._range_s, self._top)
+        self._fit_layer(self._layer)
 
     def set_axes(self, range_s: float, top: float) -> None:
+        """Another range of time and of values. Where only the curves change, one repaint of their layer is enough."""
+        if (range_s, top) == (self._range_s, self._top):
+            return
         self._range_s, self._top = range_s, top
         if self._layer is not None:
-            self._layer.set_area(range_s, -_MARGIN * top, (1 + _MARGIN) * top)
+            self._fit_layer(self._layer)
         self.update()
 
     def set_curve(self, uuid: str, color: str, offsets_s: NDArray[np.float64], values: NDArray[np.float32]) -> None:
@@ -114,8 +117,9 @@ class Plot(QWidget):
 
     def set_markers(self, markers: Sequence[tuple[float, Marker]]) -> None:
         """Markers, each with its place as a share of the range from the left."""
-        self._markers = sorted(markers, key=lambda placed: placed[0])
-        self.update()
+        before, self._markers = self._markers, sorted(markers, key=lambda placed: placed[0])
+        if self._markers != before:
+            self.update()
 
     def set_crosshair(self, place: float | None) -> None:
         """A vertical line at this share of the range, or none."""
@@ -186,6 +190,9 @@ class Plot(QWidget):
         elif turned.x():
             self.panned.emit(-_PAN_PER_NOTCH * turned.x() / _NOTCH)
         event.accept()
+
+    def _fit_layer(self, layer: Curves) -> None:
+        layer.set_area(self._range_s, -_MARGIN * self._top, (1 + _MARGIN) * self._top)
 
     def _paint_markers(self, painter: QPainter) -> None:
         if not self._markers:
