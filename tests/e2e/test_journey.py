@@ -152,7 +152,7 @@ def test_real_llama_server_from_click_to_stop(demo_model: Path, engine_bin: Path
         fill_form(application, request)
         running = await deploy(application, core)
         assert running.plan.engine.kind is EngineKind.LLAMA_SERVER
-        assert running.applied.n_ctx == 1024
+        await until(lambda: current(core, running.id).applied.n_ctx == 1024, "what the log says was applied")
         assert await ask_over_http(core, running)
         assert await ask_in_window(application, running)
         await stop_in_window(application, core, running)
