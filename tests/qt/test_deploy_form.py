@@ -146,6 +146,24 @@ class TestDevices:
         use_inventory(form, planner, samples.two_gpus())
         assert form.request().gpu_indices == (0,)
 
+    def test_a_gpu_that_no_engine_can_use_is_told_of_and_the_way_out_is_a_click(self, qtbot, form, planner):
+        planner.engines = (samples.EMBEDDED,)
+        form.set_engines(planner.engines)
+        assert named(form, "GPU").shown_text() == "CPU"
+        assert any("No engine found here can use this machine's GPUs" in text for text in estimate(form))
+        with qtbot.waitSignal(form.engines_requested):
+            qtbot.mouseClick(button(form, "Engines …"), Qt.MouseButton.LeftButton)
+        pick(named(form, "GPU"), named(form, "GPU").count() - 1)
+        assert form.request().gpu_indices == ()
+        assert not has_button(form, "Engines …")
+
+    def test_a_gpu_that_was_chosen_and_has_no_engine_offers_the_engines_too(self, form, planner):
+        pick(named(form, "GPU"), 0)
+        planner.engines = (samples.EMBEDDED,)
+        form.set_engines(planner.engines)
+        assert not deploy_button(form).isEnabled()
+        assert has_button(form, "Engines …")
+
     def test_where_the_chosen_gpu_is_gone_the_planner_chooses_again(self, form, planner):
         use_inventory(form, planner, samples.inventory())
         assert form.request().gpu_indices == ()
@@ -294,7 +312,7 @@ class TestEngineAndMore:
     def test_other_engines_choose_the_device_again_unless_the_user_has(self, form, planner):
         planner.engines = (samples.EMBEDDED,)
         form.set_engines(planner.engines)
-        assert form.request().gpu_indices == ()
+        assert named(form, "GPU").shown_text() == "CPU"
         form.select_gpu(0)
         form.set_engines(planner.engines)
         assert form.request().gpu_indices == (0,)

@@ -33,7 +33,7 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
-from launchdeck.engines.targets import target_gpus
+from launchdeck.engines.targets import NO_ENGINE_FOR_GPUS, target_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
@@ -252,7 +252,7 @@ def _warnings(
     asked = request.n_gpu_layers
     if not devices:
         if request.gpu_indices is None and context.inventory.gpus and asked != 0:
-            warnings.append(Message("No engine found here can use this machine's GPUs: the model will run on the CPU."))
+            warnings.append(NO_ENGINE_FOR_GPUS)
         elif asked not in {None, 0}:
             warnings.append(Message("On the CPU no layer is placed on a GPU; the layers asked for are ignored."))
     elif asked is None and largest == 0:

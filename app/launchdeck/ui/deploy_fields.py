@@ -97,13 +97,13 @@ class DeployFields(QWidget):
         model = self._model.model_info()
         if model is None:
             return None
-        devices = self._device.entries()
+        devices = () if self._is_cpu_for_want_of_an_engine() else self._device.entries()
         return ModelLoadRequest(
             model_path=model.path,
             server_type=ServerType(str(self._serve_as.value())),
             gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
             rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
-            n_gpu_layers=0 if self._is_on_cpu() else self._layers.value(),
+            n_gpu_layers=0 if any(device.is_cpu for device in devices) else self._layers.value(),
             n_ctx=self._context.value(),
             n_parallel=self._slots.value(),
             engine_id=self._engine.engine_id(),
@@ -185,6 +185,11 @@ class DeployFields(QWidget):
 
     def _is_on_cpu(self) -> bool:
         return any(device.is_cpu for device in self._device.entries())
+
+    def _is_cpu_for_want_of_an_engine(self) -> bool:
+        """The machine has GPUs and nobody chose the CPU: then the request leaves it open, so that the plan says why."""
+        has_gpus = self._inventory is not None and bool(self._inventory.gpus)
+        return self._is_on_cpu() and has_gpus and not self._device_is_wanted
 
     def _fit_layers_to_device(self) -> None:
         """There is nothing to place on a GPU while the CPU is chosen; back on a GPU it is found out anew."""

@@ -58,6 +58,7 @@ class DeployForm(QFrame):
         self._estimate = EstimatePanel(preview)
         self._estimate.fix_requested.connect(self._apply_fix)
         self._estimate.rested.connect(self.rested)
+        self._estimate.engines_requested.connect(self.engines_requested)
         self._command = CommandView()
         self._obstacle = QLabel(wordWrap=True)
         self._obstacle.setProperty("role", "small")

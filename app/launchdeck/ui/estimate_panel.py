@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, Qt, QTimer, Signal
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
+from launchdeck.domain.errors import Cause
 from launchdeck.domain.plan import Tier, Verdict
 from launchdeck.engines import advice
+from launchdeck.engines.targets import NO_ENGINE_FOR_GPUS
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
 from launchdeck.ui.format import gib
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _ADVICE_DELAY_MS = 250
 _REMARKABLE = frozenset({Verdict.TIGHT, Verdict.DOES_NOT_FIT})
+_WANTS_ENGINE = frozenset({Cause.ENGINE_MISSING, Cause.ENGINE_UNSUITED})
 
 
 class DeviceEstimateRow(QWidget):
@@ -63,10 +66,12 @@ class DeviceEstimateRow(QWidget):
 
 class EstimatePanel(QFrame):
     """Shows a plan, or the sentence why there is none. `fix_requested` carries the Fix that was clicked, `rested` the
-    plan that has stood there for a moment: worth asking the engine about.
+    plan that has stood there for a moment: worth asking the engine about. `engines_requested`: another engine would
+    help, and the user wants to see which there are.
     """
 
     fix_requested = Signal(object)
+    engines_requested = Signal()
     rested = Signal(object)
 
     def __init__(self, preview: Preview) -> None:
@@ -83,6 +88,8 @@ class EstimatePanel(QFrame):
         self._sentence = _wrapping_label("small")
         self._warnings = _wrapping_label("small")
         self._fixes = QVBoxLayout(spacing=6)  # side by side three would be wider than the column
+        self._engines = QPushButton(tr("Engines …"), visible=False)
+        self._engines.clicked.connect(self.engines_requested)
         self._advice = QTimer(self, singleShot=True, interval=_ADVICE_DELAY_MS)
         self._advice.timeout.connect(self._advise)
         self._column = QVBoxLayout(self)
@@ -95,6 +102,7 @@ class EstimatePanel(QFrame):
         self._column.addLayout(verdict)
         self._column.addLayout(self._fixes)
         self._column.addWidget(self._warnings)
+        self._column.addWidget(self._engines, 0, Qt.AlignmentFlag.AlignLeft)
 
     def show_plan(self, plan: LaunchPlan) -> None:
         """The estimate at once; what would fit better, or instead, a moment after the last change."""
@@ -110,11 +118,13 @@ class EstimatePanel(QFrame):
         warnings = [tr(warning) for warning in plan.warnings]
         self._warnings.setText("\n".join(f"▲ {warning}" for warning in warnings))
         self._warnings.setVisible(bool(warnings))
+        self._engines.setVisible(_wants_engine(plan.blocker) or NO_ENGINE_FOR_GPUS in plan.warnings)
 
     def show_failure(self, failure: Failure) -> None:
         """There is no plan: why, what to do, and the fixes as buttons."""
         self._clear()
         self._show_failure(failure)
+        self._engines.setVisible(_wants_engine(failure))
 
     def show_waiting(self, text: str) -> None:
         """There is no plan yet."""
@@ -133,6 +143,7 @@ class EstimatePanel(QFrame):
         self._advice.stop()
         self._show_rows(())
         self._warnings.hide()
+        self._engines.hide()
 
     def _show_failure(self, failure: Failure) -> None:
         self._advice.stop()
@@ -182,6 +193,10 @@ class EstimatePanel(QFrame):
             n_ctx = advice.largest_context(plan, self._preview)
             if n_ctx is not None and n_ctx > plan.n_ctx:
                 self._say(*verdicts.chip(plan.verdict), verdicts.context_sentence(plan, n_ctx))
+
+
+def _wants_engine(failure: Failure | None) -> bool:
+    return failure is not None and failure.cause in _WANTS_ENGINE
 
 
 def _shown_devices(plan: LaunchPlan) -> tuple[tuple[str, DeviceEstimate, int], ...]:
