@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QSystemTrayIcon
+from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from fakes.samples import deployment, failed_deployment, inventory, two_gpus
 from launchdeck.domain.deployment import Deployment, State
@@ -89,3 +89,19 @@ def test_a_click_shows_the_window(qtbot, tray: Tray):
 def test_shown_only_where_there_is_a_tray(tray: Tray):
     tray.show_if_possible()
     assert tray.is_shown() is QSystemTrayIcon.isSystemTrayAvailable()
+
+
+def test_the_menus_of_models_that_are_gone_are_gone(qtbot, tray: Tray):
+    for number in range(20):
+        tray.show_deployments((deployment(f"d{number}"), deployment("d2")))
+    qtbot.waitUntil(lambda: len(tray.contextMenu().findChildren(QMenu)) == 2)
+
+
+def test_that_the_window_went_to_the_tray_is_said_once(tray: Tray, monkeypatch: pytest.MonkeyPatch):
+    said: list[str] = []
+    monkeypatch.setattr(tray, "is_shown", lambda: True)
+    monkeypatch.setattr(tray, "showMessage", lambda _title, text, _icon: said.append(text))
+    tray.say_where_it_went()
+    tray.say_where_it_went()
+    assert len(said) == 1
+    assert "Quit" in said[0]

@@ -22,6 +22,7 @@ from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
 from launchdeck.ui import theme
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.quitting import Quitting
 
 if TYPE_CHECKING:
     from launchdeck.core import Core
@@ -61,6 +62,8 @@ class WindowApplication(QObject):
         self._language = setup.settings.language
         self._history = HistoryKeeper(None if setup.inventory_file else setup.paths.history)
         self.window, self.panels = first_frame.window, first_frame.panels
+        self._quitting = Quitting(self.window, setup.store)
+        self._quitting.decided.connect(self._end_soon)
         first_frame.preview = self._preview
 
     async def run(self) -> None:
@@ -118,34 +121,23 @@ class WindowApplication(QObject):
     @Slot()
     def ask_to_quit(self) -> None:
         """Quit; where models run, as the settings have it or as the user says."""
-        running = sum(d.state.is_live for d in self.core.manager.deployments)
-        policy = self._setup.settings.on_quit
-        if running and policy == "ask":
-            from launchdeck.ui.quit_dialog import QuitDialog  # noqa: PLC0415 (after the first paint)
-
-            dialog = QuitDialog(running, self.window)
-            dialog.answered.connect(self._quit_with)
-            self.window.bring_to_front()
-            dialog.open()
-        else:
-            self._quit_with("stop" if policy == "stop" else "keep", remember=False)
+        self._quitting.ask(sum(d.state.is_live for d in self.core.manager.deployments))
 
     def quit_by_signal(self) -> None:
-        """SIGTERM or Ctrl-C: nobody is there to be asked; "ask" keeps the models serving."""
-        self._quit_with("stop" if self._setup.settings.on_quit == "stop" else "keep", remember=False)
+        """SIGTERM or Ctrl-C."""
+        self._quitting.without_asking()
 
-    @Slot(str, bool)
-    def _quit_with(self, policy: str, remember: bool) -> None:  # noqa: FBT001 (a signal's argument)
-        if remember:
-            self._setup.store.save(replace(self._setup.settings, on_quit=policy))
-        self._keep_models = policy == "keep"
+    @Slot(bool)
+    def _end_soon(self, keep: bool) -> None:  # noqa: FBT001 (a signal's argument)
+        self._keep_models = keep
         self._quit.set()
 
     @Slot()
     def _close_window(self) -> None:
         """The window's own close button: with a tray the application stays there, without one it quits."""
-        if self.tray.isVisible():
+        if self.tray.is_shown():
             self.window.hide()
+            self.tray.say_where_it_went()
         else:
             self.ask_to_quit()
 
@@ -192,6 +184,7 @@ class WindowApplication(QObject):
         self.panels.deployments.current_changed.connect(self._show_current)
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
         self.window.close_requested.connect(self._close_window)
+        self.window.quit_requested.connect(self.ask_to_quit)
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
         self.panels.form.library_requested.connect(self._open_library)

@@ -39,11 +39,13 @@ class Panels:
 class MainWindow(QMainWindow):
     """Lays the panels out, remembers its geometry, and asks before it goes away.
 
-    `painted` comes once, after the first frame is on the screen: heavy things start then.
+    `painted` comes once, after the first frame is on the screen: heavy things start then. `close_requested` is about
+    the window, which may only hide; `quit_requested` (its key) about the application.
     """
 
     painted = Signal()
     close_requested = Signal()
+    quit_requested = Signal()
 
     def __init__(self, panels: Panels, geometry: QSettings) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class MainWindow(QMainWindow):
         layout.addLayout(body, 1)
         layout.addWidget(self.status_line)
         self.setCentralWidget(content)
-        QShortcut(QKeySequence.StandardKey.Quit, self, self.close_requested.emit)
+        QShortcut(QKeySequence("Ctrl+Q"), self, self.quit_requested.emit)
         self._restore()
         panels.form.setFocus()
 

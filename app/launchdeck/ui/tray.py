@@ -48,6 +48,7 @@ class Tray(QSystemTrayIcon):
         self._state: TrayState | None = None
         self._devices: tuple[GpuReading, ...] = ()
         self._deployments: tuple[Deployment, ...] = ()
+        self._has_said_where = False
         self._menu = QMenu()
         self.setContextMenu(self._menu)
         self.activated.connect(self._on_activated)
@@ -90,6 +91,13 @@ class Tray(QSystemTrayIcon):
         if self.is_shown():
             self.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Warning)
 
+    def say_where_it_went(self) -> None:
+        """The window has gone here and not ended: worth saying, once."""
+        if self.is_shown() and not self._has_said_where:
+            self._has_said_where = True
+            text = tr("Launchdeck stays here, and its models go on. Quit in this icon's menu ends it.")
+            self.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Information)
+
     def _show_tooltip(self) -> None:
         count = Counter(deployment.state.status for deployment in self._deployments)
         summary = tr(
@@ -101,6 +109,8 @@ class Tray(QSystemTrayIcon):
         self.setToolTip("\n".join(["Launchdeck", *map(_memory_line, self._devices), summary]))
 
     def _fill_menu(self) -> None:
+        for menu in self._menu.findChildren(QMenu):  # clear() alone would leave the models' menus behind
+            menu.deleteLater()
         self._menu.clear()
         for deployment in self._deployments:
             if deployment.state.is_live:
