@@ -98,6 +98,28 @@ class TestModel:
         model.set_deployments((samples.deployment("a", vram_bytes=80 * samples.GIB), samples.deployment("b")))
         assert model.index(0, Column.VRAM).data(SORT_ROLE) > model.index(1, Column.VRAM).data(SORT_ROLE)
 
+    @pytest.mark.parametrize(
+        ("gpus", "workers", "shown"),
+        [
+            ((), (), "CPU"),
+            ((1,), (), "1"),
+            ((0, 1), (), "0+1"),
+            ((0, 1, 2, 3, 4, 5, 6, 7), (), "0–7"),
+            ((3, 0, 1, 2, 6), (), "3+0–2+6"),
+            ((0,), ("10.0.0.2:50052", "10.0.0.3:50052"), "0+RPC"),
+        ],
+    )
+    def test_the_devices_fit_into_their_column(self, gpus, workers, shown):
+        model = DeploymentsModel()
+        deployment = samples.deployment("a")
+        request = replace(deployment.plan.request, gpu_indices=gpus, rpc_workers=workers)
+        names = (*(f"GPU {index}" for index in gpus), *(f"RPC {worker}" for worker in workers))
+        devices = tuple(samples.device_estimate(name, 1, 8) for name in names)
+        plan = replace(deployment.plan, request=request, estimate=replace(deployment.plan.estimate, devices=devices))
+        model.set_deployments((replace(deployment, plan=plan),))
+        assert text(model, 0, Column.GPU) == shown
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole).split("\n") == list(names or ("CPU",))
+
     def test_speaks_korean(self):
         i18n.set_language("ko")
         model = DeploymentsModel()

@@ -53,10 +53,27 @@ def engine_word(kind: EngineKind) -> str:
 
 
 def devices_text(plan: LaunchPlan) -> str:
-    """Where the model runs: "0", "0+1", "0+host:port", "CPU"."""
+    """Where the model runs, in short: "0", "0+1", "0–3", "0+RPC", "CPU"."""
     request = plan.request
-    gpus = [str(index) for index in request.gpu_indices or ()]
-    return "+".join(gpus + list(request.rpc_workers)) or "CPU"
+    workers = ["RPC"] if request.rpc_workers else []
+    return "+".join([*_runs(request.gpu_indices or ()), *workers]) or "CPU"
+
+
+def devices_in_full(plan: LaunchPlan) -> str:
+    """Each device on a line of its own."""
+    devices = [device_label(plan, place) for place in range(len(plan.estimate.devices))]
+    return "\n".join(devices) or "CPU"
+
+
+def _runs(indices: tuple[int, ...]) -> list[str]:
+    """Indices as they were given; three and more that follow one another as a range."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ["+".join(map(str, run)) if len(run) < 3 else f"{run[0]}–{run[-1]}" for run in runs]
 
 
 def applied_layers(deployment: Deployment) -> int | None:

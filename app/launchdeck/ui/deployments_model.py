@@ -190,6 +190,8 @@ class DeploymentsModel(QAbstractTableModel):
                     asked=deployment.plan.layers.resolved,
                     applied=words.applied_layers(deployment),
                 )
+            case Column.GPU:
+                return words.devices_in_full(deployment.plan)
             case Column.VRAM:
                 return tr("Measured / predicted")
             case Column.NAME:

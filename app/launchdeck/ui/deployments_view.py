@@ -220,8 +220,8 @@ def _column_widths() -> dict[Column, int]:
     """Room for the longest usual text, so that nothing jumps when a value changes. The name takes the rest."""
     metrics = QFontMetrics(text_font())
     samples = {
-        Column.ENGINE: "llama-server :8888",
-        Column.GPU: "CPU",
+        Column.ENGINE: "llama-server :88888",
+        Column.GPU: "0+RPC",
         Column.LAYERS: "▲ 88/88",
         Column.CONTEXT: "888,888",
         Column.VRAM: "88.8 / 88.8",
