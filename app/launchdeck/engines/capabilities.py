@@ -68,7 +68,7 @@ class CapabilityCache:
 
     def _write(self) -> None:
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             half = self._file.with_suffix(".new")
             half.write_text(json.dumps(self._entries), encoding="utf-8")
             half.replace(self._file)

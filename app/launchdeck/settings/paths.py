@@ -8,6 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -37,7 +40,7 @@ class Paths:
 
         dirs = platformdirs.PlatformDirs("launchdeck", appauthor=False)
         with warnings.catch_warnings():
-            # without a login session there is no XDG_RUNTIME_DIR; the folder it falls back to is just as private
+            # without a login session there is no XDG_RUNTIME_DIR; the folder it falls back to is made private below
             warnings.simplefilter("ignore", platformdirs.RuntimeDirWarning)
             runtime = dirs.user_runtime_path
         return cls(
@@ -49,10 +52,16 @@ class Paths:
         )
 
     def create(self) -> None:
-        """Make all folders, readable by the user alone."""
+        """Make all folders, readable by the user alone, also where they were not.
+
+        Raises:
+            LaunchdeckError: one belongs to somebody else, who could read keys or answer in the place of a model there:
+                without a login session the runtime folder lies in /tmp, where anybody may have made it before.
+        """
         for field in fields(self):
             folder: Path = getattr(self, field.name)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(folder)
 
     @property
     def settings_file(self) -> Path:
@@ -67,3 +76,19 @@ class Paths:
     def history(self) -> Path:
         """What was measured in the last 24 hours."""
         return self.state / "history.npz"
+
+
+def _make_private(folder: Path) -> None:
+    if os.name == "nt":  # a profile's folders are private there
+        return
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        raise LaunchdeckError.of(
+            Cause.CONFLICT,
+            Message("The folder {folder} belongs to another user.", folder=folder),
+            Message(
+                "Remove it, or name another one: {variable}=DIR puts all folders below DIR.", variable=HOME_VARIABLE
+            ),
+        )
+    if status.st_mode & 0o077:
+        folder.chmod(0o700)
