@@ -58,6 +58,12 @@ class TestFirstSight:
         assert named(form, "GPU").trailing() == "12.6 free"
         assert named(form, "GPU").shown_text() == "0 RTX 4090"
 
+    def test_a_long_name_is_worth_more_than_the_size(self, form, big):
+        assert named(form, "Model").shows_trailing()
+        form.set_models((replace(big, name="a-name-that-takes-all-the-room-there-is.Q4_K_M"),))
+        assert not named(form, "Model").shows_trailing()
+        assert named(form, "Model").lineEdit().textMargins().right() == 0
+
     def test_the_automatic_engine_is_named(self, form):
         assert named(form, "Engine").currentText() == "Auto: llama-server"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPaintEvent
+from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QStyledItemDelegate,
@@ -49,7 +49,9 @@ class TrailingDelegate(QStyledItemDelegate):
 
 
 class TrailingCombo(QComboBox):
-    """The closed box shows the word too, before its arrow."""
+    """The closed box shows the word too, before its arrow. Where it can be typed in, only if the text leaves room: what
+    is being edited cannot give way by an ellipsis.
+    """
 
     def __init__(self, name: str, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -73,12 +75,19 @@ class TrailingCombo(QComboBox):
 
     def set_trailing(self, text: str) -> None:
         self._trailing = text
-        if edit := self.lineEdit():
-            edit.setTextMargins(0, 0, self._trailing_width() + _GAP_PX, 0)
+        self._make_room()
         self.update()
 
     def trailing(self) -> str:
         return self._trailing
+
+    def shows_trailing(self) -> bool:
+        """Whether the closed box has room for the word."""
+        return self.lineEdit() is None or self.fontMetrics().horizontalAdvance(self.currentText()) <= self._room()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._make_room()
 
     def set_shown_text(self, text: str) -> None:
         """What the closed box says instead of the current entry."""
@@ -93,15 +102,25 @@ class TrailingCombo(QComboBox):
         """The text gives way to the word at its right."""
         super().initStyleOption(option)
         icon_px = 0 if option.currentIcon.isNull() else option.iconSize.width() + _GAP_PX
-        room = self.width() - self._trailing_width() - _ARROW_PX - icon_px - 2 * _GAP_PX
+        room = self._room() - icon_px
         option.currentText = self.fontMetrics().elidedText(self.shown_text(), Qt.TextElideMode.ElideRight, room)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
+        if not self.shows_trailing():
+            return
         painter = QPainter(self)
         painter.setPen(QColor(tokens().muted))
         area = self.rect().adjusted(0, 0, -_ARROW_PX, 0)
         painter.drawText(area, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, self._trailing)
+
+    def _make_room(self) -> None:
+        if edit := self.lineEdit():
+            edit.setTextMargins(0, 0, self._trailing_width() + _GAP_PX if self.shows_trailing() else 0, 0)
+
+    def _room(self) -> int:
+        """For the text, beside the word and the arrow."""
+        return self.width() - self._trailing_width() - _ARROW_PX - 2 * _GAP_PX
 
     def _trailing_width(self) -> int:
         return self.fontMetrics().horizontalAdvance(self._trailing)
