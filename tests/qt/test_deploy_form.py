@@ -93,6 +93,24 @@ class TestModels:
         qtbot.mouseClick(found.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(20, 10))
         assert form.request().model_path == small.path
 
+    def test_a_model_chosen_before_it_was_found_is_chosen_when_it_is(self, form, big, small):
+        form.set_models((big,))
+        form.choose_model(small.path)
+        assert form.request() is None
+        assert named(form, "Model").lineEdit().text() == small.path.name
+        form.set_models((big, small))
+        assert form.request().model_path == small.path
+        form.set_models((small,))
+        form.set_models((big, small))
+        assert form.request().model_path == small.path
+
+    def test_what_is_picked_meanwhile_is_not_taken_away(self, form, big, small, broken):
+        form.set_models((big,))
+        form.choose_model(small.path)
+        pick(named(form, "Model"), 0)
+        form.set_models((big, small))
+        assert form.request().model_path == big.path
+
     def test_what_matches_nothing_goes_back_to_the_chosen_model(self, qtbot, form, big):
         edit = named(form, "Model").lineEdit()
         edit.selectAll()

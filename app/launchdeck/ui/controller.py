@@ -16,10 +16,11 @@ from PySide6.QtWidgets import QFileDialog
 
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.errors import Cause, Fix, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line
 from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
@@ -157,6 +158,7 @@ class Controller(QObject):
         form.failed.connect(self._window.notice.show_failure)
         form.use_memory(self._requests)
         form.rested.connect(self._account)
+        self._window.dropped.connect(self._take_dropped)
         self._panels.cards.gpu_selected.connect(form.select_gpu)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
@@ -241,6 +243,24 @@ class Controller(QObject):
     async def _prepare(self, path: Path) -> None:
         await asyncio.to_thread(self._planner.prepare, path)
         self._panels.form.refresh()
+
+    @Slot(object)
+    def _take_dropped(self, path: Path) -> None:
+        self.spawn(self._add_dropped(path))
+
+    async def _add_dropped(self, path: Path) -> None:
+        """Have a folder searched from now on; a model's file is chosen as well, and its folder searched."""
+        if await asyncio.to_thread(path.is_dir):
+            self._add_folder(str(path))
+        elif path.suffix.lower() == ".gguf":
+            self._add_folder(str(path.parent))
+            self._panels.form.choose_model(path)
+        else:
+            raise LaunchdeckError.of(
+                Cause.BAD_REQUEST,
+                Message("{name} is no model.", name=path.name),
+                Message("Drop a GGUF file, or a folder with models."),
+            )
 
     def _choose_folder(self) -> None:
         dialog = QFileDialog(self._window, tr("Folder with models"))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from PySide6.QtCore import QSettings, Qt, QTimer, Signal
-from PySide6.QtGui import QCloseEvent, QKeySequence, QPaintEvent, QShortcut
+from PySide6.QtCore import QMimeData, QSettings, Qt, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QPaintEvent, QShortcut
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
 from launchdeck.ui.charts import Charts
@@ -40,17 +41,20 @@ class MainWindow(QMainWindow):
     """Lays the panels out, remembers its geometry, and asks before it goes away.
 
     `painted` comes once, after the first frame is on the screen: heavy things start then. `close_requested` is about
-    the window, which may only hide; `quit_requested` (its key) about the application.
+    the window, which may only hide; `quit_requested` (its key) about the application. `dropped` carries the Path of
+    a file or folder that was dropped anywhere on the window.
     """
 
     painted = Signal()
     close_requested = Signal()
     quit_requested = Signal()
+    dropped = Signal(object)
 
     def __init__(self, panels: Panels, geometry: QSettings) -> None:
         super().__init__()
         self.setWindowTitle("Launchdeck")
         self.setMinimumSize(*SMALLEST)
+        self.setAcceptDrops(True)
         self._geometry = geometry
         self._may_close = False
         self._has_painted = False
@@ -99,6 +103,15 @@ class MainWindow(QMainWindow):
             event.ignore()
             self.close_requested.emit()
 
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if _local_paths(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        event.acceptProposedAction()
+        for path in _local_paths(event.mimeData()):
+            self.dropped.emit(path)
+
     def paintEvent(self, event: QPaintEvent) -> None:
         super().paintEvent(event)
         if not self._has_painted:
@@ -115,6 +128,10 @@ class MainWindow(QMainWindow):
             saved = self._geometry.value(name)
             if saved is not None:
                 restore(saved)
+
+
+def _local_paths(data: QMimeData) -> list[Path]:
+    return [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
 
 
 def _centre(panels: Panels) -> QSplitter:

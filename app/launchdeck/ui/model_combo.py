@@ -28,6 +28,7 @@ class ModelCombo(TrailingCombo):
         super().__init__(tr("Model"), parent)
         self._models: tuple[ModelInfo, ...] = ()
         self._current: ModelInfo | None = None
+        self._wanted: Path | None = None  # chosen before it was found
         self._items = ModelList()
         self.setModel(self._items)
         self._edit = QLineEdit(self)
@@ -40,14 +41,19 @@ class ModelCombo(TrailingCombo):
         self._edit.editingFinished.connect(self._restore_name)
 
     def set_models(self, models: tuple[ModelInfo, ...]) -> None:
-        """Offer these; the chosen one stays if it is still there, and so does what is being typed."""
+        """Offer these; the chosen one stays if it is still there, and so does what is being typed.
+
+        One that was to be chosen before it was found is chosen now.
+        """
         if models == self._models:
             return
         typed = self._edit.text() if self._is_typing() else None
-        current_path = self._current.path if self._current else None
+        current_path = self._wanted or (self._current.path if self._current else None)
         self._models = (*(m for m in models if not m.problem), *(m for m in models if m.problem))
         self._items.set_models(self._models)
-        self._current = next((m for m in self._models if m.path == current_path), None) or self._first_usable()
+        found = self._find(current_path)
+        self._wanted = None if found else self._wanted
+        self._current = found or self._first_usable()
         self._show_current()
         if typed is not None:
             self.setEditText(typed)
@@ -57,8 +63,9 @@ class ModelCombo(TrailingCombo):
         return self._current
 
     def choose(self, path: Path) -> None:
-        """Choose without telling anybody; a path that is not offered leaves nothing chosen."""
-        self._current = next((model for model in self._models if model.path == path), None)
+        """Choose without telling anybody; a path that is not offered leaves nothing chosen until it is."""
+        self._current = self._find(path)
+        self._wanted = path if self._current is None else None
         self._show_current()
         if self._current is None:
             self.setEditText(path.name)
@@ -71,10 +78,14 @@ class ModelCombo(TrailingCombo):
         completer.activated[QModelIndex].connect(self._take_found)  # type: ignore[index] # stubs know no overloads
         return completer
 
+    def _find(self, path: Path | None) -> ModelInfo | None:
+        return next((model for model in self._models if model.path == path), None)
+
     def _first_usable(self) -> ModelInfo | None:
         return next((model for model in self._models if not model.problem), None)
 
     def _take(self, place: int) -> None:
+        self._wanted = None
         self._current = self._models[place]
         self._show_current()
         self.chosen.emit()
