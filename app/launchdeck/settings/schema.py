@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Final
 
 from launchdeck.domain.text import Message
@@ -12,7 +13,18 @@ THEMES: Final = ("auto", "dark", "light")
 MIB: Final = 1024 * 1024
 
 
+class Section(Enum):
+    """Where a setting is looked for."""
+
+    GENERAL = Message("General")
+    GPUS = Message("GPUs")
+    ENGINES = Message("Models and engines")
+    SERVING = Message("Serving")
+    HTTP = Message("HTTP interface")
+
+
 def _setting(
+    section: Section,
     default: Any,
     meaning: Message,
     *,
@@ -21,60 +33,87 @@ def _setting(
     choices: tuple[str, ...] = (),
 ) -> Any:
     """A field whose limits the store checks and whose meaning the written file explains."""
-    return field(default=default, metadata={"meaning": meaning, "low": low, "high": high, "choices": choices})
+    metadata = {"section": section, "meaning": meaning, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What the user can set. Immutable: a change is a new Settings."""
 
-    language: str = _setting("auto", Message("Language of the window"), choices=LANGUAGES)
-    theme: str = _setting("auto", Message("Colours of the window"), choices=THEMES)
-    sampling_interval_s: float = _setting(5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60)
+    language: str = _setting(Section.GENERAL, "auto", Message("Language of the window"), choices=LANGUAGES)
+    theme: str = _setting(Section.GENERAL, "auto", Message("Colours of the window"), choices=THEMES)
+    sampling_interval_s: float = _setting(
+        Section.GPUS, 5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60
+    )
     detection: str = _setting(
-        "merged", Message("All vendors in one list, or the first that answers"), choices=("merged", "first")
+        Section.GPUS,
+        "merged",
+        Message("All vendors in one list, or the first that answers"),
+        choices=("merged", "first"),
     )
     model_folders: tuple[str, ...] = _setting(
-        (), Message("Folders in which models are looked for, with their subfolders")
+        Section.ENGINES, (), Message("Folders in which models are looked for, with their subfolders")
     )
-    llama_server_path: str = _setting("", Message("The llama-server to use; empty: the first on PATH"))
-    vllm_path: str = _setting("", Message("The vLLM to use, or its virtual environment; empty: the first on PATH"))
-    rpc_workers: tuple[str, ...] = _setting((), Message("RPC workers of llama.cpp (host:port), offered as devices"))
-    first_port: int = _setting(8001, Message("First port given to a model"), low=1024, high=65535)
-    last_port: int = _setting(8020, Message("Last port given to a model"), low=1024, high=65535)
-    model_api_keys: bool = _setting(True, Message("Give every model an API key of its own"))
-    memory_margin_mib: int = _setting(256, Message("MiB of GPU memory that 'auto' leaves free"), low=0, high=65536)
+    llama_server_path: str = _setting(Section.ENGINES, "", Message("The llama-server to use; empty: the first on PATH"))
+    vllm_path: str = _setting(
+        Section.ENGINES, "", Message("The vLLM to use, or its virtual environment; empty: the first on PATH")
+    )
+    rpc_workers: tuple[str, ...] = _setting(
+        Section.ENGINES, (), Message("RPC workers of llama.cpp (host:port), offered as devices")
+    )
+    first_port: int = _setting(Section.SERVING, 8001, Message("First port given to a model"), low=1024, high=65535)
+    last_port: int = _setting(Section.SERVING, 8020, Message("Last port given to a model"), low=1024, high=65535)
+    model_api_keys: bool = _setting(Section.SERVING, True, Message("Give every model an API key of its own"))
+    memory_margin_mib: int = _setting(
+        Section.GPUS, 256, Message("MiB of GPU memory that 'auto' leaves free"), low=0, high=65536
+    )
     stop_grace_s: float = _setting(
-        5.0, Message("Seconds an engine has to end by itself before it is killed"), low=0, high=300
+        Section.SERVING, 5.0, Message("Seconds an engine has to end by itself before it is killed"), low=0, high=300
     )
     stall_timeout_s: float = _setting(
-        300.0, Message("Seconds without any output after which loading has failed"), low=1, high=7200
+        Section.SERVING, 300.0, Message("Seconds without any output after which loading has failed"), low=1, high=7200
     )
     load_timeout_s: float = _setting(
-        7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400
+        Section.SERVING, 7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400
     )
     restart: str = _setting(
-        "never", Message("When a model is started again by itself"), choices=("never", "on failure")
+        Section.SERVING, "never", Message("When a model is started again by itself"), choices=("never", "on failure")
     )
     restart_pause_s: float = _setting(
-        1.0, Message("Seconds before the first restart; the pauses double after that"), low=0.1, high=60
+        Section.SERVING,
+        1.0,
+        Message("Seconds before the first restart; the pauses double after that"),
+        low=0.1,
+        high=60,
     )
     probe_interval_s: float = _setting(
-        2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
+        Section.SERVING, 2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
     )
     when_app_dies: str = _setting(
-        "keep", Message("What running models do when Launchdeck ends without being asked"), choices=("keep", "stop")
+        Section.GENERAL,
+        "keep",
+        Message("What running models do when Launchdeck ends without being asked"),
+        choices=("keep", "stop"),
     )
-    on_quit: str = _setting("ask", Message("What Quit does with running models"), choices=("ask", "keep", "stop"))
+    on_quit: str = _setting(
+        Section.GENERAL, "ask", Message("What Quit does with running models"), choices=("ask", "keep", "stop")
+    )
     vram_alert_percent: int = _setting(
-        95, Message("Percent of a GPU's memory in use from which on you are warned; 0: never"), low=0, high=100
+        Section.GPUS,
+        95,
+        Message("Percent of a GPU's memory in use from which on you are warned; 0: never"),
+        low=0,
+        high=100,
     )
     temperature_alert_c: int = _setting(
-        90, Message("Degrees Celsius of a GPU from which on you are warned; 0: never"), low=0, high=120
+        Section.GPUS, 90, Message("Degrees Celsius of a GPU from which on you are warned; 0: never"), low=0, high=120
     )
-    api_enabled: bool = _setting(True, Message("Let programs on this machine use Launchdeck over HTTP"))
-    api_port: int = _setting(8700, Message("Port of the HTTP interface; 0: any that is free"), low=0, high=65535)
-    log_limit_mib: int = _setting(32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
+    api_enabled: bool = _setting(Section.HTTP, True, Message("Let programs on this machine use Launchdeck over HTTP"))
+    api_port: int = _setting(
+        Section.HTTP, 8700, Message("Port of the HTTP interface; 0: any that is free"), low=0, high=65535
+    )
+    log_limit_mib: int = _setting(Section.SERVING, 32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
 
     @property
     def ports(self) -> range:

@@ -14,17 +14,19 @@ from PySide6.QtWidgets import (
     QDialogButtonBox,
     QDoubleSpinBox,
     QFormLayout,
+    QFrame,
     QLabel,
     QLineEdit,
     QPlainTextEdit,
     QScrollArea,
+    QTabWidget,
     QVBoxLayout,
     QWidget,
 )
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.settings.schema import Settings
+from launchdeck.settings.schema import Section, Settings
 from launchdeck.settings.store import from_mapping
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.number_field import NumberField
@@ -42,22 +44,16 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Settings"))
         self._readers: dict[str, Callable[[], Any]] = {}
-        self._form = QFormLayout()
-        self._form.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapAllRows)
-        for field in dataclasses.fields(settings):
-            self._add_row(field, getattr(settings, field.name))
-        content = QWidget()
-        content.setLayout(self._form)
-        scroll = QScrollArea()
-        scroll.setWidget(content)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        sections = QTabWidget()
+        sections.setAccessibleName(tr("Settings"))
+        for section in Section:
+            sections.addTab(self._make_page(section, settings), tr(section.value))
         self._problem = QLabel()
         self._problem.setWordWrap(True)
         self._problem.setProperty("state", "bad")
         self._problem.hide()
         layout = QVBoxLayout(self)
-        layout.addWidget(scroll)
+        layout.addWidget(sections)
         layout.addWidget(self._problem)
         layout.addWidget(self._buttons())
         self.resize(520, 560)
@@ -84,18 +80,31 @@ class SettingsDialog(QDialog):
             return
         self.saved.emit(settings)
 
-    def _add_row(self, field: dataclasses.Field[Any], value: Any) -> None:
+    def _make_page(self, section: Section, settings: Settings) -> QScrollArea:
+        page = QWidget()
+        page.setProperty("role", "page")
+        rows = QFormLayout(page, rowWrapPolicy=QFormLayout.RowWrapPolicy.WrapAllRows, verticalSpacing=8)
+        for field in dataclasses.fields(settings):
+            if field.metadata["section"] is section:
+                self._add_row(rows, field, getattr(settings, field.name))
+        scroll = QScrollArea(widgetResizable=True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(page)
+        return scroll
+
+    def _add_row(self, rows: QFormLayout, field: dataclasses.Field[Any], value: Any) -> None:
         editor, self._readers[field.name] = _editor(field, value)
         meaning = tr(field.metadata["meaning"])
         editor.setAccessibleName(meaning)
         editor.setObjectName(field.name)
         if isinstance(editor, QCheckBox):
             editor.setText(meaning)
-            self._form.addRow(editor)
+            rows.addRow(editor)
         else:
             label = QLabel(meaning)
             label.setBuddy(editor)
-            self._form.addRow(label, editor)
+            rows.addRow(label, editor)
 
 
 def _editor(field: dataclasses.Field[Any], value: Any) -> tuple[QWidget, Callable[[], Any]]:
