@@ -17,6 +17,7 @@ from launchdeck.hardware.nvml import GpuLostError, Nvml
 from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, normalise_address
 
 _RETRY_LOST_S = 60.0
+_UNNAMED = "NVIDIA GPU"
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
 _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
@@ -34,7 +35,8 @@ class _Device:
 
 
 class NVMLDetector:
-    """NVIDIA GPUs in PCI order. A sleeping GPU is listed and left alone; a lost one is looked for once a minute.
+    """NVIDIA GPUs in PCI order. A sleeping GPU is listed and left alone. A lost one that does not come back by itself
+    is looked for once a minute; where all are lost, because their driver was reloaded, with every list.
 
     Processes, the fan and the power limit are read every `slow_interval_s`: listing graphics processes can take 4.5 ms
     under a lock that all users of the driver share (MangoHud#2104), the fan takes ten times as long as the rest.
@@ -63,7 +65,9 @@ class NVMLDetector:
         self._may_rest = False
         self._gpus: dict[str, Gpu] = {}
         self._devices: dict[str, _Device] = {}
-        self._lost_at_s: float | None = None
+        self._lost: set[str] = set()
+        self._lost_at_s = float("-inf")
+        self._count: int | None = None
 
     def is_available(self) -> bool:
         return bool(self.get_gpu_list())
@@ -71,14 +75,15 @@ class NVMLDetector:
     def get_gpu_list(self) -> list[Gpu]:
         self.step = Step(self.name, Outcome.EMPTY)
         cards = self._pci.graphics_cards(NVIDIA_VENDOR)
-        if cards != self._cards or self._may_retry_lost():
+        if cards != self._cards or self._may_retry_lost() or self._has_other_count():
             self.close()  # NVML knows only the GPUs that were there when it was opened
             for unplugged in set(self._cards) - set(cards):
                 self._gpus.pop(unplugged, None)
             self._cards = cards
         if not self._rest.is_resting:
             self._open_awake()
-        gpus = [replace(gpu, index=index) for index, (_, gpu) in enumerate(sorted(self._gpus.items()))]
+        in_order = sorted(self._gpus.values(), key=lambda gpu: gpu.pci_address or "")
+        gpus = [replace(gpu, index=index) for index, gpu in enumerate(in_order)]
         if gpus and self.step.outcome is Outcome.EMPTY:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
             self.step = Step(self.name, Outcome.FOUND, version=version)
@@ -90,25 +95,40 @@ class NVMLDetector:
             return GpuSample(time.time(), state=GpuState.ASLEEP)
         if self._rest.is_resting:
             return GpuSample(time.time(), state=GpuState.ASLEEP)
-        if _key(gpu) not in self._devices:
+        if _key(gpu) not in self._devices and _key(gpu) not in self._lost:
             self.get_gpu_list()  # it has just woken up
         device = self._devices.get(_key(gpu))
         try:
             sample = self._sample(device) if device else GpuSample(time.time(), state=GpuState.LOST)
         except GpuLostError:
             sample = GpuSample(time.time(), state=GpuState.LOST)
-        if sample.state is GpuState.LOST and self._lost_at_s is None:
-            self._lost_at_s = self._clock()
+        self._note_lost(_key(gpu), is_lost=sample.state is GpuState.LOST)
         return sample
 
     def close(self) -> None:
         self._devices.clear()
         self._awake = ()
-        self._lost_at_s = None
+        self._lost.clear()
+        self._count = None
         self._nvml.close()
 
+    def _note_lost(self, key: str, *, is_lost: bool) -> None:
+        if not is_lost:
+            self._lost.discard(key)
+            return
+        if not self._lost:
+            self._lost_at_s = self._clock()
+        self._lost.add(key)
+
     def _may_retry_lost(self) -> bool:
-        return self._lost_at_s is not None and self._clock() - self._lost_at_s >= _RETRY_LOST_S
+        """Opening the library anew disturbs the GPUs that answer."""
+        if not self._lost:
+            return False
+        return self._devices.keys() <= self._lost or self._clock() - self._lost_at_s >= _RETRY_LOST_S
+
+    def _has_other_count(self) -> bool:
+        """Whether the driver has other GPUs than when it was opened; where the kernel shows cards, it says so first."""
+        return self._count is not None and self._unless_lost("", "nvmlDeviceGetCount") not in {None, self._count}
 
     def _open_awake(self) -> None:
         """Open the GPUs that are awake; those that sleep are known by what the kernel tells of them."""
@@ -125,38 +145,42 @@ class NVMLDetector:
             return
         self._awake = awake
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
-        for handle in self._handles(awake if asleep else None):
-            self._add(handle)
+        if asleep:
+            for address in awake:
+                self._add(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
+            return
+        self._count = self._unless_lost("", "nvmlDeviceGetCount") or 0
+        for place in range(self._count):
+            # NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows.
+            name = awake[place] if len(awake) == self._count else str(place)
+            self._add(name, "nvmlDeviceGetHandleByIndex", place)
 
-    def _handles(self, addresses: tuple[str, ...] | None) -> list[Any]:
-        """NVML's handles: all of them, or those at the given addresses, which leaves the other GPUs asleep."""
-        if addresses is None:
-            count = self._ask_unless_lost("", "nvmlDeviceGetCount") or 0
-            handles = [self._ask_unless_lost(str(i), "nvmlDeviceGetHandleByIndex", i) for i in range(count)]
-        else:
-            handles = [self._ask_unless_lost(a, "nvmlDeviceGetHandleByPciBusId", a.encode()) for a in addresses]
-        return [handle for handle in handles if handle is not None]
-
-    def _ask_unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
+    def _unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
         try:
             return self._nvml.ask(device, call, *arguments)
         except GpuLostError:
-            self._lost_at_s = self._clock()
             return None
 
-    def _add(self, handle: Any) -> None:
+    def _add(self, name: str, call: str, argument: int | bytes) -> None:
+        """Open a GPU. One that is lost already is listed where something is left to know it by."""
+        handle = None
         try:
-            gpu = self._describe(handle)
+            handle = self._nvml.ask(name, call, argument)
+            if handle is None:
+                return
+            gpu = self._describe(name, handle)
         except GpuLostError:
-            self._lost_at_s = self._clock()
-            return
+            gpu = self._lost_gpu(name, handle)
+            self._note_lost(_key(gpu), is_lost=True)
+            if handle is None and gpu.pci_address is None:
+                return
         self._gpus[_key(gpu)] = gpu
-        self._devices[_key(gpu)] = _Device(gpu, handle)
+        if handle is not None:
+            self._devices[_key(gpu)] = _Device(gpu, handle)
 
-    def _describe(self, handle: Any) -> Gpu:
-        pci = self._nvml.ask("", "nvmlDeviceGetPciInfo", handle)
-        address = None if pci is None else normalise_address(_text(pci.busId))
-        uuid = _text(self._nvml.ask(address or "", "nvmlDeviceGetUUID", handle) or address or "nvidia")
+    def _describe(self, name: str, handle: Any) -> Gpu:
+        address = _address(self._nvml.ask(name, "nvmlDeviceGetPciInfo", handle))
+        uuid = _text(self._nvml.ask(address or name, "nvmlDeviceGetUUID", handle)) or address or f"nvidia-{name}"
         memory = self._nvml.memory(uuid, handle)
         shared = self._nvml.shares_ram(uuid, memory)
         memory = ram() if shared else memory
@@ -164,17 +188,31 @@ class NVMLDetector:
             index=0,  # its place is known when all are
             uuid=uuid,
             pci_address=address,
-            name=_text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle) or "NVIDIA GPU"),
+            name=_text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED,
             gpu_type=GpuType.NVIDIA,
             total_memory_bytes=memory.total_bytes if memory else None,
-            driver_version=_text(self._nvml.ask("", "nvmlSystemGetDriverVersion") or "") or None,
+            driver_version=_text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
             compute_capability=self._nvml.ask(uuid, "nvmlDeviceGetCudaComputeCapability", handle),
             integrated=shared,
         )
 
+    def _lost_gpu(self, name: str, handle: Any) -> Gpu:
+        """As it was known, or by what is left of it."""
+        address, uuid, own_name = normalise_address(name), None, None
+        if handle is not None:
+            address = _address(self._unless_lost(name, "nvmlDeviceGetPciInfo", handle)) or address
+            uuid = _text(self._unless_lost(name, "nvmlDeviceGetUUID", handle))
+            own_name = _text(self._unless_lost(name, "nvmlDeviceGetName", handle))
+        if known := self._gpus.get(address or uuid or ""):
+            return known
+        left = (
+            self._sleeping_gpu(address) if address else Gpu(0, f"nvidia-{name}", None, _UNNAMED, GpuType.NVIDIA, None)
+        )
+        return replace(left, uuid=uuid or left.uuid, name=own_name or left.name)
+
     def _sleeping_gpu(self, address: str) -> Gpu:
         uuid = self._proc.uuid(address) or address
-        name = self._proc.name(address) or "NVIDIA GPU"
+        name = self._proc.name(address) or _UNNAMED
         return Gpu(0, uuid, address, name, GpuType.NVIDIA, total_memory_bytes=None)
 
     def _sample(self, device: _Device) -> GpuSample:
@@ -217,9 +255,13 @@ def _key(gpu: Gpu) -> str:
     return gpu.pci_address or gpu.uuid
 
 
-def _text(value: str | bytes) -> str:
+def _address(pci: Any) -> str | None:
+    return normalise_address(_text(getattr(pci, "busId", None)))
+
+
+def _text(value: str | bytes | None) -> str:
     """Older releases of pynvml give bytes."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
 
 
 def _watts(milliwatts: int | None) -> float | None:

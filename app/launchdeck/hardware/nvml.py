@@ -21,9 +21,18 @@ _NOT_SUPPORTED = 3
 _NO_PERMISSION = 4
 _DRIVER_NOT_LOADED = 9
 _LIBRARY_NOT_FOUND = 12
+_FUNCTION_NOT_FOUND = 13
 _VERSION_MISMATCH = 18
 # GPU_IS_LOST, RESET_REQUIRED, GPU_NOT_FOUND; and UNINITIALIZED, when the driver was reloaded under the open library
 _LOST = frozenset({15, 16, 28, 1, _DRIVER_NOT_LOADED, _VERSION_MISMATCH})
+
+# What a GPU cannot do, or an old driver does not know, is no reason to worry.
+_USUAL = frozenset({_NOT_SUPPORTED, _FUNCTION_NOT_FOUND})
+# Compute and graphics: each as it is now, and as drivers before 510 have it.
+_PROCESS_LISTS = tuple(
+    (f"nvmlDeviceGet{kind}RunningProcesses", f"nvmlDeviceGet{kind}RunningProcesses_v2")
+    for kind in ("Compute", "Graphics")
+)
 
 _REASONS = {
     _NO_PERMISSION: Message(
@@ -88,7 +97,7 @@ class Nvml:
                 raise GpuLostError(device) from error
             if code == _NOT_SUPPORTED:
                 self._unsupported.add((device, call))
-            level = logging.DEBUG if code == _NOT_SUPPORTED else logging.WARNING
+            level = logging.DEBUG if code in _USUAL else logging.WARNING
             self._complaints.log(level, (device, call, repr(code)), f"{device or 'NVML'}: no {call}: {error}")
             return None
 
@@ -108,8 +117,10 @@ class Nvml:
     def processes(self, device: str, handle: Any) -> tuple[GpuProcess, ...]:
         """Compute and graphics processes as one list; a process that does both is in both of NVML's."""
         used: dict[int, int | None] = {}
-        for call in ("nvmlDeviceGetComputeRunningProcesses_v3", "nvmlDeviceGetGraphicsRunningProcesses_v3"):
-            for pid, size in _sums(self.ask(device, call, handle) or ()).items():
+        for calls in _PROCESS_LISTS:
+            lists = (self.ask(device, call, handle) for call in calls)
+            entries = next((entries for entries in lists if entries is not None), ())
+            for pid, size in _sums(entries).items():
                 used[pid] = max((value for value in (used.get(pid), size) if value is not None), default=None)
         return tuple(GpuProcess(pid, process_name(pid), size) for pid, size in sorted(used.items()))
 

@@ -1,5 +1,6 @@
 /* A libnvidia-ml.so.1 without a GPU. Besides the keys of answers.h:
  *   driver=TEXT
+ *   recount=N          GPUs that the open library counts now
  *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
  *   N.clock N.memory_clock N.fan
@@ -57,7 +58,7 @@ int nvmlSystemGetDriverVersion(char *version, unsigned size) {
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
     int error = enter("Count", -1);
-    if (!error) *count = (unsigned)opened;
+    if (!error) *count = (unsigned)(*get("recount") ? atoi(get("recount")) : opened);
     return error;
 }
 

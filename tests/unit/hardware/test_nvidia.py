@@ -189,6 +189,76 @@ def test_a_driver_that_was_reloaded_is_opened_anew(nvml, detector, clock, error)
     assert detector.get_gpu_info(again).used_memory_bytes == 2 * GIB
 
 
+def test_a_reloaded_driver_is_opened_with_the_next_list(nvml, detector):
+    nvml.add_gpu()
+    (gpu,) = detector.get_gpu_list()
+    nvml.set(**{"0.error": UNINITIALIZED})
+    assert detector.get_gpu_info(gpu).state is GpuState.LOST
+    nvml.set(**{"0.error": None, "driver": "590.1"})
+    (again,) = detector.get_gpu_list()
+    assert again.driver_version == "590.1"
+    assert detector.get_gpu_info(again).state is GpuState.ACTIVE
+
+
+def test_while_others_answer_the_library_stays_open_for_a_minute(nvml, detector, clock):
+    nvml.add_gpu()
+    nvml.add_gpu()
+    first, second = detector.get_gpu_list()
+    nvml.set(**{"0.error": LOST})
+    for _ in range(3):
+        states = [detector.get_gpu_info(gpu).state for gpu in (first, second)]
+        assert states == [GpuState.LOST, GpuState.ACTIVE]
+        detector.get_gpu_list()
+        clock.now_s += 15
+    assert nvml.calls("Init") == 1
+    nvml.set(**{"0.error": None})
+    assert detector.get_gpu_info(first).state is GpuState.ACTIVE
+    clock.now_s += 61
+    detector.get_gpu_list()
+    assert nvml.calls("Init") == 1  # it has come back by itself
+
+
+@pytest.mark.parametrize("lost", ["error", "error.Memory", "error.Name", "error.UUID"])
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_a_gpu_that_is_lost_from_the_start_is_listed_as_lost(nvml, system, detector, lost, with_kernel):
+    """Where nothing is left to know it by (no handle, and a kernel without sysfs), it cannot be listed."""
+    for address in (FIRST, SECOND) if with_kernel else ():
+        system.add_card(address)
+    nvml.add_gpu()
+    nvml.add_gpu(**{lost: LOST})
+    gpus = detector.get_gpu_list()
+    states = [detector.get_gpu_info(gpu).state for gpu in gpus]
+    if lost == "error" and not with_kernel:
+        assert states == [GpuState.ACTIVE]
+        return
+    assert sorted(states) == [GpuState.ACTIVE, GpuState.LOST if lost in {"error", "error.Memory"} else GpuState.ACTIVE]
+    assert len({gpu.uuid for gpu in gpus}) == 2
+    nvml.set(**{f"1.{lost}": None})
+    detector.close()
+    again = detector.get_gpu_list()
+    if with_kernel:
+        assert [gpu.pci_address for gpu in again] == [FIRST, SECOND]
+    assert GpuState.LOST not in [detector.get_gpu_info(gpu).state for gpu in again[:2]]
+
+
+def test_gpus_of_a_driver_that_tells_neither_address_nor_uuid_are_not_taken_for_one(nvml, detector):
+    for used in (1, 2, 3):
+        nvml.add_gpu(**{"error.Pci": NOT_SUPPORTED, "error.UUID": NOT_SUPPORTED}, used=used * GIB)
+    gpus = detector.get_gpu_list()
+    assert len({gpu.uuid for gpu in gpus}) == 3
+    assert [detector.get_gpu_info(gpu).used_memory_bytes for gpu in gpus] == [GIB, 2 * GIB, 3 * GIB]
+
+
+def test_another_number_of_gpus_is_noticed_where_the_kernel_shows_none(nvml, detector):
+    nvml.add_gpu()
+    assert len(detector.get_gpu_list()) == 1
+    nvml.set(recount=2)
+    nvml.add_gpu()
+    assert len(detector.get_gpu_list()) == 2
+    assert len(detector.get_gpu_list()) == 2
+    assert nvml.calls("Init") == 2
+
+
 def test_a_lost_gpu_is_not_looked_for_with_every_sample(nvml, detector, clock):
     nvml.add_gpu()
     (gpu,) = detector.get_gpu_list()
