@@ -7,7 +7,9 @@ import importlib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
+from launchdeck.commands.output import stray_output_on_stderr
 from launchdeck.commands.parser import build_parser
 from launchdeck.domain.errors import LaunchdeckError
 
@@ -20,7 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        return _command(options)(options)
+        with stray_output_on_stderr() if getattr(options, "json", False) else nullcontext():
+            return _command(options)(options)
     except LaunchdeckError as error:
         print(f"launchdeck: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -158,6 +158,31 @@ def test_everything_that_is_not_available_is_null(machine: FakeMachine):
     assert_shows(machine.gpus(), "AMDSMIDetector+NVMLDetector", [radeon | unknown, geforce | unknown])
 
 
+def test_what_a_library_prints_is_not_in_the_document(machine: FakeMachine):
+    entry = machine.add_nvidia(1)
+    machine.nvml.set(noise="NVRM: something")
+    assert_shows(machine.gpus(), "NVMLDetector", [entry])
+
+
+def test_one_gpu_of_two_that_hangs_costs_the_other_nothing(machine: FakeMachine):
+    first, second = machine.add_nvidia(1), machine.add_nvidia(2)
+    machine.nvml.set(**{"0.delay_ms.Temperature": 30_000})
+    stalled, running = machine.gpus()["gpus"]
+    assert (stalled["name"], stalled["state"], stalled["used_memory_mb"]) == (first["name"], "lost", None)
+    assert {key: running[key] for key in second} == second
+
+
+def test_nobody_who_stops_reading_is_complained_to(machine: FakeMachine):
+    machine.add_nvidia(1)
+    for arguments in ("gpus --json", "gpus", "gpus --watch", "gpus --watch --json"):
+        command = f"{sys.executable} -m launchdeck {arguments} | head -c 1"
+        environment = os.environ | machine.environment
+        (Path(os.environ["LAUNCHDECK_HOME"]) / "config").mkdir(exist_ok=True)
+        (Path(os.environ["LAUNCHDECK_HOME"]) / "config/settings.toml").write_text("sampling_interval_s = 1.0\n")
+        result = subprocess.run(command, shell=True, env=environment, capture_output=True, timeout=60, check=True)
+        assert (len(result.stdout), result.stderr) == (1, b"")
+
+
 def test_names_in_korean(machine: FakeMachine):
     amd, nvidia = machine.add_amd(3, name="라데온 RX 7900"), machine.add_nvidia(1, name="지포스 RTX 4090 한국판")
     assert_shows(machine.gpus(), "AMDSMIDetector+NVMLDetector", [amd, nvidia])

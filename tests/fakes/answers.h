@@ -7,6 +7,7 @@
  *   N.error=CODE                what every call returns for GPU N, and its handle too
  *   N.error.CALL=CODE           what CALL returns for GPU N
  *   delay_ms.CALL=MILLISECONDS  how long CALL takes; it comes back early when the line goes
+ *   N.delay_ms.CALL=...         the same for GPU N alone
  * Every call is added to the calls' file, if one is named, as a line `CALL N`.
  */
 #include <stdio.h>
@@ -56,6 +57,28 @@ static const char *of(int gpu, const char *key) {
 
 static u64 number(int gpu, const char *key) { return strtoull(of(gpu, key), NULL, 0); }
 
+/* What the file has for a key at this moment. It leaves alone what has been read, which other threads may be using. */
+static int now(const char *key) {
+    char line[4096];
+    size_t length = strlen(key);
+    int value = 0;
+    const char *path = getenv(ANSWERS_FILE);
+    FILE *file = path ? fopen(path, "r") : NULL;
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, key, length) && line[length] == '=') value = atoi(line + length + 1);
+    if (file) fclose(file);
+    return value;
+}
+
+static void take_as_long_as_told(const char *call, int gpu) {
+    char all[96], one[128];
+    snprintf(all, sizeof all, "delay_ms.%s", call);
+    snprintf(one, sizeof one, "%d.%s", gpu, all);
+    if (!*get(all) && !*get(one)) return;
+    for (int waited = 0; waited < now(all) || waited < now(one); waited += 5) nanosleep(&(struct timespec){0, 5000000}, NULL);
+    load();
+}
+
 /* Begin a call: write it down, take as long as told, and give the error it has to return. */
 static int enter(const char *call, int gpu) {
     char key[96];
@@ -63,9 +86,7 @@ static int enter(const char *call, int gpu) {
     FILE *file = log ? fopen(log, "a") : NULL;
     if (file) { fprintf(file, "%s %d\n", call, gpu); fclose(file); }
     load();
-    snprintf(key, sizeof key, "delay_ms.%s", call);
-    for (int waited = 0; waited < atoi(get(key)); waited += 5, load())
-        nanosleep(&(struct timespec){0, 5000000}, NULL);
+    take_as_long_as_told(call, gpu);
     if (opened < 0) return UNINITIALIZED;
     if (gpu < 0) return 0;
     if (gpu >= opened) return INVALID;

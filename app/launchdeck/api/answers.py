@@ -28,7 +28,7 @@ class GpuProcess(Answer):
 
 
 class Gpu(Answer):
-    """Memory in MiB. null: not measurable."""
+    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone."""
 
     index: int
     uuid: str
@@ -39,6 +39,7 @@ class Gpu(Answer):
     used_memory_mb: int | None
     free_memory_mb: int | None
     utilization_percent: int | None
+    core_percents: list[int]
     temperature_c: int | None
     power_watts: float | None
     power_limit_watts: float | None

@@ -11,7 +11,7 @@ from typing import Final
 from launchdeck.commands.output import print_json, print_line, print_table
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
 from launchdeck.hardware.document import to_document
-from launchdeck.hardware.source import ONCE_S, InventorySource, open_source
+from launchdeck.hardware.source import ONCE, InventorySource, open_source
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -21,6 +21,9 @@ _CLEAR: Final = "\x1b[H\x1b[2J"  # the cursor to the top left, and all below it 
 _NOT_MEASURABLE: Final = "-"
 _HEADER: Final = ("GPU", "Name", "Used MiB", "Total MiB", "Use", "Temp", "Power", "Clock", "Fan", "State")
 
+_NAME: Final = _HEADER.index("Name")
+_OPTIONAL: Final = [_HEADER.index(name) for name in ("Fan", "Clock", "Power")]
+
 
 def run(options: argparse.Namespace) -> int:
     """Print the inventory once, or again and again: a table, or the document that `--inventory` reads."""
@@ -29,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     if options.watch:
         source = open_source(settings.detection, recorded)
     else:
-        source = open_source(settings.detection, recorded, patience_s=ONCE_S)
+        source = open_source(settings.detection, recorded, patience=ONCE)
     try:
         inventory = _first_reading(source)
         if options.watch:
@@ -71,7 +74,7 @@ def _watch(source: InventorySource, inventory: Inventory, interval_s: float, *, 
 def _print_table(inventory: Inventory) -> None:
     rows = [_row(str(reading.gpu.index), reading) for reading in inventory.gpus]
     rows.append(_row("CPU", inventory.cpu))
-    print_table(_HEADER, rows, right=frozenset(range(2, len(_HEADER) - 1)))
+    print_table(_HEADER, rows, right=frozenset(range(2, len(_HEADER) - 1)), elastic=_NAME, optional=_OPTIONAL)
     if any(_NOT_MEASURABLE in row for row in rows):
         print_line(f"{_NOT_MEASURABLE}: not measurable")
     versions = dict.fromkeys(reading.gpu.driver_version for reading in inventory.gpus if reading.gpu.driver_version)

@@ -22,7 +22,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
-from launchdeck.hardware.source import ONCE_S, open_source
+from launchdeck.hardware.source import ONCE, open_source
 from launchdeck.models.describe import inspect
 from launchdeck.planning.ports import no_port
 from launchdeck.serving.port_table import PortTable
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     settings = SettingsStore(paths.settings_file).settings
     request = request_from(options)
     planner = Planner(lambda: settings, paths)
-    source = open_source(settings.detection, getattr(options, "inventory", None), patience_s=ONCE_S)
+    source = open_source(settings.detection, getattr(options, "inventory", None), patience=ONCE)
     try:
         planner.inventory = source.read()
     finally:

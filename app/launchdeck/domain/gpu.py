@@ -62,7 +62,10 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """What was measured at `sampled_at_s` (Unix time). None: not measurable, or not measurable just now."""
+    """What was measured at `sampled_at_s` (Unix time). None: not measurable, or not measurable just now.
+
+    `core_percents` is the load of each core of a CPU; empty for GPUs.
+    """
 
     sampled_at_s: float
     used_memory_bytes: int | None = None
@@ -76,6 +79,7 @@ class GpuSample:
     fan_percent: int | None = None
     state: GpuState = GpuState.ACTIVE
     processes: tuple[GpuProcess, ...] = ()
+    core_percents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

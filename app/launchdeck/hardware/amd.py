@@ -14,10 +14,11 @@ from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amdgpu import Amdgpu, with_ram
-from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi
+from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
 from launchdeck.hardware.memory import Memory
 from launchdeck.hardware.pci import normalise_address
 
+_MIB = 1024 * 1024
 _HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
 
 
@@ -54,6 +55,7 @@ class AMDSMIDetector:
         self._smi = AmdSmi(environ)
         self._amdgpu = Amdgpu(root, clock)
         self._cards: tuple[str, ...] = ()
+        self._handle_count = 0
         self._devices: dict[str, _Device] = {}
 
     def is_available(self) -> bool:
@@ -61,7 +63,7 @@ class AMDSMIDetector:
 
     def get_gpu_list(self) -> list[Gpu]:
         cards = self._amdgpu.cards()
-        if cards != self._cards:
+        if cards != self._cards or self._has_other_count():
             self.close()  # the library knows only the cards that were there when it was opened
             self._cards = cards
         if not self._smi.is_open and not self._open():
@@ -72,13 +74,13 @@ class AMDSMIDetector:
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
-        card = gpu.pci_address or ""
+        card = _key(gpu)
         if self._amdgpu.leaves_alone(card):
             return GpuSample(time.time(), state=GpuState.ASLEEP)
         if card not in self._devices:
             self.get_gpu_list()  # the library was closed
         device = self._devices.get(card)
-        if device is None:
+        if device is None or (card in self._cards and not self._amdgpu.is_there(card)):
             return GpuSample(time.time(), state=GpuState.LOST)
         sample = self._sample(card, device)
         self._amdgpu.note(card, sample)
@@ -95,25 +97,46 @@ class AMDSMIDetector:
         if problem := self._smi.open():
             self.step = Step(self.name, *problem)
             return False
-        for handle in self._smi.ask("", "amdsmi_get_processor_handles") or ():
-            address = normalise_address(self._smi.ask("", "amdsmi_get_gpu_device_bdf", handle) or "")
-            if address is not None:
-                self._devices[address] = _Device(self._describe(address, handle), handle)
+        handles = self._handles()
+        self._handle_count = len(handles)
+        for place, handle in enumerate(handles):
+            address = self._address(place, handle)
+            if address is None and self._cards:
+                continue  # it is one of the kernel's, which tells of it by its address
+            gpu = self._describe(place, address, handle)
+            self._devices[_key(gpu)] = _Device(gpu, handle)
         if not self._devices:
             self._smi.close()  # so that a card that is plugged in later is seen
             self.step = Step(self.name, Outcome.EMPTY)
         return bool(self._devices)
 
-    def _describe(self, card: str, handle: Any) -> Gpu:
+    def _handles(self) -> list[Any]:
+        handles = self._smi.ask("", "amdsmi_get_processor_handles")
+        return handles if isinstance(handles, list) else []
+
+    def _has_other_count(self) -> bool:
+        """Whether the library has other GPUs than when it was opened; the kernel's cards, where shown, say so first."""
+        return self._smi.is_open and len(self._handles()) != self._handle_count
+
+    def _address(self, place: int, handle: Any) -> str | None:
+        """The library counts in the order of the bus."""
+        bdf = self._smi.ask(f"AMD GPU {place}", "amdsmi_get_gpu_device_bdf", handle)
+        address = normalise_address(bdf) if isinstance(bdf, str) else None
+        if address is None and len(self._cards) == self._handle_count:
+            return self._cards[place]
+        return address
+
+    def _describe(self, place: int, address: str | None, handle: Any) -> Gpu:
+        card = address or f"amd-{place}"
         integrated = self._amdgpu.is_integrated(card)
         memory = self._memory(card, handle, integrated=integrated)
         uuid = self._smi.text(card, "amdsmi_get_gpu_enumeration_info", handle, "hip_uuid")
         if uuid is not None and not _HIP_UUID.fullmatch(uuid):
             uuid = None  # integrated GPUs have no number of their own: HIP calls every one of them GPU-XX
         return Gpu(
-            index=len(self._devices),
+            index=place,
             uuid=uuid or self._amdgpu.uuid(card) or card,
-            pci_address=card,
+            pci_address=address,
             name=self._smi.text(card, "amdsmi_get_gpu_asic_info", handle, "market_name") or self._amdgpu.name(card),
             gpu_type=GpuType.AMD,
             total_memory_bytes=memory.total_bytes if memory else None,
@@ -156,8 +179,8 @@ class AMDSMIDetector:
         device.slow_due_s = self._clock() + self._slow_interval_s
 
     def _power_cap_watts(self, card: str, handle: Any) -> float | None:
-        microwatts = (self._smi.ask(card, "amdsmi_get_power_cap_info", handle) or {}).get("power_cap")
-        return microwatts / 1_000_000 if isinstance(microwatts, int) and microwatts else None
+        microwatts = as_number(self._smi.record(card, "amdsmi_get_power_cap_info", handle).get("power_cap"))
+        return microwatts / 1_000_000 if microwatts else None
 
     def _clock_mhz(self, card: str, handle: Any, name: str) -> int | None:
         kind = self._smi.constant("AmdSmiClkType", name)
@@ -165,44 +188,62 @@ class AMDSMIDetector:
 
     def _fan_percent(self, card: str, handle: Any) -> int | None:
         """The library counts in steps, mostly 255 of them. Cards with a cooler of the case's have no fan."""
-        speed = self._smi.ask(card, "amdsmi_get_gpu_fan_speed", handle, 0)
-        fastest = self._smi.ask(card, "amdsmi_get_gpu_fan_speed_max", handle, 0) if isinstance(speed, int) else None
-        return round(100 * speed / fastest) if fastest else None
+        speed = as_number(self._smi.ask(card, "amdsmi_get_gpu_fan_speed", handle, 0))
+        fastest = None if speed is None else as_number(self._smi.ask(card, "amdsmi_get_gpu_fan_speed_max", handle, 0))
+        return round(100 * speed / fastest) if speed is not None and fastest else None
 
     def _memory(self, card: str, handle: Any, *, integrated: bool) -> Memory | None:
-        vram = self._pool(card, handle, "VRAM")
+        vram = self._pool(card, handle, "VRAM") or self._vram_in_mib(card, handle)
         return with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
 
     def _pool(self, card: str, handle: Any, name: str) -> Memory | None:
         kind = self._smi.constant("AmdSmiMemoryType", name)
-        total_bytes = self._smi.ask(card, "amdsmi_get_gpu_memory_total", handle, kind)
-        used_bytes = self._smi.ask(card, "amdsmi_get_gpu_memory_usage", handle, kind)
-        if not total_bytes or used_bytes is None:
-            return None
-        return Memory(total_bytes, used_bytes, max(total_bytes - used_bytes, 0))
+        total_bytes = as_number(self._smi.ask(card, "amdsmi_get_gpu_memory_total", handle, kind))
+        used_bytes = as_number(self._smi.ask(card, "amdsmi_get_gpu_memory_usage", handle, kind))
+        return _of_total(total_bytes, used_bytes)
+
+    def _vram_in_mib(self, card: str, handle: Any) -> Memory | None:
+        """The library's other word for the VRAM, which is there where the first is refused."""
+        usage = self._smi.record(card, "amdsmi_get_gpu_vram_usage", handle)
+        total_mib, used_mib = as_number(usage.get("vram_total")), as_number(usage.get("vram_used"))
+        return None if total_mib is None or used_mib is None else _of_total(total_mib * _MIB, used_mib * _MIB)
 
     def _temperature_c(self, card: str, handle: Any) -> int | None:
         """At the edge of the die; Instinct cards measure only at its hottest spot."""
         current = self._smi.constant("AmdSmiTemperatureMetric", "CURRENT")
         for sensor in ("EDGE", "HOTSPOT"):
             place = self._smi.constant("AmdSmiTemperatureType", sensor)
-            celsius = self._smi.ask(card, "amdsmi_get_temp_metric", handle, place, current)
-            if isinstance(celsius, int):
+            celsius = as_number(self._smi.ask(card, "amdsmi_get_temp_metric", handle, place, current))
+            if celsius is not None:
                 return celsius
         return None
 
     def _processes(self, card: str, device: _Device) -> tuple[GpuProcess, ...]:
         """A process on an APU has its memory in the RAM that the GPU may use (GTT)."""
         pools = ("vram_mem", "gtt_mem") if device.gpu.integrated else ("vram_mem",)
-        entries = self._smi.ask(card, "amdsmi_get_gpu_process_list", device.handle) or ()
-        processes = (
-            _process(entry, pools) for entry in entries if isinstance(entry, dict)
-        )  # older modules give handles
-        return tuple(sorted(processes, key=lambda process: process.pid))
+        entries = self._smi.ask(card, "amdsmi_get_gpu_process_list", device.handle)
+        known = (_process(entry, pools) for entry in entries) if isinstance(entries, list) else ()
+        return tuple(sorted((process for process in known if process is not None), key=lambda process: process.pid))
 
 
-def _process(entry: dict[str, Any], pools: tuple[str, ...]) -> GpuProcess:
-    sizes = [(entry.get("memory_usage") or {}).get(pool) for pool in pools]
-    known = [size for size in sizes if isinstance(size, int)]
-    name = entry.get("name", NOT_AVAILABLE)
-    return GpuProcess(entry["pid"], "" if name == NOT_AVAILABLE else name, sum(known) if known else None)
+def _key(gpu: Gpu) -> str:
+    return gpu.pci_address or gpu.uuid
+
+
+def _of_total(total_bytes: int | None, used_bytes: int | None) -> Memory | None:
+    if not total_bytes or used_bytes is None:
+        return None
+    return Memory(total_bytes, used_bytes, max(total_bytes - used_bytes, 0))
+
+
+def _process(entry: Any, pools: tuple[str, ...]) -> GpuProcess | None:
+    """None: not one that says which it is (older modules give handles)."""
+    pid = as_number(entry.get("pid")) if isinstance(entry, dict) else None
+    if pid is None:
+        return None
+    usage, name = entry.get("memory_usage"), entry.get("name", NOT_AVAILABLE)
+    sizes = [as_number(usage.get(pool)) for pool in pools] if isinstance(usage, dict) else []
+    known = [size for size in sizes if size is not None]
+    return GpuProcess(
+        pid, name if isinstance(name, str) and name != NOT_AVAILABLE else "", sum(known) if known else None
+    )

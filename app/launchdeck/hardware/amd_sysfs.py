@@ -39,6 +39,8 @@ class AMDGPUSysfsDetector:
         card = gpu.pci_address or ""
         if self._amdgpu.leaves_alone(card):
             return GpuSample(time.time(), state=GpuState.ASLEEP)
+        if not self._amdgpu.is_there(card):
+            return GpuSample(time.time(), state=GpuState.LOST)
         memory = self._amdgpu.memory(card, integrated=gpu.integrated)
         sample = GpuSample(
             sampled_at_s=time.time(),

@@ -32,6 +32,10 @@ class Amdgpu:
         cards = self._pci.graphics_cards(AMD_VENDOR)
         return tuple(card for card in cards if (self._pci.device(card) / "mem_info_vram_total").exists())
 
+    def is_there(self, card: str) -> bool:
+        """Whether the card is on the bus."""
+        return self._pci.device(card).exists()
+
     def is_asleep(self, card: str) -> bool:
         return self._pci.is_asleep(card)
 
@@ -59,7 +63,7 @@ class Amdgpu:
             fields = [field.strip() for field in line.split(",", 2)]
             if len(fields) == 3 and (fields[0].upper(), fields[1].upper()) == wanted:
                 return fields[2]
-        return f"AMD GPU {wanted[0]}"
+        return "AMD GPU" if device is None else f"AMD GPU {wanted[0]}"
 
     def uuid(self, card: str) -> str | None:
         """`GPU-` and the chip's own number, which is what HIP calls it; integrated GPUs have none."""

@@ -6,12 +6,14 @@ import contextlib
 import importlib
 import io
 import logging
+import math
 import os
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.text import Message
@@ -58,8 +60,8 @@ class AmdSmi:
         self._missing = False
 
     def constant(self, kind: str, name: str) -> Any:
-        """A member of one of the module's enumerations: the library takes no plain numbers."""
-        return getattr(getattr(self._module, kind), name)
+        """A member of one of the module's enumerations: the library takes no plain numbers. None: it has no such."""
+        return getattr(getattr(self._module, kind, None), name, None)
 
     def ask(self, card: str, call: str, *arguments: Any) -> Any:
         """The result of the module's function `call`; None where the GPU has none, which is logged once.
@@ -80,14 +82,26 @@ class AmdSmi:
 
         0xFFFF and above is how the hardware says that it has none; not every release of the module knows that.
         """
-        answer = self.ask(card, call, *arguments) or {}
-        values = (answer.get(key) for key in keys)
-        return next((value for value in values if isinstance(value, int) and value < _NO_READING), None)
+        answer = self.record(card, call, *arguments)
+        numbers = (as_number(answer.get(key)) for key in keys)
+        return next((number for number in numbers if number is not None and number < _NO_READING), None)
 
     def text(self, card: str, call: str, handle: Any, key: str) -> str | None:
         """A text in the dictionary that `call` gives."""
-        answer = (self.ask(card, call, handle) or {}).get(key)
+        answer = self.record(card, call, handle).get(key)
         return answer if isinstance(answer, str) and answer not in {"", NOT_AVAILABLE} else None
+
+    def record(self, card: str, call: str, *arguments: Any) -> dict[str, Any]:
+        """The dictionary that `call` gives; empty where the GPU has none."""
+        answer = self.ask(card, call, *arguments)
+        return answer if isinstance(answer, dict) else {}
+
+
+def as_number(value: object) -> int | None:
+    """A reading as the module gives it; any of them can be "N/A"."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return round(value)
 
 
 def _import(rocm_module: Path) -> ModuleType | None:
@@ -95,13 +109,39 @@ def _import(rocm_module: Path) -> ModuleType | None:
     for folder in (rocm_module, None):
         printed = io.StringIO()
         try:
-            with contextlib.redirect_stdout(printed), _first_on_path(folder):
+            with _printing_to(printed), _first_on_path(folder):
                 return importlib.import_module("amdsmi")
         except Exception as error:  # noqa: BLE001 (KeyError without the library, AttributeError with an old one)
             logger.debug("amdsmi from %s: %r %s", folder or "the package", error, printed.getvalue())
             for name in [name for name in list(sys.modules) if name.split(".")[0] == "amdsmi"]:  # a copy: others import
                 del sys.modules[name]
     return None
+
+
+class _Divided(io.TextIOBase):
+    """Standard output, but for one thread: an import that hangs must not swallow what the others print."""
+
+    def __init__(self, thread_id: int, printed: io.StringIO, usual: TextIO) -> None:
+        self._thread_id, self._printed, self._usual = thread_id, printed, usual
+
+    def write(self, text: str) -> int:
+        return (self._printed if threading.get_ident() == self._thread_id else self._usual).write(text)
+
+    def flush(self) -> None:
+        self._usual.flush()
+
+    def fileno(self) -> int:
+        return self._usual.fileno()
+
+    def isatty(self) -> bool:
+        return self._usual.isatty()
+
+
+@contextlib.contextmanager
+def _printing_to(printed: io.StringIO) -> Iterator[None]:
+    """Collect what this thread prints."""
+    with contextlib.redirect_stdout(_Divided(threading.get_ident(), printed, sys.stdout)):
+        yield
 
 
 @contextlib.contextmanager

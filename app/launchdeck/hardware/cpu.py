@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -18,7 +20,9 @@ _SHORTEST_LOAD_S = 0.1  # a load over less than this says nothing: the kernel co
 
 
 class CPUDetector:
-    """Always answers, with exactly one device: its memory is the RAM, its load the time since the sample before."""
+    """Always answers, with exactly one device: its memory is the RAM, its load, in all and of each core, that of the
+    time since the sample before.
+    """
 
     name = "CPUDetector"
     gpu_type = GpuType.CPU
@@ -30,7 +34,7 @@ class CPUDetector:
         self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram().total_bytes)
         self._clock = clock
         self._load_since_s = clock()
-        self._busy_s, self._total_s = _cpu_seconds()
+        self._before = _core_seconds()
 
     def is_available(self) -> bool:
         return True
@@ -40,35 +44,57 @@ class CPUDetector:
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (there is only one)
         memory = ram()
+        load_percent, core_percents = self._loads()
         return GpuSample(
             sampled_at_s=time.time(),
             used_memory_bytes=memory.used_bytes,
             free_memory_bytes=memory.free_bytes,
-            utilization_percent=self._load_percent(),
+            utilization_percent=load_percent,
+            core_percents=core_percents,
         )
 
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _load_percent(self) -> int | None:
+    def _loads(self) -> tuple[int | None, tuple[int, ...]]:
+        """Of all cores together, and of each."""
         now_s = self._clock()
-        busy_s, total_s = _cpu_seconds()
-        if now_s - self._load_since_s < _SHORTEST_LOAD_S or total_s <= self._total_s:
-            return None
-        load = (busy_s - self._busy_s) / (total_s - self._total_s)
-        self._load_since_s, self._busy_s, self._total_s = now_s, busy_s, total_s
-        return round(100 * min(max(load, 0.0), 1.0))
+        cores = _core_seconds()
+        if now_s - self._load_since_s < _SHORTEST_LOAD_S:
+            return None, ()
+        before, self._before, self._load_since_s = self._before, cores, now_s
+        if len(before) != len(cores) or _sum(cores).total <= _sum(before).total:  # a core was switched on or off
+            return None, ()
+        return _percent(_sum(before), _sum(cores)), tuple(map(_percent, before, cores))
 
 
-def _cpu_seconds() -> tuple[float, float]:
-    """Busy and total seconds of all cores since the start of the system.
+@dataclass(frozen=True, slots=True)
+class _Seconds:
+    """Since the start of the system."""
 
-    psutil.cpu_percent() keeps one "last time" per thread for the whole process; this detector keeps its own.
-    """
-    times = psutil.cpu_times()
+    busy: float
+    total: float
+
+
+def _core_seconds() -> list[_Seconds]:
+    """Of each core. psutil.cpu_percent() keeps one "last time" for the whole process; this detector keeps its own."""
+    return [_seconds(times) for times in psutil.cpu_times(percpu=True)]
+
+
+def _seconds(times: Any) -> _Seconds:
     guests_s = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # Linux counts these in user, too
     total_s = sum(times) - guests_s
-    return total_s - times.idle - getattr(times, "iowait", 0.0), total_s
+    return _Seconds(total_s - times.idle - getattr(times, "iowait", 0.0), total_s)
+
+
+def _sum(cores: list[_Seconds]) -> _Seconds:
+    return _Seconds(sum(core.busy for core in cores), sum(core.total for core in cores))
+
+
+def _percent(before: _Seconds, after: _Seconds) -> int:
+    """A core that was asleep all the time has no ticks at all."""
+    total_s = after.total - before.total
+    return round(100 * min(max((after.busy - before.busy) / total_s, 0.0), 1.0)) if total_s > 0 else 0
 
 
 def _cpu_name(cpuinfo: Path) -> str:

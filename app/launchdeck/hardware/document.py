@@ -39,11 +39,17 @@ def from_document(document: Any) -> Inventory:
         LaunchdeckError: it is no inventory; the sentence says where.
     """
     top = JsonObject(document)
+    if not top.has("gpus"):
+        raise unusable("gpus", Message("a list"))  # some other JSON file
     sampled_at_s = top.number("sampled_at_s") or time.time()
     readings = tuple(_reading(entry, place, sampled_at_s) for place, entry in enumerate(top.children("gpus")))
     gpus = tuple(reading for reading in readings if reading.gpu.gpu_type is not GpuType.CPU)
-    if gpus and len(gpus) < len(readings):
+    if len(readings) > len(gpus) and len(readings) > 1:
         raise unusable("gpus", Message("a list of GPUs, or the CPU alone"))
+    uuids = [reading.gpu.uuid for reading in readings]
+    for place, uuid in enumerate(uuids):
+        if uuid in uuids[:place]:
+            raise unusable(f"gpus[{place}].uuid", Message("another than that of the GPUs before it"))
     cpu_entry = top.child("cpu")
     cpu = _reading(cpu_entry, 0, sampled_at_s) if cpu_entry else _cpu_of(readings, sampled_at_s)
     return Inventory(gpus, cpu, top.text("detector") or "CPUDetector", sampled_at_s, replayed=True)
@@ -61,6 +67,7 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "used_memory_mb": _mib(sample.used_memory_bytes),
         "free_memory_mb": _mib(sample.free_memory_bytes),
         "utilization_percent": sample.utilization_percent,
+        "core_percents": list(sample.core_percents),
         "temperature_c": sample.temperature_c,
         "power_watts": sample.power_watts,
         "power_limit_watts": sample.power_limit_watts,
@@ -92,7 +99,7 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
     gpu = Gpu(
         index=place,
         uuid=entry.text("uuid") or f"{gpu_type}-{place}",
-        pci_address=entry.text("pci_address"),
+        pci_address=entry.text("pci_address") or None,
         name=entry.text("name") or str(gpu_type).upper(),
         gpu_type=gpu_type,
         total_memory_bytes=_bytes(entry, "total_memory_mb"),
@@ -117,6 +124,7 @@ def _sample(entry: JsonObject, sampled_at_s: float) -> GpuSample:
         graphics_clock_mhz=entry.integer("graphics_clock_mhz"),
         memory_clock_mhz=entry.integer("memory_clock_mhz"),
         fan_percent=entry.integer("fan_percent"),
+        core_percents=tuple(entry.integers("core_percents")),
         state=entry.choice("state", GpuState, GpuState.ACTIVE),
         processes=tuple(
             GpuProcess(process.integer("pid") or 0, process.text("name") or "", _bytes(process, "used_memory_mb"))

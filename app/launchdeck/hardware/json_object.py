@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Any, TypeVar
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+
+_TOO_LARGE = 2**53
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -27,6 +28,9 @@ class JsonObject:
     def path(self, key: str) -> str:
         return f"{self._path}.{key}" if self._path else key
 
+    def has(self, key: str) -> bool:
+        return key in self._values
+
     def text(self, key: str) -> str | None:
         value = self._values.get(key)
         if value is None or isinstance(value, str):
@@ -35,15 +39,15 @@ class JsonObject:
 
     def number(self, key: str) -> float | None:
         value = self._values.get(key)
-        if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
-            raise unusable(self.path(key), Message("a number from 0 up, or null"))
-        return value
+        return None if value is None else _number(value, self.path(key))
 
     def integer(self, key: str) -> int | None:
         value = self.number(key)
         return None if value is None else round(value)
+
+    def integers(self, key: str) -> list[int]:
+        """Left out: none."""
+        return [round(_number(value, f"{self.path(key)}[{index}]")) for index, value in enumerate(self._list(key))]
 
     def truth(self, key: str) -> bool:
         """Left out: False."""
@@ -66,12 +70,20 @@ class JsonObject:
 
     def children(self, key: str) -> list[JsonObject]:
         """The objects of a list; left out: none."""
+        return [JsonObject(value, f"{self.path(key)}[{index}]") for index, value in enumerate(self._list(key))]
+
+    def _list(self, key: str) -> list[Any]:
         values = self._values.get(key)
-        if values is None:
-            return []
-        if not isinstance(values, list):
+        if values is not None and not isinstance(values, list):
             raise unusable(self.path(key), Message("a list"))
-        return [JsonObject(value, f"{self.path(key)}[{index}]") for index, value in enumerate(values)]
+        return values or []
+
+
+def _number(value: Any, path: str) -> float:
+    """One that no arithmetic turns into infinity, or a chart into nonsense: not NaN, and below 2^53."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _TOO_LARGE:
+        raise unusable(path, Message("a number from 0 up, or null"))
+    return value
 
 
 def unusable(path: str, expected: Message) -> LaunchdeckError:

@@ -13,26 +13,32 @@ from launchdeck.domain.gpu import Gpu, GpuSample, GpuState
 from launchdeck.domain.text import Message
 from launchdeck.hardware.detector import Complaints, GPUDetector
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
+from launchdeck.hardware.patience import Patience
 
 logger = logging.getLogger(__name__)
 
 _FIRST_PATIENCE_S: Final = 3.0  # opening a driver's library can take seconds on a server
+_PATIENCE_LEFT: Final = 0.25
 _TROUBLE: Final = frozenset({Outcome.FAILED, Outcome.STALLED})
 _T = TypeVar("_T")
 
 
 class OwnedDetector:
-    """What its detector answers, or answered last: no method raises, and none waits longer than `patience_s` (the
-    first 3 s at least), nor at all while an earlier call has not come back.
+    """What its detector answers, or answered last: no method raises, and none waits longer than its patience, nor
+    at all while an earlier call has not come back.
 
+    A reading that hangs keeps its thread, and its GPU is stalled until it comes back; another thread goes on with the
+    detector's other GPUs. Meanwhile the library is neither closed nor asked which devices there are.
     `step` tells of the latest look for devices; the log hears of it when its outcome changes.
     """
 
-    def __init__(self, detector: GPUDetector, patience_s: float) -> None:
+    def __init__(self, detector: GPUDetector, patience: Patience) -> None:
         self.detector = detector
         self.step = Step(detector.name, Outcome.SKIPPED)
         self._thread = OwnerThread(detector.name)
-        self._patience_s = patience_s
+        self._stuck: dict[str, OwnerThread] = {}
+        self._patience_s = patience.last_resort_s if detector.last_resort else patience.opening_s
+        self._reading_patience_s = patience.reading_s
         self._was_asked = False
         self._is_late = False
         self._gpus: list[Gpu] = []
@@ -46,7 +52,7 @@ class OwnedDetector:
     @property
     def is_back(self) -> bool:
         """Whether a call that was given up has come back since, so that asking again is worth while."""
-        return self._is_late and not self._thread.is_stalled
+        return self._is_late and not self._thread.is_stalled and not any(t.is_stalled for t in self._stuck.values())
 
     def gpus(self) -> list[Gpu]:
         """The devices there are now. One that does not answer keeps those it had, one that fails has none."""
@@ -69,11 +75,17 @@ class OwnedDetector:
 
     def samples(self, gpus: Mapping[str, Gpu]) -> dict[str, GpuSample]:
         """A sample of each of these devices, by the same keys."""
-        try:
-            return self._call(lambda: {key: self._sample(gpu) for key, gpu in gpus.items()})
-        except StalledError as stalled:
-            self._note_stalled(stalled)
-            return dict.fromkeys(gpus, GpuSample(time.time(), state=GpuState.STALLED))
+        self._free_those_that_are_back()
+        samples: dict[str, GpuSample] = {}
+        patience_s = self._reading_patience_s
+        for key, gpu in gpus.items():
+            try:
+                samples[key] = self._read(key, gpu, patience_s)
+            except StalledError as stalled:
+                self._note_stalled(stalled)
+                samples[key] = GpuSample(time.time(), state=GpuState.STALLED)
+                patience_s = self._reading_patience_s * _PATIENCE_LEFT  # what holds up one may well hold up all
+        return samples
 
     def release(self) -> None:
         """Let go of the library; the next call opens it again."""
@@ -82,19 +94,42 @@ class OwnedDetector:
                 self._call(self.detector.close)
 
     def end(self) -> None:
-        """Let go of the library and of the thread."""
+        """Let go of the library and of the threads."""
         self.release()
-        self._thread.end()
+        for thread in (self._thread, *self._stuck.values()):
+            thread.end()
 
     def _call(self, work: Callable[[], _T]) -> _T:
+        """For calls that are about the library as a whole."""
+        self._free_those_that_are_back()
+        for stuck in self._stuck.values():
+            raise StalledError(stuck.stalled_for_s)
         patience_s = self._patience_s if self._was_asked else max(self._patience_s, _FIRST_PATIENCE_S)
         self._was_asked = True
-        self._is_late = False
+        return self._in_thread(work, patience_s)
+
+    def _read(self, key: str, gpu: Gpu, patience_s: float) -> GpuSample:
+        if stuck := self._stuck.get(key):
+            raise StalledError(stuck.stalled_for_s)
+        if self._thread.is_stalled:
+            raise StalledError(self._thread.stalled_for_s)
+        try:
+            return self._in_thread(lambda: self._sample(gpu), patience_s)
+        except StalledError:
+            self._stuck[key], self._thread = self._thread, OwnerThread(self.detector.name)
+            raise
+
+    def _in_thread(self, work: Callable[[], _T], patience_s: float) -> _T:
+        self._is_late = bool(self._stuck)
         try:
             return self._thread.call(work, patience_s)
         except StalledError:
             self._is_late = True
             raise
+
+    def _free_those_that_are_back(self) -> None:
+        for key in [key for key, thread in self._stuck.items() if not thread.is_stalled]:
+            self._stuck.pop(key).end()
 
     def _sample(self, gpu: Gpu) -> GpuSample:
         """In the detector's own thread."""

@@ -39,6 +39,11 @@ class OwnerThread:
         """Whether a call that was given up has still not come back."""
         return self._answer is not None and not self._answer.done()
 
+    @property
+    def stalled_for_s(self) -> float:
+        """How long ago the latest call was made."""
+        return time.monotonic() - self._since_s
+
     def call(self, work: Callable[[], _T], patience_s: float) -> _T:
         """What `work` gives, or raises.
 
@@ -46,7 +51,7 @@ class OwnerThread:
             StalledError: it takes longer than the patience; or an earlier call still does, then at once.
         """
         if self.is_stalled:
-            raise StalledError(time.monotonic() - self._since_s)
+            raise StalledError(self.stalled_for_s)
         if self._thread is None:
             # A daemon, or a call that hangs would keep the process from ending.
             self._thread = threading.Thread(target=self._run, args=(self._calls,), name=self._name, daemon=True)

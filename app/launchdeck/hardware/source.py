@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from launchdeck.domain.gpu import Inventory
+from launchdeck.hardware.patience import Patience
 
-ONCE_S: Final = 75.0  # more than the 60 s that PyTorch is given to tell what it sees
+WATCHING: Final = Patience(opening_s=1.0, reading_s=1.0, last_resort_s=1.0)
+# A server may take long to open a driver without persistence mode; PyTorch is given 60 s to tell what it sees.
+ONCE: Final = Patience(opening_s=20.0, reading_s=5.0, last_resort_s=75.0)
 
 
 class InventorySource(Protocol):
@@ -22,11 +25,11 @@ class InventorySource(Protocol):
     def close(self) -> None: ...
 
 
-def open_source(detection: str, recorded: Path | None, *, patience_s: float = 1.0) -> InventorySource:
+def open_source(detection: str, recorded: Path | None, *, patience: Patience = WATCHING) -> InventorySource:
     """The recorded inventory if one is named, else this machine's devices, found as `detection` has it.
 
-    A driver that does not answer for longer than `patience_s` is left out of a reading. Who reads again and again
-    has little patience, who reads only once takes ONCE_S.
+    A driver that does not answer for longer than its `patience` is left out of a reading. Who reads again and again
+    has little (WATCHING), who reads only once takes ONCE.
 
     Raises:
         LaunchdeckError: the recorded file cannot be read or is no inventory.
@@ -37,4 +40,4 @@ def open_source(detection: str, recorded: Path | None, *, patience_s: float = 1.
         return ReplaySource.open(recorded)
     from launchdeck.hardware.unified import UnifiedGPUDetector  # noqa: PLC0415 (it loads the driver's libraries)
 
-    return UnifiedGPUDetector(detection=detection, patience_s=patience_s)
+    return UnifiedGPUDetector(detection=detection, patience=patience)

@@ -13,7 +13,6 @@ class TorchCudaDetector(TorchDetector):
     gpu_type = GpuType.NVIDIA
     kind = "CUDA"
     build = "cuda"
-    device_files = ("nvidiactl", "nvmap", "dxg")  # the driver's, a Jetson's, WSL's
 
     def uuid(self, reported: str) -> str | None:
         return f"GPU-{reported}" if reported else None

@@ -13,7 +13,6 @@ class TorchROCmDetector(TorchDetector):
     gpu_type = GpuType.AMD
     kind = "ROCm"
     build = "hip"
-    device_files = ("kfd", "dxg")  # the driver's, WSL's
 
     def uuid(self, reported: str) -> str | None:
         """HIP's UUID is 16 letters, which PyTorch writes as if they were the bytes of a number."""

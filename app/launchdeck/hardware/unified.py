@@ -15,10 +15,12 @@ from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import GPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.owned_detector import OwnedDetector
+from launchdeck.hardware.patience import Patience
+from launchdeck.hardware.source import WATCHING
 from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
 
-_SURVEY_INTERVAL_S = 30.0
+_SURVEY_INTERVAL_S = 10.0
 _METRICS = ("used_memory_bytes", "free_memory_bytes", "utilization_percent", "temperature_c", "power_watts")
 _Facts = TypeVar("_Facts", Gpu, GpuSample)
 
@@ -39,32 +41,33 @@ class UnifiedGPUDetector:
     asked for. `detection="first"` stops at the first detector that finds a GPU. A GPU's place in the list stays the
     same for as long as this object lives: one that disappears stays listed as lost, a new one comes last.
 
-    Every detector has a thread of its own. One whose call does not come back within `patience_s` costs the others
-    that time once; from then on its GPUs are `stalled` until the call comes back. All calls to this object belong to
-    one thread.
+    Every detector has a thread of its own. A GPU whose reading does not come back within the patience costs the others
+    that time once; from then on it is `stalled` until the call comes back. All calls to this object belong to one
+    thread.
     """
 
     DETECTOR_CHAIN: ClassVar[tuple[Callable[[], GPUDetector], ...]] = (
         AMDSMIDetector,
-        AMDGPUSysfsDetector,
         NVMLDetector,
         TorchROCmDetector,
         TorchCudaDetector,
         CPUDetector,
     )
+    TIERS: ClassVar[dict[Callable[[], GPUDetector], Callable[[], GPUDetector]]] = {AMDSMIDetector: AMDGPUSysfsDetector}
+    """What stands in for a step of the chain, right below it, where that step or one of its readings is missing."""
 
     def __init__(
         self,
         *,
         detection: str = "merged",
         detectors: Sequence[GPUDetector] | None = None,
-        patience_s: float = 1.0,
+        patience: Patience = WATCHING,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`detectors` are the chain's, unless given; a CPUDetector, which the list has to end with, is always last."""
-        made = [make() for make in self.DETECTOR_CHAIN] if detectors is None else list(detectors)
+        made = self._make_all() if detectors is None else list(detectors)
         *others, self._cpu_detector = made
-        self._detectors = [OwnedDetector(detector, patience_s) for detector in others]
+        self._detectors = [OwnedDetector(detector, patience) for detector in others]
         (self._cpu,) = self._cpu_detector.get_gpu_list()
         self._first_only = detection == "first"
         self._clock = clock
@@ -75,6 +78,10 @@ class UnifiedGPUDetector:
     def steps(self) -> tuple[Step, ...]:
         """What became of every step of the chain at the latest look."""
         return (*(owned.step for owned in self._detectors), self._cpu_detector.step)
+
+    def _make_all(self) -> list[GPUDetector]:
+        tiers = ((make, self.TIERS.get(make)) for make in self.DETECTOR_CHAIN)
+        return [make() for tier in tiers for make in tier if make is not None]
 
     def is_available(self) -> bool:
         """Always: the CPU is there."""
@@ -117,7 +124,7 @@ class UnifiedGPUDetector:
         self._cpu_detector.close()
 
     def _survey_if_due(self) -> None:
-        """Look for devices every 30 s, and as soon as a detector that was late has come back."""
+        """Look for devices every 10 s, and as soon as a detector that was late has come back."""
         if self._clock() < self._survey_due_s and not any(owned.is_back for owned in self._detectors):
             return
         found: dict[str, _Device] = {}
@@ -152,6 +159,15 @@ class UnifiedGPUDetector:
         for key, device in sorted(found.items(), key=lambda item: item[1].gpu.integrated):  # stable: discrete first
             device.gpu = replace(device.gpu, index=len(self._devices))
             self._devices[key] = device
+        self._keep_apart()
+
+    def _keep_apart(self) -> None:
+        """Two GPUs to which their driver gives one UUID are still two, for all who ask by it: by their addresses."""
+        seen = {device.gpu.uuid for device in self._devices.values() if device.gpu.pci_address is None}
+        for device in self._devices.values():
+            if device.gpu.pci_address is not None and device.gpu.uuid in seen:
+                device.gpu = replace(device.gpu, uuid=device.gpu.pci_address)
+            seen.add(device.gpu.uuid)
 
     def _samples(self, keys: Sequence[str]) -> dict[str, GpuSample]:
         """A sample of each of these devices; a detector is asked once for all that lack something it may know."""

@@ -1,5 +1,6 @@
 /* A libnvidia-ml.so.1 without a GPU. Besides the keys of answers.h:
  *   driver=TEXT
+ *   noise=TEXT         what the library prints when it is opened
  *   recount=N          GPUs that the open library counts now
  *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
@@ -32,6 +33,7 @@ int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     enter("Init", -1);
     if (!lines) return NO_LIBRARY;
+    if (*get("noise")) puts(get("noise"));
     if (atoi(get("init"))) return atoi(get("init"));
     opened = atoi(get("count"));
     return OK;

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from fakes.amdsmi import GIB, FakeAmdSmi
 from fakes.system import FakeSystem
 from launchdeck.domain.detection import Outcome
-from launchdeck.domain.gpu import GpuProcess, GpuState, GpuType
+from launchdeck.domain.gpu import GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.hardware.amd import AMDSMIDetector
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
@@ -211,3 +213,99 @@ def test_the_package_is_taken_where_rocms_own_module_does_not_fit(amdsmi, system
     assert detector.is_available()
     detector.close()
     assert capfd.readouterr() == ("", "")
+
+
+USUAL_MODULE = """
+class AmdSmiInitFlags:
+    INIT_AMD_GPUS = 1
+class AmdSmiMemoryType:
+    VRAM, GTT = 0, 2
+def amdsmi_init(flags): pass
+def amdsmi_shut_down(): pass
+def amdsmi_get_processor_handles(): return ["a", "b"]
+def amdsmi_get_gpu_asic_info(handle): return {"market_name": f"card {handle}"}
+"""
+
+
+def from_own_module(tmp_path, system, code: str) -> AMDSMIDetector:
+    return AMDSMIDetector(root=system.root, environ=own_module(tmp_path, USUAL_MODULE + code))
+
+
+def test_a_module_that_has_next_to_nothing_still_tells_which_gpus_there_are(amdsmi, system, tmp_path):
+    detector = from_own_module(tmp_path, system, "")
+    gpus = detector.get_gpu_list()
+    assert [(gpu.name, gpu.pci_address, gpu.uuid) for gpu in gpus] == [
+        ("card a", None, "amd-0"),
+        ("card b", None, "amd-1"),
+    ]
+    for gpu in gpus:
+        sample = detector.get_gpu_info(gpu)
+        assert sample == GpuSample(sample.sampled_at_s)
+
+
+def test_a_module_that_says_not_available_everywhere(amdsmi, system, tmp_path):
+    system.add_amd(FIRST)
+    system.add_amd(SECOND)
+    code = (
+        "def __getattr__(name):\n    if name.startswith('__'): raise AttributeError(name)\n    return lambda *_: 'N/A'"
+    )
+    detector = from_own_module(tmp_path, system, code)
+    gpus = detector.get_gpu_list()
+    assert [gpu.pci_address for gpu in gpus] == [FIRST, SECOND]
+    sample = detector.get_gpu_info(gpus[0])
+    assert (sample.state, sample.used_memory_bytes, sample.utilization_percent) == (GpuState.ACTIVE, None, None)
+
+
+def test_one_handle_that_fails_in_every_call_costs_the_other_nothing(amdsmi, system, tmp_path):
+    code = """
+def __getattr__(name):
+    if name.startswith("__"): raise AttributeError(name)
+    def call(handle, *_):
+        if handle == "a": raise KeyError(name)
+        return {"amdsmi_get_gpu_device_bdf": "0000:04:00.0", "amdsmi_get_gpu_activity": {"gfx_activity": 7}}.get(name)
+    return call
+"""
+    detector = from_own_module(tmp_path, system, code)
+    samples = {gpu.name: detector.get_gpu_info(gpu) for gpu in detector.get_gpu_list()}
+    assert {name: sample.utilization_percent for name, sample in samples.items()} == {"card a": None, "card b": 7}
+
+
+def test_readings_of_other_kinds_than_usual(amdsmi, system, tmp_path):
+    processes = [5, {"pid": "N/A"}, {"pid": 7, "name": "N/A", "memory_usage": "N/A"}, {"name": "no number"}]
+    code = f"""
+def amdsmi_get_gpu_vram_usage(handle): return {{"vram_total": 24560, "vram_used": 4211}}
+def amdsmi_get_gpu_activity(handle): return {{"gfx_activity": 16.6}}
+def amdsmi_get_power_info(handle): return "N/A"
+def amdsmi_get_power_cap_info(handle): return [1]
+def amdsmi_get_gpu_fan_speed(handle, sensor): return "N/A"
+def amdsmi_get_gpu_process_list(handle): return {processes}
+"""
+    detector = from_own_module(tmp_path, system, code)
+    gpu = detector.get_gpu_list()[0]
+    sample = detector.get_gpu_info(gpu)
+    assert (gpu.total_memory_bytes, sample.used_memory_bytes) == (24560 * 2**20, 4211 * 2**20)
+    assert (sample.utilization_percent, sample.power_watts, sample.fan_percent) == (17, None, None)
+    assert sample.processes == (GpuProcess(7, "", None),)
+
+
+def test_what_other_threads_print_while_the_module_is_imported_is_printed(amdsmi, system, tmp_path, capsys):
+    printing = "other = threading.Thread(target=print, args=('others',)); other.start(); other.join()"
+    code = f"import threading\nprint('own')\n{printing}"
+    assert from_own_module(tmp_path, system, code).is_available()
+    assert capsys.readouterr().out == "others\n"
+
+
+def test_another_number_of_gpus_is_noticed_where_the_kernel_shows_none(amdsmi, system, tmp_path):
+    code = "handles = ['a', 'b']\ndef amdsmi_get_processor_handles(): return list(handles)"
+    detector = from_own_module(tmp_path, system, code)
+    assert len(detector.get_gpu_list()) == 2
+    sys.modules["amdsmi"].handles.append("c")
+    assert len(detector.get_gpu_list()) == 3
+
+
+def test_a_card_that_is_pulled_out_is_lost_at_once(amdsmi, system, detector):
+    system.add_amd(FIRST)
+    amdsmi.add_gpu()
+    gpu, _ = only(detector)
+    system.remove_card(FIRST)
+    assert detector.get_gpu_info(gpu).state is GpuState.LOST

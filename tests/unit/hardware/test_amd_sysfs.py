@@ -112,3 +112,11 @@ def test_an_idle_card_is_left_alone_so_that_it_falls_asleep(system, detector, cl
 def test_a_card_with_work_or_without_sleep_is_read_all_the_time(system, detector, clock, files):
     system.add_amd(CARD, **(IDLE | files))
     assert states(detector, clock, 200) == {GpuState.ACTIVE}
+
+
+def test_a_card_that_is_pulled_out_is_lost(system, detector):
+    system.add_amd(CARD)
+    (gpu,) = detector.get_gpu_list()
+    system.remove_card(CARD)
+    assert detector.get_gpu_info(gpu).state is GpuState.LOST
+    assert detector.get_gpu_list() == []

@@ -32,6 +32,7 @@ def test_a_load_needs_time_to_be_measured(clock):
     (cpu,) = detector.get_gpu_list()
     work(0.1)
     assert detector.get_gpu_info(cpu).utilization_percent is None
+    assert detector.get_gpu_info(cpu).core_percents == ()
     clock.now_s += 1
     assert detector.get_gpu_info(cpu).utilization_percent is not None
 
@@ -40,9 +41,22 @@ def test_a_busy_core_is_seen():
     detector = CPUDetector()
     (cpu,) = detector.get_gpu_list()
     work(0.5)
-    load_percent = detector.get_gpu_info(cpu).utilization_percent
-    assert load_percent is not None
-    assert 100 / psutil.cpu_count() / 4 <= load_percent <= 100
+    sample = detector.get_gpu_info(cpu)
+    assert sample.utilization_percent is not None
+    assert 100 / psutil.cpu_count() / 4 <= sample.utilization_percent <= 100
+    assert len(sample.core_percents) == psutil.cpu_count()
+    assert all(0 <= percent <= 100 for percent in sample.core_percents)
+    assert max(sample.core_percents) >= sample.utilization_percent - 1
+
+
+def test_a_core_that_is_switched_off_between_two_samples_leaves_the_load_unknown(clock, monkeypatch):
+    detector = CPUDetector(clock=clock)
+    (cpu,) = detector.get_gpu_list()
+    cores = psutil.cpu_times(percpu=True)
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: cores[:-1])
+    clock.now_s += 1
+    sample = detector.get_gpu_info(cpu)
+    assert (sample.utilization_percent, sample.core_percents) == (None, ())
 
 
 def test_the_name_as_linux_tells_it(system: FakeSystem):

@@ -16,7 +16,9 @@ from launchdeck.hardware.replay import ReplaySource
 
 CPU = GpuReading(
     Gpu(0, "cpu", None, "Ryzen", GpuType.CPU, 64 * GIB),
-    GpuSample(1000.5, used_memory_bytes=16 * GIB, free_memory_bytes=48 * GIB, utilization_percent=12),
+    GpuSample(
+        1000.5, used_memory_bytes=16 * GIB, free_memory_bytes=48 * GIB, utilization_percent=12, core_percents=(3, 21)
+    ),
 )
 RTX = GpuReading(
     Gpu(0, "GPU-a", "0000:01:00.0", "RTX 4090", GpuType.NVIDIA, 24 * GIB, "580.95.05", (8, 9)),
@@ -101,6 +103,8 @@ NVIDIA = {"gpu_type": "nvidia"}
     [
         ([], "document"),
         ("gpus", "document"),
+        ({}, "gpus"),
+        ({"models": []}, "gpus"),
         ({"gpus": {}}, "gpus"),
         ({"gpus": ["RTX"]}, "gpus[0]"),
         ({"gpus": [{}]}, "gpus[0].gpu_type"),
@@ -117,6 +121,13 @@ NVIDIA = {"gpu_type": "nvidia"}
         ({"gpus": [NVIDIA | {"compute_capability": "new"}]}, "gpus[0].compute_capability"),
         ({"gpus": [NVIDIA | {"processes": [{"pid": "x"}]}]}, "gpus[0].processes[0].pid"),
         ({"gpus": [NVIDIA, {"gpu_type": "cpu"}]}, "gpus"),
+        ({"gpus": [{"gpu_type": "cpu"}, {"gpu_type": "cpu"}]}, "gpus"),
+        ({"gpus": [NVIDIA | {"uuid": "GPU-a"}, NVIDIA | {"uuid": "GPU-a"}]}, "gpus[1].uuid"),
+        ({"gpus": [NVIDIA | {"total_memory_mb": 10**400}]}, "gpus[0].total_memory_mb"),
+        ({"gpus": [NVIDIA | {"total_memory_mb": 1e300}]}, "gpus[0].total_memory_mb"),
+        ({"gpus": [NVIDIA | {"temperature_c": float("inf")}]}, "gpus[0].temperature_c"),
+        ({"gpus": [NVIDIA | {"core_percents": [1, "2"]}]}, "gpus[0].core_percents[1]"),
+        ({"gpus": [NVIDIA | {"core_percents": 5}]}, "gpus[0].core_percents"),
         ({"gpus": [], "cpu": "fast"}, "cpu"),
     ],
 )
@@ -125,6 +136,12 @@ def test_what_is_wrong_is_named_by_its_place(document, place: str):
         from_document(document)
     assert caught.value.failure.cause is Cause.BAD_REQUEST
     assert f": {place} should be" in str(caught.value)
+
+
+def test_what_is_not_known_here_is_ignored():
+    document = to_document(FULL) | {"comment": {"by": "hand"}}
+    document["gpus"][0] |= {"nvlink": [1, 2], "pci_address": ""}
+    assert from_document(document).gpus[0].gpu.pci_address is None
 
 
 def test_a_replay_looks_as_if_taken_now(tmp_path):

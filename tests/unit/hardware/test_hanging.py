@@ -17,19 +17,21 @@ from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
+from launchdeck.hardware.patience import Patience
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
 HANGS_MS = 30_000
 PATIENCE_S = 0.3
+LITTLE = Patience(PATIENCE_S, PATIENCE_S, PATIENCE_S)
 
 
 @pytest.fixture
 def detector(nvml: FakeNvml, system: FakeSystem):
     """One AMD card, which the kernel's files tell of, and one NVIDIA card."""
-    system.add_amd("0000:03:00.0")
+    system.add_amd("0000:0c:00.0")
     nvml.add_gpu()
     parts = [AMDGPUSysfsDetector(root=system.root), NVMLDetector(root=system.root), CPUDetector()]
-    detector = UnifiedGPUDetector(detectors=parts, patience_s=PATIENCE_S)
+    detector = UnifiedGPUDetector(detectors=parts, patience=LITTLE)
     yield detector
     release(nvml)
     detector.close()
@@ -65,6 +67,46 @@ def test_its_gpus_are_stalled_until_it_comes_back(nvml, detector, call):
     assert detector.read().gpus[1].sample.used_memory_bytes == 2 * GIB
 
 
+def test_the_other_gpus_of_the_same_driver_go_on(nvml, detector):
+    nvml.add_gpu()
+    nvml.add_gpu()
+    assert states(detector) == ["active"] * 4
+    nvml.set(**{"2.delay_ms.Utilization": HANGS_MS})
+    assert states(detector) == ["active", "active", "active", "stalled"]
+    for busy in range(5):
+        nvml.set(**{"0.util": busy})
+        readings = detector.read().gpus
+        assert [str(reading.sample.state) for reading in readings] == ["active", "active", "active", "stalled"]
+        assert readings[1].sample.utilization_percent == busy
+    nvml.set(**{"2.delay_ms.Utilization": None})
+    until(lambda: states(detector) == ["active"] * 4)
+    assert detector.steps[1].outcome is Outcome.FOUND
+
+
+def test_all_gpus_of_a_driver_that_hang_are_waited_for_once(nvml, detector):
+    for _ in range(7):
+        nvml.add_gpu()
+    detector.read()
+    hang(nvml, "Utilization")
+    begin_s = time.monotonic()
+    assert states(detector) == ["active", *["stalled"] * 8]
+    assert time.monotonic() - begin_s < 5 * 8 * PATIENCE_S
+    assert states(detector) == ["active", *["stalled"] * 8]
+    release(nvml)
+    until(lambda: states(detector) == ["active"] * 9)
+
+
+def test_while_a_reading_hangs_the_library_is_not_closed(nvml, detector):
+    nvml.add_gpu()
+    detector.read()
+    nvml.set(**{"0.delay_ms.Memory": HANGS_MS})
+    detector.read()
+    detector.refresh()
+    assert states(detector) == ["active", "stalled", "active"]
+    detector.close()
+    assert nvml.calls("Shutdown") == 0
+
+
 def test_the_others_are_not_held_up_again(nvml, detector, system):
     detector.read()
     hang(nvml, "Utilization")
@@ -72,7 +114,7 @@ def test_the_others_are_not_held_up_again(nvml, detector, system):
     calls = nvml.calls()
     begin_s = time.monotonic()
     for busy in range(20):
-        system.write("sys/bus/pci/devices/0000:03:00.0/gpu_busy_percent", str(busy))
+        system.write("sys/bus/pci/devices/0000:0c:00.0/gpu_busy_percent", str(busy))
         radeon, geforce = detector.read().gpus
         assert (radeon.sample.utilization_percent, geforce.sample.state) == (busy, GpuState.STALLED)
     assert time.monotonic() - begin_s < 5  # waiting each time would have taken 6 s
@@ -107,7 +149,7 @@ class Slow(Detector):
 def test_a_last_resort_that_takes_long_is_shown_when_it_answers():
     gate = threading.Event()
     slow = Slow(gate)
-    detector = UnifiedGPUDetector(detectors=[slow, CPUDetector()], patience_s=PATIENCE_S)
+    detector = UnifiedGPUDetector(detectors=[slow, CPUDetector()], patience=LITTLE)
     assert states(detector) == []
     gate.set()
     until(lambda: states(detector) == ["active"])
@@ -120,7 +162,7 @@ def test_a_last_resort_that_takes_long_is_shown_when_it_answers():
 def test_a_last_resort_that_is_not_needed_any_more_is_let_go(clock):
     gate = threading.Event()
     slow, library = Slow(gate), Detector("Library", GpuType.NVIDIA)
-    detector = UnifiedGPUDetector(detectors=[library, slow, CPUDetector()], patience_s=PATIENCE_S, clock=clock)
+    detector = UnifiedGPUDetector(detectors=[library, slow, CPUDetector()], patience=LITTLE, clock=clock)
     detector.read()
     library.gpus = list(slow.gpus)
     gate.set()

@@ -60,7 +60,9 @@ def test_this_machine_can_always_be_read():
     inventory = detector.read()
     detector.close()
     assert inventory.cpu.gpu.total_memory_bytes > 0
-    assert [step.detector for step in detector.steps] == [make.name for make in UnifiedGPUDetector.DETECTOR_CHAIN]
+    chain = [make.name for make in UnifiedGPUDetector.DETECTOR_CHAIN]
+    assert chain == ["AMDSMIDetector", "NVMLDetector", "TorchROCmDetector", "TorchCudaDetector", "CPUDetector"]
+    assert [step.detector for step in detector.steps] == [chain[0], "AMDGPUSysfsDetector", *chain[1:]]
 
 
 def test_both_vendors_are_in_one_list():
@@ -162,10 +164,17 @@ def test_gpus_are_not_listed_anew_with_every_sample():
     clock = Clock()
     cards = nvidia(GEFORCE)
     detector = unified(cards, clock=clock)
-    for _ in range(29):
+    for _ in range(9):
         detector.read()
         clock.now_s += 1
     assert cards.asked == 1
+
+
+def test_two_gpus_with_one_uuid_are_two():
+    first, second = gpu(GpuType.NVIDIA, "0000:01:00.0"), gpu(GpuType.NVIDIA, "0000:02:00.0")
+    same = Gpu(0, first.uuid, second.pci_address, "card", GpuType.NVIDIA, None)
+    readings = unified(nvidia(first, same)).read().gpus
+    assert [reading.gpu.uuid for reading in readings] == [first.uuid, second.pci_address]
 
 
 def test_closing_closes_every_detector():
