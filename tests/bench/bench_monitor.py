@@ -1,4 +1,5 @@
-"""What it costs to watch eight GPUs once a second with the window visible, against nvitop on the same driver.
+"""What it costs to watch eight GPUs once a second with the window visible, against nvitop on the same driver, at the
+same time.
 
 The driver is the stand-in of the tests. Seconds of watching: first argument, 60 without one. nvitop is taken from
 the PATH, or from the environment variable NVITOP.
@@ -15,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
@@ -54,17 +57,28 @@ run_window(argparse.Namespace())
 """
 
 
-def cpu_share(command: list[str], environment: dict[str, str], seconds: float) -> float:
-    """The part of a core that a program in a terminal of its own takes, once it has settled."""
+def cpu_shares(commands: Sequence[list[str]], environment: dict[str, str], seconds: float) -> list[float]:
+    """The part of a core that each of these programs, all running at the same time, takes once they have settled."""
+    with ExitStack() as running:
+        processes = [running.enter_context(_in_terminal(command, environment)) for command in commands]
+        time.sleep(SETTLE_S)
+        before_s = [_cpu_seconds(process.pid) for process in processes]
+        time.sleep(seconds)
+        return [
+            (_cpu_seconds(process.pid) - earlier_s) / seconds
+            for process, earlier_s in zip(processes, before_s, strict=True)
+        ]
+
+
+@contextmanager
+def _in_terminal(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """In a terminal of its own, whose screen nobody reads."""
     master, slave = pty.openpty()
     with subprocess.Popen(command, env=environment, stdin=slave, stdout=slave, stderr=slave) as process:
         os.close(slave)
         threading.Thread(target=_drain, args=(master,), daemon=True).start()
         try:
-            time.sleep(SETTLE_S)
-            before_s = _cpu_seconds(process.pid)
-            time.sleep(seconds)
-            return (_cpu_seconds(process.pid) - before_s) / seconds
+            yield process
         finally:
             process.kill()
 
@@ -101,16 +115,17 @@ def main() -> None:
         environment = os.environ | nvml.environment | {"LAUNCHDECK_HOME": folder, "TERM": "xterm-256color"}
         environment.setdefault("QT_QPA_PLATFORM", "offscreen")
         print(f"one reading of 8 GPUs: {reading_ms(environment):.2f} ms")
-        sampler = cpu_share([sys.executable, "-c", SAMPLER], environment, seconds)
+        (sampler,) = cpu_shares([[sys.executable, "-c", SAMPLER]], environment, seconds)
         print(f"sampler and history alone at 1 Hz: {sampler:.2%} of a core")
-        ours = cpu_share([sys.executable, "-c", WINDOW], environment, seconds)
-        print(f"the window at 1 Hz: {ours:.2%} of a core (budget 2 %)")
+        window = [sys.executable, "-c", WINDOW]
         nvitop = os.environ.get("NVITOP") or shutil.which("nvitop")
         if nvitop is None:
+            (ours,) = cpu_shares([window], environment, seconds)
+            print(f"the window at 1 Hz: {ours:.2%} of a core (budget 2 %)")
             print("nvitop is not on the PATH: nothing to compare with")
             return
-        theirs = cpu_share([nvitop, "--monitor", "full", "--interval", "1"], environment, seconds)
-        print(f"nvitop at 1 Hz: {theirs:.2%} of a core")
+        ours, theirs = cpu_shares([window, [nvitop, "--monitor", "full", "--interval", "1"]], environment, seconds)
+        print(f"the window at 1 Hz: {ours:.2%} of a core (budget 2 %), nvitop beside it: {theirs:.2%}")
         print(f"ratio {ours / theirs:.2f} (budget 1.0)")
 
 

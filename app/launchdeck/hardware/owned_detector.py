@@ -23,6 +23,28 @@ _TROUBLE: Final = frozenset({Outcome.FAILED, Outcome.STALLED})
 _T = TypeVar("_T")
 
 
+class _Batch:
+    """One sample of each of several devices, in the detector's thread; what has been `taken` stays if it is given up
+    in the middle.
+    """
+
+    def __init__(self, sample: Callable[[Gpu], GpuSample], gpus: Mapping[str, Gpu]) -> None:
+        self._sample = sample
+        self._gpus = gpus
+        self.taken: dict[str, GpuSample] = {}
+        self.current = next(iter(gpus))
+        self.given_up = False
+
+    def take(self) -> None:
+        for key, gpu in self._gpus.items():
+            if self.given_up:
+                return
+            self.current = key
+            sample = self._sample(gpu)
+            if not self.given_up:
+                self.taken[key] = sample
+
+
 class OwnedDetector:
     """What its detector answers, or answered last: no method raises, and none waits longer than its patience, nor
     at all while an earlier call has not come back.
@@ -76,15 +98,20 @@ class OwnedDetector:
     def samples(self, gpus: Mapping[str, Gpu]) -> dict[str, GpuSample]:
         """A sample of each of these devices, by the same keys."""
         self._free_those_that_are_back()
-        samples: dict[str, GpuSample] = {}
+        samples = {key: GpuSample(time.time(), state=GpuState.STALLED) for key in gpus}
+        wanted = {key: gpu for key, gpu in gpus.items() if key not in self._stuck}
         patience_s = self._reading_patience_s
-        for key, gpu in gpus.items():
+        while wanted and not self._thread.is_stalled:
+            batch = _Batch(self._sample, wanted)
             try:
-                samples[key] = self._read(key, gpu, patience_s)
+                self._in_thread(batch.take, patience_s)
             except StalledError as stalled:
                 self._note_stalled(stalled)
-                samples[key] = GpuSample(time.time(), state=GpuState.STALLED)
+                batch.given_up = True
+                self._set_aside(batch.current)
                 patience_s = self._reading_patience_s * _PATIENCE_LEFT  # what holds up one may well hold up all
+            samples |= batch.taken
+            wanted = {key: gpu for key, gpu in wanted.items() if key not in batch.taken and key not in self._stuck}
         return samples
 
     def release(self) -> None:
@@ -108,16 +135,9 @@ class OwnedDetector:
         self._was_asked = True
         return self._in_thread(work, patience_s)
 
-    def _read(self, key: str, gpu: Gpu, patience_s: float) -> GpuSample:
-        if stuck := self._stuck.get(key):
-            raise StalledError(stuck.stalled_for_s)
-        if self._thread.is_stalled:
-            raise StalledError(self._thread.stalled_for_s)
-        try:
-            return self._in_thread(lambda: self._sample(gpu), patience_s)
-        except StalledError:
-            self._stuck[key], self._thread = self._thread, OwnerThread(self.detector.name)
-            raise
+    def _set_aside(self, key: str) -> None:
+        """Leave the thread to the reading that hangs in it, and go on with another one."""
+        self._stuck[key], self._thread = self._thread, OwnerThread(self.detector.name)
 
     def _in_thread(self, work: Callable[[], _T], patience_s: float) -> _T:
         self._is_late = bool(self._stuck)
