@@ -64,6 +64,7 @@ def cpu_shares(commands: Sequence[list[str]], environment: dict[str, str], secon
         time.sleep(SETTLE_S)
         before_s = [_cpu_seconds(process.pid) for process in processes]
         time.sleep(seconds)
+        assert all(process.poll() is None for process in processes), "a program has ended"
         return [
             (_cpu_seconds(process.pid) - earlier_s) / seconds
             for process, earlier_s in zip(processes, before_s, strict=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
 
 from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
@@ -18,6 +19,7 @@ from launchdeck.ui import theme
 from launchdeck.ui.detection_button import DetectionButton
 from launchdeck.ui.detection_dialog import DetectionDialog
 from launchdeck.ui.gpu_cards import CPU_INDEX, GpuCards
+from launchdeck.ui.gpu_cores import GpuCores
 from launchdeck.ui.i18n import set_language
 from launchdeck.ui.memory_share import held_bytes, others_bytes
 from launchdeck.ui.model_colors import keep_model_colors, model_color
@@ -257,6 +259,30 @@ def test_a_click_opens_all_values_and_another_closes_them(qtbot, cards: GpuCards
     }  # fmt: skip
     qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
     assert details(cards) == {}
+
+
+def test_the_cpu_tells_the_load_of_each_core(qtbot, cards: GpuCards):
+    both = two_gpus()
+    loaded = with_sample(both.cpu, core_percents=(5, 99, 40))
+    cards.show_inventory(replace(both, cpu=loaded))
+    cards.cards()[-1].set_open(True)
+    cores = cards.cards()[-1].findChild(GpuCores)
+    assert (cores.isHidden(), cores.percents) == (False, (5, 99, 40))
+    assert cores.accessibleDescription() == "3 cores, the busiest 99 %"
+    cards.cards()[0].set_open(True)
+    assert cards.cards()[0].findChild(GpuCores).isHidden()
+
+
+@pytest.mark.parametrize("count", [1, 8, 64, 256])
+def test_every_core_has_a_bar_that_can_be_seen(qtbot, count: int):
+    cores = GpuCores()
+    qtbot.addWidget(cores)
+    cores.show_percents([100] * count)
+    cores.resize(250, cores.heightForWidth(250))
+    image = cores.grab().toImage()
+    accent = QColor(theme.tokens().accent).rgb()
+    filled = sum(image.pixel(x, y) == accent for y in range(image.height()) for x in range(image.width()))
+    assert filled >= count * 26
 
 
 def test_details_follow_the_readings(qtbot, cards: GpuCards):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
 
 import launchdeck
-from fakes.samples import inventory
+from fakes.samples import gpu, inventory
+from launchdeck.domain.gpu import GpuType
 from launchdeck.monitor.history import History
 from launchdeck.ui import theme
 from launchdeck.ui.charts import Charts
@@ -194,3 +196,35 @@ def test_a_narrow_legend_keeps_the_numbers_of_the_devices(charts: Charts):
     QApplication.processEvents()
     assert charts.memory.legend.entries()[0].width() < wide
     assert charts.memory.legend.entries()[0].toolTip().startswith("0 RTX 4090  12.0")
+
+
+def test_a_narrow_legend_of_many_devices_cuts_nothing_off(qtbot, charts: Charts):
+    for count in (8, 16):
+        charts.show_inventory(inventory(*(gpu(index, "H100", GpuType.NVIDIA, 80, 11) for index in range(count))))
+        charts.resize(330, 370)
+        QApplication.processEvents()
+        legend = charts.utilization.legend
+        entries = legend.entries()
+        assert len(entries) == count
+        assert all(entry.width() >= entry.sizeHint().width() for entry in entries)
+        assert entries[-1].geometry().right() <= legend.width()
+
+
+def test_the_first_reading_can_be_seen(charts: Charts):
+    feed(charts, [6.0])
+    columns = colored_columns(charts.utilization, theme.tokens().curve(0))
+    assert len(columns) >= 3
+    assert max(columns) >= charts.utilization.plot.width() - 3
+
+
+def test_a_reading_between_two_gaps_can_be_seen(charts: Charts):
+    feed(charts, [6.0] * 20 + [None] * 10 + [6.0] + [None] * 10 + [6.0] * 20)
+    width = charts.utilization.plot.width()
+    columns = colored_columns(charts.utilization, theme.tokens().curve(0))
+    assert {x for x in range(width) if 0.6 * width < x < 0.72 * width} & columns
+
+
+def test_a_recorded_machine_is_marked_in_what_is_saved_too(charts: Charts):
+    charts.show_inventory(replace(at(NOW_S), replayed=True))
+    assert charts.memory.title == "VRAM · REPLAY"
+    assert all("REPLAY" in column.title for column in charts.visible_columns())

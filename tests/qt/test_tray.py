@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
@@ -105,3 +107,8 @@ def test_that_the_window_went_to_the_tray_is_said_once(tray: Tray, monkeypatch: 
     tray.say_where_it_went()
     assert len(said) == 1
     assert "Quit" in said[0]
+
+
+def test_a_recorded_machine_is_marked(tray: Tray):
+    tray.show_inventory(replace(two_gpus(), replayed=True))
+    assert tray.toolTip().startswith("Launchdeck · REPLAY\n")

@@ -40,6 +40,9 @@ class LaunchdeckCollector(Collector):
             yield GaugeMetricFamily(
                 "launchdeck_sample_timestamp_seconds", "When the GPUs were last read", value=inventory.sampled_at_s
             )
+            yield GaugeMetricFamily(
+                "launchdeck_replay", "1: the GPUs are those of a recorded inventory", value=inventory.replayed
+            )
             yield from _gpu_metrics(inventory.gpus)
         deployments = self._backend.manager.deployments
         yield from _deployment_metrics(deployments)

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 _DASH_PX = 10
 _GAP_PX = 5
 _BETWEEN_PX = 12
+_LEAST_BETWEEN_PX = 2
 
 
 class Detail(IntEnum):
-    """How much an entry tells: "0 RTX 4090 11.4", "0 11.4", "0". The rest is in its tooltip.
+    """How much an entry tells: "0 RTX 4090 11.4", "0 11.4", "0", its colour alone. The rest is in its tooltip.
 
     Words in the place of a value ("Not measurable") are told with the full name only.
     """
@@ -29,6 +30,7 @@ class Detail(IntEnum):
     FULL = 0
     SHORT = 1
     INDEX = 2
+    COLOR = 3
 
 
 class Legend(QWidget):
@@ -82,9 +84,14 @@ class Legend(QWidget):
         return entry
 
     def _fit(self) -> None:
+        """As much detail as there is room for; before the entries lose their numbers, they move together."""
+        count = max(len(self._entries), 1)
         for detail in Detail:
-            needed_px = sum(entry.width_px(detail) + _BETWEEN_PX for entry in self._entries.values())
-            if needed_px <= self.width() or detail is Detail.INDEX:
+            needed_px = sum(entry.width_px(detail) for entry in self._entries.values())
+            between_px = min((self.width() - needed_px) // count, _BETWEEN_PX)
+            enough_px = _BETWEEN_PX if detail < Detail.INDEX else _LEAST_BETWEEN_PX
+            if between_px >= enough_px or detail is Detail.COLOR:
+                self._row.setSpacing(max(between_px, 0))
                 for entry in self._entries.values():
                     entry.set_detail(detail)
                 return
@@ -130,7 +137,7 @@ class LegendEntry(QAbstractButton):
         """How wide the entry is with this much detail."""
         label_px = fonts.small_width_px(self._label(detail))
         value_px = self._value_px() + _GAP_PX if self._tells_value(detail) else 0
-        return _DASH_PX + _GAP_PX + label_px + value_px
+        return _DASH_PX + (_GAP_PX + label_px if label_px else 0) + value_px
 
     def sizeHint(self) -> QSize:
         return QSize(self.width_px(self._detail), fonts.small_height_px() + 4)
@@ -167,6 +174,8 @@ class LegendEntry(QAbstractButton):
         painter.drawRoundedRect(dash, 1.5, 1.5)
 
     def _label(self, detail: Detail) -> str:
+        if detail is Detail.COLOR:
+            return ""
         return self._name if detail is Detail.FULL else self._name.split(" ", 1)[0]
 
     def _tells_value(self, detail: Detail) -> bool:

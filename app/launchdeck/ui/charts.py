@@ -199,8 +199,9 @@ class Charts(QWidget):
 
     def _match_devices(self, inventory: Inventory) -> None:
         devices = _devices(inventory)
-        self.memory.set_title(tr("VRAM") if inventory.gpus else tr("RAM"))
-        self.utilization.set_title(tr("Utilization") if inventory.gpus else tr("CPU load"))
+        mark = f" · {tr('REPLAY')}" if inventory.replayed else ""  # it goes along into saved pictures and tables
+        self.memory.set_title((tr("VRAM") if inventory.gpus else tr("RAM")) + mark)
+        self.utilization.set_title((tr("Utilization") if inventory.gpus else tr("CPU load")) + mark)
         largest_bytes = max((r.gpu.total_memory_bytes or r.sample.used_memory_bytes or 0) for r in devices)
         self._top = axis_top(largest_bytes / GIB_BYTES)
         for panel in self._panels.values():

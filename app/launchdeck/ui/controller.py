@@ -104,7 +104,7 @@ class Controller(QObject):
         if self._detection is not None:
             self._detection.show_inventory(inventory)
         if inventory.replayed:
-            self._window.top_bar.show_replay()
+            self._window.show_replay()
 
     def _warn(self, inventory: Inventory) -> None:
         """Mark the cards as long as an alert lasts; tell of a new one once, unless it happened elsewhere."""

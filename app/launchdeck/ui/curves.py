@@ -13,17 +13,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+_DASH_PX = 5
+
+
 class Curves(pg.GraphicsView):
     """A transparent layer over the hairlines; the mouse belongs to what lies below.
 
     Items are made once for a device and then only given new data. Lines are one pixel wide: antialiased ones that are
-    wider take Qt's rasteriser up to a thousand times as long.
+    wider take Qt's rasteriser up to a thousand times as long. A value between two gaps becomes a short dash.
     """
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent, background=None, useOpenGL=False)
         self._items: dict[str, pg.PlotCurveItem] = {}
         self._colors: dict[str, str] = {}
+        self._range_s = 1.0
         self._box = pg.ViewBox(enableMouse=False, enableMenu=False)
         self.setCentralItem(self._box)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
@@ -34,6 +38,7 @@ class Curves(pg.GraphicsView):
 
     def set_area(self, range_s: float, lowest: float, highest: float) -> None:
         """What the layer shows: the last `range_s` seconds before the right edge, and these values."""
+        self._range_s = range_s
         self._box.setRange(xRange=(-range_s, 0), yRange=(lowest, highest), padding=0)
 
     def set_curve(self, uuid: str, color: str, offsets_s: NDArray[np.float64], values: NDArray[np.float32]) -> None:
@@ -45,7 +50,7 @@ class Curves(pg.GraphicsView):
             self._colors[uuid] = color
             self._items[uuid].setPen(pg.mkPen(color, width=1))
         if np.isfinite(values).any():
-            self._items[uuid].setData(offsets_s, values)
+            self._items[uuid].setData(*_with_dashes(offsets_s, values, _DASH_PX * self._range_s / max(self.width(), 1)))
         else:
             self._items[uuid].clear()
 
@@ -57,3 +62,15 @@ class Curves(pg.GraphicsView):
         for uuid in self._items.keys() - uuids:
             self._box.removeItem(self._items.pop(uuid))
             del self._colors[uuid]
+
+
+def _with_dashes(
+    offsets_s: NDArray[np.float64], values: NDArray[np.float32], dash_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """With a second point before each one that stands alone: of one point nothing is drawn."""
+    measured = np.isfinite(values)
+    beside = np.concatenate(([False], measured, [False]))
+    alone = np.flatnonzero(measured & ~beside[:-2] & ~beside[2:])
+    if not len(alone):
+        return offsets_s, values
+    return np.insert(offsets_s, alone, offsets_s[alone] - dash_s), np.insert(values, alone, values[alone])

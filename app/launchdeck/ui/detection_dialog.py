@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.gpu import Inventory
 
 _WIDTH_PX = 560
+_BETWEEN_STEPS_PX = 8
 # Icon, word and colour of every outcome.
 _LOOKS = {
     Outcome.FOUND: ("✓", Message("Found"), "ok"),
@@ -46,7 +47,7 @@ class DetectionDialog(QDialog):
         self._steps: tuple[Step, ...] | None = None
         self._grid = QGridLayout()
         self._grid.setHorizontalSpacing(16)
-        self._grid.setVerticalSpacing(10)
+        self._grid.setVerticalSpacing(2)
         self._grid.setColumnStretch(1, 1)
         self._note = QLabel()
         self._note.setProperty("role", "muted")
@@ -87,13 +88,19 @@ class DetectionDialog(QDialog):
         mark = QLabel(f"{icon} {tr(word)}")
         mark.setProperty("state", state)
         mark.setProperty("role", "" if state else "muted")
-        what = QLabel("\n".join(filter(None, (tr(_WHAT.get(step.detector, step.detector)), _explanation(step)))))
-        what.setWordWrap(True)
-        what.setTextFormat(Qt.TextFormat.PlainText)
-        what.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        what = QLabel(tr(_WHAT.get(step.detector, step.detector)))
         what.setToolTip(step.detector)
-        for column, label in enumerate((mark, what)):
-            self._grid.addWidget(label, row, column, Qt.AlignmentFlag.AlignTop)
+        self._grid.addWidget(mark, 2 * row, 0)
+        self._grid.addWidget(what, 2 * row, 1)
+        if text := _explanation(step):
+            explanation = QLabel(text)
+            explanation.setProperty("role", "muted")
+            explanation.setWordWrap(True)
+            explanation.setContentsMargins(0, 0, 0, _BETWEEN_STEPS_PX)
+            explanation.setTextFormat(Qt.TextFormat.PlainText)
+            explanation.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            self._grid.addWidget(explanation, 2 * row + 1, 1)
+        self._grid.setRowMinimumHeight(2 * row + 1, _BETWEEN_STEPS_PX)
 
     def _buttons(self) -> QDialogButtonBox:
         buttons = QDialogButtonBox()

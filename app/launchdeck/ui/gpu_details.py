@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from launchdeck.domain.gpu import GpuType
 from launchdeck.ui import format as number
+from launchdeck.ui.gpu_cores import GpuCores
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.memory_share import held_bytes, other_processes, others_bytes
 from launchdeck.ui.model_colors import model_color
@@ -29,12 +30,13 @@ class GpuDetails(QWidget):
         super().__init__()
         self._values = ValueRows()
         self._holders = ValueRows(long_names=True)
-        self._heading = QLabel(tr("Who holds its memory"))
-        self._heading.setProperty("role", "small")
+        self._heading = _heading(tr("Who holds its memory"))
+        self._cores = GpuCores()
+        self._cores_heading = _heading(tr("Load per core"))
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 2, 0, 0)
         column.setSpacing(8)
-        for widget in (self._values, self._heading, self._holders):
+        for widget in (self._values, self._cores_heading, self._cores, self._heading, self._holders):
             column.addWidget(widget)
 
     @property
@@ -48,10 +50,19 @@ class GpuDetails(QWidget):
         self._values.show_rows(_values(reading))
         self._holders.show_rows(holders)
         self._heading.setVisible(bool(holders))
+        self._cores.show_percents(reading.sample.core_percents)
+        for widget in (self._cores_heading, self._cores):
+            widget.setVisible(bool(reading.sample.core_percents))
+
+
+def _heading(text: str) -> QLabel:
+    label = QLabel(text)
+    label.setProperty("role", "small")
+    return label
 
 
 def _values(reading: GpuReading) -> list[ValueRow]:
-    """A CPU has no more than its load and the RAM."""
+    """A CPU has no more than its load, in all and of each core, and the RAM."""
     gpu, sample = reading.gpu, reading.sample
     values: list[tuple[str, object, str]] = [
         (tr("Memory used"), sample.used_memory_bytes, number.gib_with_unit(sample.used_memory_bytes)),

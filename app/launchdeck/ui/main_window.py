@@ -87,6 +87,11 @@ class MainWindow(QMainWindow):
         self.raise_()
         self.activateWindow()
 
+    def show_replay(self) -> None:
+        """Say, also where only the title is seen, that the GPUs are not this machine's."""
+        self.setWindowTitle(f"Launchdeck · {tr('REPLAY')}")
+        self.top_bar.show_replay()
+
     def close_for_good(self) -> None:
         """Close without asking again, and remember where the window was."""
         self._geometry.setValue("window", self.saveGeometry())

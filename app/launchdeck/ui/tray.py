@@ -46,6 +46,7 @@ class Tray(QSystemTrayIcon):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._state: TrayState | None = None
+        self._title = "Launchdeck"
         self._devices: tuple[GpuReading, ...] = ()
         self._deployments: tuple[Deployment, ...] = ()
         self._has_said_where = False
@@ -75,6 +76,7 @@ class Tray(QSystemTrayIcon):
     def show_inventory(self, inventory: Inventory) -> None:
         """A new reading, for the tooltip."""
         self._devices = inventory.gpus or (inventory.cpu,)
+        self._title = f"Launchdeck · {tr('REPLAY')}" if inventory.replayed else "Launchdeck"
         self._show_tooltip()
 
     def show_deployments(self, deployments: Sequence[Deployment]) -> None:
@@ -106,7 +108,7 @@ class Tray(QSystemTrayIcon):
             loading=count["loading"],
             failed=count["failed"],
         )
-        self.setToolTip("\n".join(["Launchdeck", *map(_memory_line, self._devices), summary]))
+        self.setToolTip("\n".join([self._title, *map(_memory_line, self._devices), summary]))
 
     def _fill_menu(self) -> None:
         for menu in self._menu.findChildren(QMenu):  # clear() alone would leave the models' menus behind

@@ -13,7 +13,7 @@ from fakes import api
 from launchdeck.resources import resource
 
 UNITS = ("_bytes", "_ratio", "_celsius", "_watts", "_hertz", "_seconds", "_total", "_info")
-WITHOUT_UNIT = {"launchdeck_gpu_up", "launchdeck_deployment_state"}
+WITHOUT_UNIT = {"launchdeck_gpu_up", "launchdeck_replay", "launchdeck_deployment_state"}
 
 
 async def samples(http: Any) -> dict[str, list[Any]]:
