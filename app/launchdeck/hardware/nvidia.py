@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,10 @@ from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import ram
 from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml
+from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, normalise_address
+
+logger = logging.getLogger(__name__)
 
 _RETRY_LOST_S = 60.0
 _UNNAMED = "NVIDIA GPU"
@@ -51,9 +55,11 @@ class NVMLDetector:
         *,
         root: Path = Path("/"),
         slow_interval_s: float = 10.0,
+        opening_patience_s: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.step = Step(self.name, Outcome.SKIPPED)
+        self._opening_patience_s = opening_patience_s
         self._slow_interval_s = slow_interval_s
         self._clock = clock
         self._nvml = Nvml()
@@ -106,7 +112,7 @@ class NVMLDetector:
         return sample
 
     def close(self) -> None:
-        self._devices.clear()
+        self._devices = {}  # whoever is still opening one has the old ones
         self._awake = ()
         self._lost.clear()
         self._count = None
@@ -147,13 +153,13 @@ class NVMLDetector:
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
         if asleep:
             for address in awake:
-                self._add(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
+                self._open_gpu(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
             return
         self._count = self._unless_lost("", "nvmlDeviceGetCount") or 0
         for place in range(self._count):
             # NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows.
             name = awake[place] if len(awake) == self._count else str(place)
-            self._add(name, "nvmlDeviceGetHandleByIndex", place)
+            self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place)
 
     def _unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
         try:
@@ -161,8 +167,20 @@ class NVMLDetector:
         except GpuLostError:
             return None
 
-    def _add(self, name: str, call: str, argument: int | bytes) -> None:
-        """Open a GPU. One that is lost already is listed where something is left to know it by."""
+    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> None:
+        """In a thread of its own: a GPU that hangs when it is opened must not hide the others. It is listed as soon as
+        it answers.
+        """
+        thread, devices = OwnerThread(f"{self.name} {name}"), self._devices
+        try:
+            thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
+        except StalledError:
+            logger.warning("NVIDIA GPU %s has not answered for %g s.", name, self._opening_patience_s)
+        finally:
+            thread.end()
+
+    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> None:
+        """One that is lost already is listed where something is left to know it by."""
         handle = None
         try:
             handle = self._nvml.ask(name, call, argument)
@@ -176,7 +194,7 @@ class NVMLDetector:
                 return
         self._gpus[_key(gpu)] = gpu
         if handle is not None:
-            self._devices[_key(gpu)] = _Device(gpu, handle)
+            devices[_key(gpu)] = _Device(gpu, handle)
 
     def _describe(self, name: str, handle: Any) -> Gpu:
         address = _address(self._nvml.ask(name, "nvmlDeviceGetPciInfo", handle))

@@ -28,9 +28,11 @@ _LOST = frozenset({15, 16, 28, 1, _DRIVER_NOT_LOADED, _VERSION_MISMATCH})
 
 # What a GPU cannot do, or an old driver does not know, is no reason to worry.
 _USUAL = frozenset({_NOT_SUPPORTED, _FUNCTION_NOT_FOUND})
-# Compute and graphics: each as it is now, and as drivers before 510 have it.
+# The same of Python's: a module that does not know the function, or not for this driver.
+_USUAL_ERRORS = frozenset({"AttributeError", "NVMLLibraryMismatchError"})
+# Compute and graphics: each as it is now, as drivers before 510 have it, and as other modules call it.
 _PROCESS_LISTS = tuple(
-    (f"nvmlDeviceGet{kind}RunningProcesses", f"nvmlDeviceGet{kind}RunningProcesses_v2")
+    tuple(f"nvmlDeviceGet{kind}RunningProcesses{version}" for version in ("_v3", "_v2", ""))
     for kind in ("Compute", "Graphics")
 )
 
@@ -97,7 +99,8 @@ class Nvml:
                 raise GpuLostError(device) from error
             if code == _NOT_SUPPORTED:
                 self._unsupported.add((device, call))
-            level = logging.DEBUG if code in _USUAL else logging.WARNING
+            is_usual = code in _USUAL or type(error).__name__ in _USUAL_ERRORS
+            level = logging.DEBUG if is_usual else logging.WARNING
             self._complaints.log(level, (device, call, repr(code)), f"{device or 'NVML'}: no {call}: {error}")
             return None
 

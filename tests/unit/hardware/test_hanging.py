@@ -96,6 +96,30 @@ def test_all_gpus_of_a_driver_that_hang_are_waited_for_once(nvml, detector):
     until(lambda: states(detector) == ["active"] * 9)
 
 
+def test_a_gpu_that_hangs_when_it_is_opened_does_not_hide_the_others(nvml, system, caplog):
+    nvml.add_gpu()
+    nvml.add_gpu(**{"delay_ms.Memory": HANGS_MS})
+    nvml.add_gpu()
+    detector = NVMLDetector(root=system.root, opening_patience_s=PATIENCE_S)
+    assert [gpu.pci_address for gpu in detector.get_gpu_list()] == ["0000:01:00.0", "0000:03:00.0"]
+    assert [record.getMessage() for record in caplog.records] == ["NVIDIA GPU 1 has not answered for 0.3 s."]
+    nvml.set(**{"1.delay_ms.Memory": None})
+    until(lambda: len(detector.get_gpu_list()) == 3)
+    assert detector.get_gpu_info(detector.get_gpu_list()[1]).used_memory_bytes == 2 * GIB
+    detector.close()
+
+
+def test_a_gpu_that_opens_after_the_library_was_closed_is_forgotten(nvml, system):
+    nvml.add_gpu(**{"delay_ms.Memory": HANGS_MS})
+    detector = NVMLDetector(root=system.root, opening_patience_s=PATIENCE_S)
+    assert detector.get_gpu_list() == []
+    detector.close()
+    nvml.set(**{"0.delay_ms.Memory": None})
+    (gpu,) = detector.get_gpu_list()
+    assert detector.get_gpu_info(gpu).state is GpuState.ACTIVE
+    detector.close()
+
+
 def test_while_a_reading_hangs_the_library_is_not_closed(nvml, detector):
     nvml.add_gpu()
     detector.read()
