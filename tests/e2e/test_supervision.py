@@ -140,6 +140,35 @@ def test_what_the_engine_says_is_found() -> None:
     asyncio.run(scenario())
 
 
+def test_what_the_engine_said_is_known_as_soon_as_it_runs() -> None:
+    """A program that asks once, at "running", finds all of it."""
+    said = [f"load_tensors: offloaded {n}/31 layers to GPU" for n in (19, 20)]
+    seen: list[Deployment] = []
+
+    async def scenario() -> None:
+        bench = Bench("--say", "first", "--say-last", said[0], "--say-last", said[1])
+        bench.manager.subscribe(seen.append)
+        running = await bench.running()
+        await bench.manager.close(keep=True)
+        again = Bench()
+        await again.manager.adopt()
+        assert again.get(running.id).applied.layers_offloaded == 20
+        await again.manager.stop(running.id)
+
+    asyncio.run(scenario())
+    first = next(deployment for deployment in seen if deployment.state is State.RUNNING)
+    assert first.applied.layers_offloaded == 20
+
+
+def test_an_engine_that_never_says_it_is_ready_runs_all_the_same() -> None:
+    async def scenario() -> None:
+        bench = Bench("--silent")
+        running = await bench.running()
+        await bench.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
 def test_memory_is_counted_for_the_whole_tree() -> None:
     async def scenario() -> None:
         bench = Bench("--workers", 1)

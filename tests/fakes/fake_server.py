@@ -17,6 +17,7 @@ from pathlib import Path
 IGNORING_WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 WORKER = "import time; time.sleep(600)"
 CHATTER_S = 0.05
+SERVING_S = 0.1
 
 
 def parse() -> argparse.Namespace:
@@ -31,9 +32,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=0, help="processes in sessions of their own")
     parser.add_argument("--stubborn-workers", action="store_true", help="... that ignore SIGTERM")
     parser.add_argument("--flood-mib", type=int, default=0, help="MiB of output before anything else")
+    parser.add_argument("--silent", action="store_true", help="do not say that it listens")
     parser.add_argument("--chatter", action="store_true", help="a line now and then for as long as it lives")
     parser.add_argument("--raw", default="", help="bytes to write, in hex")
     parser.add_argument("--say", action="append", default=[], help="a line to write")
+    parser.add_argument("--say-last", action="append", default=[], help="a line to write when it serves already")
     parser.add_argument("--say-env", action="append", default=[], help="an environment variable to write out")
     parser.add_argument("--deaf-after", type=int, help="answer so many health checks with 200 and no more")
     parser.add_argument("--no-listen", action="store_true")
@@ -128,7 +131,12 @@ def main() -> None:
         threading.Thread(target=wait_for_stdin, daemon=True).start()
     if not args.no_listen:
         threading.Thread(target=serve, args=(args, listener_of(args)), daemon=True).start()
-        say(f"main: listening on http://{args.host}:{args.port}")
+        if args.say_last:
+            time.sleep(SERVING_S)
+        for line in args.say_last:
+            say(line)
+        if not args.silent:
+            say(f"main: listening on http://{args.host}:{args.port}")
     end_when(args)
     while True:
         time.sleep(CHATTER_S if args.chatter else 600)

@@ -104,6 +104,10 @@ class Connection:
         self._position = offset
         self._live_from = self._log.end
 
+    def hurry(self) -> None:
+        """The next batch need not wait for its time."""
+        self._next_batch_s = 0.0
+
     def pump(self, *, hurry: bool) -> bool:
         """Send the next batch if it is time, at once in a hurry. Whether the follower has everything there is."""
         if self._position is None:

@@ -20,6 +20,8 @@ OUTPUT_INTERVAL_S = 0.25
 """An engine that chatters does not wake its shim for every line: the pipe holds what comes meanwhile."""
 TREE_INTERVAL_MAX_S = 10.0
 FIRST_CONTACT_S = 30.0
+ABANDONED_GRACE_S = 4.0
+"""With "stop", all of a model is gone five seconds after the application's death: nobody is left to wait longer."""
 BACKLOG = 16
 
 TYPE_CHECKING = False  # `typing` is not worth its import time here
@@ -128,6 +130,13 @@ class Shim:
         self._hear_engine(is_wanted=data != b"" and not may_wait)
         self._next_output_s = time.monotonic() + OUTPUT_INTERVAL_S if may_wait else None
 
+    def _tell_all_output(self) -> None:
+        """Who asks how it stands shall also know what it said up to now: nothing waits for its interval."""
+        if self._next_output_s is not None:
+            self._take_output()
+        for connection in self._connections:
+            connection.hurry()
+
     def _hear_engine(self, *, is_wanted: bool) -> None:
         if is_wanted and not self._is_hearing:
             self._selector.register(self._engine.output, selectors.EVENT_READ, self._take_output)
@@ -159,7 +168,7 @@ class Shim:
             self._look_at_tree()
         nobody_came = not self._was_contacted and now_s - self._alone_since_s > FIRST_CONTACT_S
         if nobody_came and self._when_app_dies == "stop" and not self._engine.is_stopping:
-            self._stop(self._spec["stop_grace_s"])
+            self._stop_abandoned()
 
     def _has_socket(self) -> bool:
         try:
@@ -194,6 +203,9 @@ class Shim:
             self._broadcast({"event": "stopping"})
             self._engine.begin_stop(grace_s)
 
+    def _stop_abandoned(self) -> None:
+        self._stop(min(self._spec["stop_grace_s"], ABANDONED_GRACE_S))
+
     def _end_if_gone(self) -> None:
         if not self._engine.is_gone or self._is_ended:
             return
@@ -226,6 +238,7 @@ class Shim:
         match request["do"]:
             case "status":
                 self._look_at_tree()
+                self._tell_all_output()
                 return {"status": self._record.status()}
             case "hold":
                 self._when_app_dies = str(request["when_app_dies"])
@@ -265,7 +278,7 @@ class Shim:
         self._selector.unregister(connection.socket)
         connection.close()
         if connection.is_holder and self._when_app_dies == "stop":
-            self._stop(self._spec["stop_grace_s"])
+            self._stop_abandoned()
 
     def _broadcast(self, message: dict[str, Any]) -> None:
         for connection in self._connections:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.engines.adapter import READY
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.failures import port_taken, supervisor_lost, unexpected
 from launchdeck.serving.findings import LogReader
@@ -48,6 +49,8 @@ logger = logging.getLogger(__name__)
 
 PORT_ATTEMPTS: Final = 3
 SWEEP_TIMEOUT_S: Final = 5.0
+READINESS_PATIENCE_S: Final = 1.0
+READINESS_POLL_S: Final = 0.02
 
 
 class Supervisor:
@@ -142,9 +145,21 @@ class Supervisor:
     async def be_ready(self) -> None:
         ready_at_s = time.time()
         self._ready_at_s = time.monotonic()
+        await self._hear_readiness()
+        if self.is_ending():
+            return
         self._change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
         if self._client is not None:
             await self._client.ask("note", note={"ready_at_s": ready_at_s})
+
+    async def _hear_readiness(self) -> None:
+        """Whoever sees a model running shall find in `applied` all that it said until then. The log takes its own way,
+        and may be a moment behind the health check; an engine that never says it is ready is not waited for long.
+        """
+        until_s = time.monotonic() + READINESS_PATIENCE_S
+        while self._reader.findings.stage != READY and time.monotonic() < until_s and not self.is_ending():
+            await self.fresh_pids()  # the shim sends all it has before it answers, or right after
+            await asyncio.sleep(READINESS_POLL_S)
 
     async def give_up(self, failure: Failure) -> None:
         """End it; it is failed when nothing is left. A port that was lost leads to another attempt instead."""
@@ -314,6 +329,8 @@ class Supervisor:
         await client.ask("follow", offset=self._log_offset)
         if self.is_ending():
             await self._tell_stop()
+        elif self.deployment.state is State.RUNNING:  # adopted
+            await self._hear_readiness()
         self._attached.set()
 
     async def _until_attached(self) -> None:
