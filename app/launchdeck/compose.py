@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import argparse
 import gc
+import logging
+import os
 import signal
 import sys
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from launchdeck.api.address import url_file
 from launchdeck.commands.output import print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.settings.instance import SERVE, WINDOW, Instance
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 
@@ -27,44 +31,68 @@ if TYPE_CHECKING:
     from launchdeck.ui.application import WindowApplication
     from launchdeck.ui.first_frame import FirstFrame
 
+logger = logging.getLogger(__name__)
+
 _ENDING = (signal.SIGINT, signal.SIGTERM)
+_RAISING = signal.SIGUSR1
+_LET_GO_TIMEOUT_S = 30.0
+_LET_GO_POLL_S = 0.05
 
 
 def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lambda: None) -> int:
     """Open the window and stay until it is quit; `on_painted` is called when the first frame is on the screen."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, _RAISING))  # until there is a loop that can carry it out
     setup = Setup.of(Paths.resolve(), getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
-    if not take_over(setup.paths):
+    instance = Instance(setup.paths)  # holds its lock for as long as it lives
+    if not take_over(setup.paths, instance):
         print_line("The window of Launchdeck is open already: it has been brought to the front.")
         return 0
 
     async def main(application: WindowApplication) -> int:
         on_signals(application.quit_by_signal)
+        on_signals(application.window.bring_to_front, (_RAISING,))
         await application.run()
         return 0
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until there is a loop that can carry it out
     return in_window(setup, main, on_painted)
 
 
-def take_over(paths: Paths) -> bool:
-    """Have a 'launchdeck serve' end and leave its models to this process. False: it is a window, which stays.
+def take_over(paths: Paths, instance: Instance) -> bool:
+    """Be the one application; a 'launchdeck serve' ends and leaves its models to this process. False: the one is a
+    window, which stays, and comes to the front.
 
     Raises:
         LaunchdeckError: whoever runs does not let go.
     """
-    if not url_file(paths).exists():
-        return True
-    from launchdeck.api.client import ApiClient  # noqa: PLC0415 (only where somebody may be there)
+    deadline_s = time.monotonic() + _LET_GO_TIMEOUT_S
+    while not instance.acquire(WINDOW):
+        kind, pid = instance.holder() or (None, 0)
+        if kind == WINDOW:
+            os.kill(pid, _RAISING)
+            return False
+        if time.monotonic() > deadline_s:
+            raise LaunchdeckError.of(
+                Cause.CONFLICT,
+                Message("Launchdeck runs already, as process {pid}, and does not let go.", pid=pid),
+                Message("End that process, then start again: the models serve on."),
+            )
+        if kind == SERVE:
+            _ask_to_let_go(paths)
+        time.sleep(_LET_GO_POLL_S)
+    return True
+
+
+def _ask_to_let_go(paths: Paths) -> None:
+    """One that is just starting, or ending, does not answer; it is asked again."""
+    from launchdeck.api.client import ApiClient  # noqa: PLC0415 (only where somebody is there)
 
     client = ApiClient.find(paths)
+    if client is None:
+        return
     try:
-        if client is not None:
-            client.hand_over()
+        client.hand_over()
     except LaunchdeckError as error:
-        if error.failure.cause is Cause.CONFLICT:
-            return False
-        raise
-    return True
+        logger.info("%s", error)
 
 
 def in_window(
@@ -137,14 +165,14 @@ def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -
     return status
 
 
-def on_signals(callback: Callable[[], object]) -> None:
-    """Call this when the process is asked to end: SIGTERM, or Ctrl-C in its terminal."""
+def on_signals(callback: Callable[[], object], numbers: tuple[signal.Signals, ...] = _ENDING) -> None:
+    """Call this when a signal comes: by default when the process is asked to end, by SIGTERM or Ctrl-C."""
     import asyncio  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
-    for number in _ENDING:
+    for number in numbers:
         loop.add_signal_handler(number, callback)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 @contextmanager

@@ -33,6 +33,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--stubborn-workers", action="store_true", help="... that ignore SIGTERM")
     parser.add_argument("--flood-mib", type=int, default=0, help="MiB of output before anything else")
     parser.add_argument("--silent", action="store_true", help="do not say that it listens")
+    parser.add_argument("--long-line-mib", type=int, default=0, help="MiB of a line that does not end")
+    parser.add_argument("--bind-after-s", type=float, default=0.0, help="seconds before it takes its port")
     parser.add_argument("--chatter", action="store_true", help="a line now and then for as long as it lives")
     parser.add_argument("--raw", default="", help="bytes to write, in hex")
     parser.add_argument("--say", action="append", default=[], help="a line to write")
@@ -92,8 +94,7 @@ def serve(args: argparse.Namespace, listener: socket.socket) -> None:
     threading.Event().wait()  # deaf, with its socket open
 
 
-def flood(mib: int) -> None:
-    block = (b"x" * 63 + b"\n") * 16384
+def flood(mib: int, block: bytes = (b"x" * 63 + b"\n") * 16384) -> None:
     for _ in range(mib):
         view = memoryview(block)
         while view:
@@ -127,6 +128,8 @@ def main() -> None:
         say(f"{name}={os.environ.get(name)}")
     os.write(1, bytes.fromhex(args.raw))
     flood(args.flood_mib)
+    flood(args.long_line_mib, b"x" * 2**20)
+    time.sleep(args.bind_after_s)
     if args.end_with_stdin:
         threading.Thread(target=wait_for_stdin, daemon=True).start()
     if not args.no_listen:

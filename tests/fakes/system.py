@@ -18,6 +18,15 @@ def build(folder: Path) -> Path:
     return library
 
 
+def build_clock(folder: Path) -> Path:
+    """Compile the library that puts a process's clock forward or back, see clock.c."""
+    library = folder / "clock.so"
+    source = Path(__file__).with_name("clock.c")
+    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
+    subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
+    return library
+
+
 class FakeSystem:
     def __init__(self, root: Path) -> None:
         self.root = root

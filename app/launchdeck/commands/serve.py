@@ -15,6 +15,7 @@ from launchdeck.compose import in_console, on_signals
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.find import find_engines
+from launchdeck.settings.instance import SERVE, Instance
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 
@@ -30,16 +31,20 @@ logger = logging.getLogger(__name__)
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes, or a window takes over. Ends with 1 where Launchdeck runs already."""
     paths = Paths.resolve()
-    running = ApiClient.find(paths)
-    if running is not None:
-        raise LaunchdeckError.of(
-            Cause.CONFLICT,
-            Message("Launchdeck runs already, at {url}.", url=running.url),
-            Message("Use it, or end it first."),
-        )
+    instance = Instance(paths)  # holds its lock for as long as it lives
+    if not instance.acquire(SERVE):
+        raise _runs_already(ApiClient.find(paths))
     _log_to_journal()
     setup = Setup.of(paths, getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
     return in_console(setup, lambda core: Service(core).run())
+
+
+def _runs_already(running: ApiClient | None) -> LaunchdeckError:
+    """`running`: None where it has no interface (yet)."""
+    message = Message("Launchdeck runs already.")
+    if running is not None:
+        message = Message("Launchdeck runs already, at {url}.", url=running.url)
+    return LaunchdeckError.of(Cause.CONFLICT, message, Message("Use it, or end it first."))
 
 
 class Service:
