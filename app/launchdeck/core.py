@@ -25,6 +25,7 @@ class Core:
             launcher=self._launcher,
             planner=self.planner.plan,
             adapters=adapters(),
+            advise=self.planner.advise,
         )
         self.manager.subscribe(self.planner.on_deployment)
 

@@ -114,6 +114,8 @@ def test_fault_17_who_took_the_port_is_named() -> None:
         failed = await bench.until_state(await bench.load(), State.FAILED)
         assert failed.failure.cause is Cause.PORT_TAKEN
         assert f"(process {thieves[-1].pid}) took port {failed.plan.port}" in str(failed.failure)
+        (fix,) = failed.failure.fixes
+        assert str(fix.label) == f"Use port {bench.manager.suggest_port()}"
 
     asyncio.run(scenario())
     for process in thieves:

@@ -26,7 +26,7 @@ from fakes.serving import (
 )
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import GpuProcess
+from launchdeck.domain.gpu import GpuProcess, GpuState
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -184,6 +184,35 @@ def test_memory_is_counted_for_the_whole_tree() -> None:
         bench.manager.observe(samples.two_gpus())
         assert bench.get(running.id).vram_bytes is None
         await bench.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("how", ["lost", "not listed"])
+def test_fault_25_a_gpu_lost_under_a_model_is_told_as_such(how: str) -> None:
+    """What still serves is left alone; an engine that goes down then has lost its GPU."""
+    both = samples.two_gpus()
+    first, second = both.gpus
+    gone = replace(first, sample=replace(first.sample, state=GpuState.LOST, processes=()))
+    without = samples.inventory(*((gone, second) if how == "lost" else (second,)))
+
+    async def scenario() -> None:
+        bench = Bench("--say", "last words")
+        running = await bench.running(gpu_indices=(0,))
+        bench.manager.observe(both)
+        assert bench.get(running.id).lost_gpus == ()
+        bench.manager.observe(without)
+        assert bench.get(running.id).lost_gpus == (0,)
+        assert bench.get(running.id).state is State.RUNNING
+        bench.manager.observe(both)
+        assert bench.get(running.id).lost_gpus == ()
+        bench.manager.observe(without)
+        os.kill(running.pids[0], signal.SIGABRT)
+        failed = await bench.until_state(running.id, State.FAILED)
+        assert failed.failure.cause is Cause.GPU_LOST
+        assert "GPU 0 was lost" in str(failed.failure)
+        assert "SIGABRT" in failed.failure.evidence[0]
+        assert "last words" in failed.failure.evidence
 
     asyncio.run(scenario())
 

@@ -201,6 +201,7 @@ class Deployment(Answer):
     applied: Applied
     predicted: Estimate
     measured: Measured
+    lost_gpus: list[int]
     error: Error | None
 
 

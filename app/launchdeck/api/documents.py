@@ -46,6 +46,7 @@ def deployment_document(
         "applied": _applied(deployment.applied),
         "predicted": estimate_document(plan.estimate),
         "measured": _measured(deployment),
+        "lost_gpus": list(deployment.lost_gpus),
         "error": None if deployment.failure is None else failure_document(deployment.failure),
     }
 

@@ -88,7 +88,8 @@ class Deployment:
 
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
     `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
-    that the driver counts there for these processes; `vram_bytes` is their sum.
+    that the driver counts there for these processes; `vram_bytes` is their sum. `lost_gpus` are the places of those of
+    its GPUs that do not answer any more.
     """
 
     id: str
@@ -107,4 +108,5 @@ class Deployment:
     exit: Exit | None = None
     failure: Failure | None = None
     restart: Restart | None = None
+    lost_gpus: tuple[int, ...] = ()
     adopted: bool = False

@@ -25,6 +25,7 @@ class Cause(StrEnum):
     STALLED = "stalled"
     CRASHED = "crashed"
     SUPERVISOR_LOST = "supervisor_lost"
+    GPU_LOST = "gpu_lost"
     NOT_FOUND = "not_found"
 
 

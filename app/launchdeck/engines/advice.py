@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.errors import Failure, Fix, LaunchdeckError
 from launchdeck.domain.plan import LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.fixes import AS_MANY_AS_FIT
 from launchdeck.engines.llama_argv import CONTEXT_STEP
 
 Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
@@ -17,6 +18,7 @@ Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
 MOST_FIXES = 3
 SMALLER_CACHE = "q8_0"
 _SMALLEST_CONTEXT = 1024
+_CLEARLY = 8  # one eighth less than what has failed
 
 
 def fixes(plan: LaunchPlan, preview: Preview) -> tuple[Fix, ...]:
@@ -32,6 +34,47 @@ def fixes(plan: LaunchPlan, preview: Preview) -> tuple[Fix, ...]:
     fewer = tuple(_fewer_layers(plan))
     others = (fix for offer in (_other_gpu, _experts, _smaller_cache, _less_context) for fix in offer(plan, preview))
     return (*(fix for _, fix in zip(range(MOST_FIXES - len(fewer)), others, strict=False)), *fewer)
+
+
+def after_failure(plan: LaunchPlan, failure: Failure, preview: Preview) -> tuple[Fix, ...]:
+    """The fixes of a launch for which there was too little memory, in numbers.
+
+    What the planner took for fitting did not, so its numbers are taken only where they are clearly less than what was
+    tried. On the CPU no number of layers helps, and a fix that the engine itself has given is the best there is.
+    """
+    given = [fix for fix in failure.fixes if fix.changes != AS_MANY_AS_FIT.changes]
+    fewer = list(_fewer_than_tried(plan, preview)) if len(given) < len(failure.fixes) else []
+    is_context_known = any(name == "n_ctx" for fix in given for name, _ in fix.changes)
+    shorter = [] if is_context_known else list(_shorter_than_tried(plan, preview))
+    return (*given, *fewer, *shorter)
+
+
+def _fewer_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    tried = plan.layers.resolved
+    clearly_less = tried - max(1, tried // _CLEARLY)
+    if not plan.request.gpu_indices or clearly_less < 1:
+        return
+    try:
+        found = preview(replace(plan.request, n_gpu_layers=None))
+    except LaunchdeckError:
+        found = None
+    count = min(clearly_less, found.layers.resolved) if found else clearly_less
+    if count >= 1:
+        yield Fix(
+            Message("Use {count} layers instead of {tried}", count=count, tried=tried), (("n_gpu_layers", count),)
+        )
+
+
+def _shorter_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    half = plan.n_ctx // 2 // CONTEXT_STEP * CONTEXT_STEP
+    try:
+        now = preview(replace(plan.request, n_gpu_layers=plan.layers.resolved))
+    except LaunchdeckError:
+        return
+    has_limit = plan.model.context_length is not None
+    n_ctx = min(half, largest_context(now, preview) or 0) if now and has_limit else half
+    if n_ctx >= _SMALLEST_CONTEXT:
+        yield Fix(Message("Use a context of {limit}", limit=n_ctx), (("n_ctx", n_ctx),))
 
 
 def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:

@@ -35,6 +35,22 @@ def apply_rules(rules: Sequence[FailureRule], findings: Findings, line: str) -> 
     return findings
 
 
+# How the vendors' libraries say that a device is gone or broken (`cudaGetErrorString`, `hipGetErrorString`).
+GPU_BROKEN = (
+    r"(?:CUDA|ROCm|HIP) error: (?P<reason>uncorrectable ECC error encountered|unknown error"
+    r"|CUDA-capable device\(s\) is/are busy or unavailable|no (?:CUDA|ROCm)-capable device is detected"
+    r"|hardware stack error)"
+)
+
+
+def gpu_broken(match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.GPU_LOST,
+        Message("The GPU does not work any more: {reason}.", reason=match["reason"]),
+        Message("The kernel's log may say why. Restarting the computer usually brings a GPU back."),
+    )
+
+
 def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
     """The failure that was recognised, with the last lines that speak of errors; or else the exit in words, and all of
     `tail`: nobody knows which of its lines matters.

@@ -7,10 +7,9 @@ import re
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.failure_rules import FailureRule, apply_rules
-from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.failure_rules import GPU_BROKEN, FailureRule, apply_rules, gpu_broken
+from launchdeck.engines.fixes import AS_MANY_AS_FIT, RUN_ON_CPU
 
-_FEWER_LAYERS = Fix(Message("Use as many layers as fit"), (("n_gpu_layers", None),))
 _SMALLER_CACHE = Fix(Message("Store the KV cache as q8_0"), (("cache_type_k", "q8_0"), ("cache_type_v", "q8_0")))
 _PLAIN_V_CACHE = Fix(Message("Store V as f16"), (("cache_type_v", "f16"),))
 _NEWER_ENGINE = Message("Use a newer llama-server: install it, or name it in the settings.")
@@ -53,7 +52,7 @@ def _weights_too_big(match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("The weights do not fit on {device}.", device=match["device"]),
         Message("Use fewer layers, or free some of its memory."),
-        fixes=(_FEWER_LAYERS,),
+        fixes=(AS_MANY_AS_FIT,),
     )
 
 
@@ -62,7 +61,7 @@ def _cache_too_big(_match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("There is not enough memory for the KV cache."),
         Message("Use less context, a smaller cache type, or fewer layers."),
-        fixes=(_SMALLER_CACHE, _FEWER_LAYERS),
+        fixes=(_SMALLER_CACHE, AS_MANY_AS_FIT),
     )
 
 
@@ -71,7 +70,7 @@ def _compute_too_big(_match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("There is not enough memory for the compute buffers."),
         Message("Use fewer layers or less context."),
-        fixes=(_FEWER_LAYERS,),
+        fixes=(AS_MANY_AS_FIT,),
     )
 
 
@@ -80,7 +79,7 @@ def _gpu_out_of_memory(_match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("The GPU ran out of memory."),
         Message("Use fewer layers or less context, or stop what else runs there."),
-        fixes=(_FEWER_LAYERS,),
+        fixes=(AS_MANY_AS_FIT,),
     )
 
 
@@ -166,6 +165,7 @@ _RULES = tuple(
         ("Failed to connect to", r"Failed to connect to (?P<address>\S+:\d+)", _worker_unreachable),
         ("Remote RPC server crashed", r"", _worker_lost),
         ("error: out of memory", r"(?:CUDA|ROCm|HIP) error: out of memory", _gpu_out_of_memory),
+        (" error: ", GPU_BROKEN, gpu_broken),
         ("no kernel image", r"no kernel image is available", _gpu_not_built_for),
         # The address is said by the log's own thread, and the process may end before that has written it.
         ("invalid device: RPC", r"invalid device: (?P<address>RPC\d+)", _worker_unreachable),

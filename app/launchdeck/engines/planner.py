@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import EngineInfo, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.plan import plan_launch
@@ -107,6 +109,12 @@ class Planner:
             residuals=self._residuals,
         )
         return self._accounting.refine(plan_launch(request, context, port))
+
+    def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
+        """The failure of this launch, with what would have helped in numbers. Any thread."""
+        if failure.cause is not Cause.OUT_OF_MEMORY:
+            return failure
+        return replace(failure, fixes=advice.after_failure(plan, failure, lambda asked: self.preview(asked, plan.port)))
 
     def can_account(self, plan: LaunchPlan) -> bool:
         """Whether the engine could say more exactly what this plan takes."""

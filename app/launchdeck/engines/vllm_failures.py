@@ -7,9 +7,9 @@ import re
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.failure_rules import FailureRule, apply_rules
+from launchdeck.engines.failure_rules import GPU_BROKEN, FailureRule, apply_rules, gpu_broken
+from launchdeck.engines.fixes import AS_MANY_AS_FIT
 
-_FEWER_LAYERS = Fix(Message("Use as many layers as fit"), (("n_gpu_layers", None),))
 _ONE_SLOT = Fix(Message("Answer one request at a time"), (("n_parallel", 1),))
 _NEWER_ENGINE = Message("Use a newer vLLM, or take the model as a GGUF file with llama-server.")
 
@@ -51,7 +51,7 @@ def _context_too_long(match: re.Match[str]) -> Failure:
             available=match["available"],
         ),
         Message("Use less context, or free some of the memory."),
-        fixes=(*shorter, _FEWER_LAYERS),
+        fixes=(*shorter, AS_MANY_AS_FIT),
     )
 
 
@@ -60,7 +60,7 @@ def _no_room_for_cache(_match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("There is not enough memory for the KV cache."),
         Message("Use less context or fewer layers, or stop what else runs there."),
-        fixes=(_FEWER_LAYERS, _ONE_SLOT),
+        fixes=(AS_MANY_AS_FIT, _ONE_SLOT),
     )
 
 
@@ -69,7 +69,7 @@ def _gpu_out_of_memory(_match: re.Match[str]) -> Failure:
         Cause.OUT_OF_MEMORY,
         Message("The GPU ran out of memory."),
         Message("Use fewer layers or less context, or stop what else runs there."),
-        fixes=(_FEWER_LAYERS, _ONE_SLOT),
+        fixes=(AS_MANY_AS_FIT, _ONE_SLOT),
     )
 
 
@@ -158,6 +158,7 @@ _RULES = tuple(
         ("No available memory for the cache blocks", r"", _no_room_for_cache),
         ("out of memory", r"OutOfMemoryError|(?:CUDA|HIP) out of memory|(?:CUDA|HIP) error: out of memory",
          _gpu_out_of_memory),
+        (" error: ", GPU_BROKEN, gpu_broken),
         ("Failed to load model - not enough GPU memory", r"", _gpu_out_of_memory),
         ("Bfloat16 is only supported", r"", _no_bfloat16),
         ("are not supported for now", r"Model architectures \[?'?(?P<name>[\w.-]+)", _unknown_architecture),

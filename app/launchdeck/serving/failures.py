@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
 
 
@@ -22,15 +22,26 @@ def machine_restarted() -> Failure:
     )
 
 
-def port_taken(port: int, holder: tuple[int, str] | None = None) -> Failure:
-    """`holder`: the pid and name of the program that has it, where that is known."""
+def gpus_lost(indices: tuple[int, ...], ended: Failure) -> Failure:
+    """`ended`: how the engine that used them went down."""
+    return Failure(
+        Cause.GPU_LOST,
+        Message("GPU {indices} was lost while the model ran on it.", indices=", ".join(map(str, indices))),
+        Message("The kernel's log may say why. Restarting the computer usually brings a GPU back."),
+        evidence=(str(ended.message), *ended.evidence),
+    )
+
+
+def port_taken(port: int, holder: tuple[int, str] | None = None, free_port: int | None = None) -> Failure:
+    """`holder`: the pid and name of the program that has it, where that is known; `free_port`: one to use instead."""
     message = Message("Another program took port {port} before the model could use it.", port=port)
     if holder is not None:
         pid, name = holder
         message = Message(
             "{name} (process {pid}) took port {port} before the model could use it.", name=name, pid=pid, port=port
         )
-    return Failure(Cause.PORT_TAKEN, message, Message("Start the model again."))
+    fixes = () if free_port is None else (Fix(Message("Use port {port}", port=free_port), ()),)  # every launch takes it
+    return Failure(Cause.PORT_TAKEN, message, Message("Start the model again."), fixes=fixes)
 
 
 def stalled(silent_s: float) -> Failure:

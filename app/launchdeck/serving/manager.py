@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from launchdeck.domain.errors import Failure
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import EngineKind, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
@@ -54,15 +55,19 @@ class ProcessManager:
         launcher: ShimLauncher,
         planner: Callable[[ModelLoadRequest, int], LaunchPlan],
         adapters: Mapping[EngineKind, EngineAdapter],
+        advise: Callable[[LaunchPlan, Failure], Failure] = lambda _plan, failure: failure,
     ) -> None:
+        """`advise` puts into a failure what would help, as far as the planner can tell; it is called in any thread."""
         self._paths = paths
         self._settings = settings
         self._launcher = launcher
         self._planner = planner
         self._adapters = adapters
+        self.advise = advise
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
+        self._gpus_of: dict[str, dict[int, str]] = {}
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
 
@@ -121,6 +126,7 @@ class ProcessManager:
         if self._find(deployment_id).deployment.state.is_live:
             raise still_runs(deployment_id)
         del self._supervisors[deployment_id]
+        self._gpus_of.pop(deployment_id, None)
         self._forget(deployment_id)
 
     async def adopt(self) -> None:
@@ -144,10 +150,19 @@ class ProcessManager:
         self._tell(supervisor.deployment)
 
     def observe(self, inventory: Inventory) -> None:
-        """What every deployment takes, by the processes of its tree."""
+        """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))
+            supervisor.note_lost_gpus(self._lost_gpus(supervisor.deployment, inventory))
+
+    def _lost_gpus(self, deployment: Deployment, inventory: Inventory) -> tuple[int, ...]:
+        """Known by what identifies a GPU: that it had this place when the model was seen on it first."""
+        here = {reading.gpu.index: reading for reading in inventory.gpus}
+        asked = deployment.plan.request.gpu_indices or ()
+        seen = self._gpus_of.setdefault(deployment.id, {n: here[n].gpu.uuid for n in asked if n in here})
+        answering = {reading.gpu.uuid for reading in inventory.gpus if reading.sample.state.answers}
+        return tuple(index for index, uuid in seen.items() if uuid not in answering)
 
     # What a supervisor needs
 

@@ -15,7 +15,7 @@ from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.engines.adapter import READY
 from launchdeck.serving.codec import to_json
-from launchdeck.serving.failures import port_taken, supervisor_lost, unexpected
+from launchdeck.serving.failures import gpus_lost, port_taken, supervisor_lost, unexpected
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.lifecycle import Event, next_state
@@ -43,6 +43,12 @@ if TYPE_CHECKING:
 
         async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
             """The same launch once more: its port went to another program."""
+
+        def suggest_port(self) -> int | None:
+            """One that is free."""
+
+        def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
+            """The failure with what would help in numbers. Any thread."""
 
 
 logger = logging.getLogger(__name__)
@@ -128,6 +134,11 @@ class Supervisor:
             vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
             self._change(rss_bytes=rss_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu)
 
+    def note_lost_gpus(self, indices: tuple[int, ...]) -> None:
+        """Of its GPUs these do not answer any more."""
+        if self.deployment.state.is_live and indices != self.deployment.lost_gpus:
+            self._change(lost_gpus=indices)
+
     # What the health watch sees
 
     def is_loading(self) -> bool:
@@ -204,7 +215,7 @@ class Supervisor:
                 break
             self._begin_again(self.deployment.plan)
             failure = await self._outcome(self._launch())
-        self._finish(failure)
+        self._finish(await self._advised(failure))
 
     def _pause_before_restart_s(self, failure: Failure | None) -> float | None:
         """None: it is not started again."""
@@ -246,6 +257,16 @@ class Supervisor:
             await self._sweep()
             return unexpected(error)
 
+    async def _advised(self, failure: Failure | None) -> Failure | None:
+        """What would help is tried out on the planner; that it cannot be costs the advice alone."""
+        if failure is None:
+            return None
+        try:
+            return await asyncio.to_thread(self._launches.advise, self.deployment.plan, failure)
+        except Exception:
+            logger.exception("No advice for %s", self.deployment.id)
+            return failure
+
     def _finish(self, failure: Failure | None) -> None:
         if self._stop_asked.is_set() and self._failure is None:
             failure = None  # whatever it was, it did not hinder the stop
@@ -276,7 +297,8 @@ class Supervisor:
         if failure is not None and failure.cause is Cause.PORT_TAKEN:
             plan = self.deployment.plan
             holder = await asyncio.to_thread(holder_of_port, plan.host, plan.port)
-            return replace(port_taken(plan.port, holder), evidence=failure.evidence)
+            taken = port_taken(plan.port, holder, self._launches.suggest_port())
+            return replace(taken, evidence=failure.evidence)
         return failure
 
     def _may_retry(self, failure: Failure | None) -> bool:
@@ -395,7 +417,9 @@ class Supervisor:
             return self._failure
         if status.stop_asked:
             return None
-        return explain(status, self._reader, self._adapter)
+        failure = explain(status, self._reader, self._adapter)
+        lost = self.deployment.lost_gpus
+        return gpus_lost(lost, failure) if lost and self._reader.findings.failure is None else failure
 
     async def _lose(self) -> Failure | None:
         """The shim is gone without a word."""

@@ -40,6 +40,8 @@ def state_sentence(deployment: Deployment) -> str:
         )
     if deployment.state is State.FAILED and deployment.failure:
         return tr(deployment.failure.message)
+    if deployment.lost_gpus and deployment.state.is_live:
+        return tr("GPU {indices} lost", indices=", ".join(map(str, deployment.lost_gpus)))
     return state_word(deployment.state)
 
 

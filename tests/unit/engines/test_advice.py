@@ -11,13 +11,15 @@ import pytest
 from fakes import gguf_models, gguf_zoo, samples
 from fakes.samples import gpu, inventory
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuProcess, GpuType, Inventory
-from launchdeck.domain.plan import LaunchPlan, Verdict
+from launchdeck.domain.plan import EngineKind, LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import advice
+from launchdeck.engines.adapter import Findings
 from launchdeck.engines.planner import Planner
+from launchdeck.engines.registry import adapters
 from launchdeck.settings.schema import Settings
 
 GIB = 1024**3
@@ -162,3 +164,58 @@ class TestMemoryGivenBack:
         assert planner.inventory.gpus[0].sample.free_memory_bytes == 16 * GIB
         planner.inventory = self.held(4242)  # the number belongs to another process by now
         assert planner.inventory.gpus[0].sample.free_memory_bytes == 6 * GIB
+
+
+OUT_OF_MEMORY_LINES = {
+    "weights": "llama_model_load: error loading model: unable to allocate CUDA0 buffer",
+    "cache": "llama_init_from_model: failed to initialize the context: failed to allocate buffer for kv cache",
+    "compute": "graph_reserve: failed to allocate compute buffers",
+    "later": "ggml_cuda: CUDA error: out of memory",
+}
+
+
+@pytest.mark.parametrize("what", OUT_OF_MEMORY_LINES)
+@pytest.mark.parametrize("free_gib", [20, 6])
+def test_a_launch_that_ran_out_of_memory_gets_numbers_that_are_less(
+    planner: Planner, models: dict[str, Path], what: str, free_gib: float
+) -> None:
+    """Whether it still fits by the planner's count, or another program has taken its memory meanwhile."""
+    planner.inventory = machine(20)
+    request = ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, n_ctx=8192)
+    plan = planner.preview(request, 8001)
+    assert plan is not None
+    assert plan.verdict is Verdict.FITS
+    planner.inventory = machine(free_gib)
+    failure = adapters()[EngineKind.LLAMA_SERVER].read_line(Findings(), OUT_OF_MEMORY_LINES[what]).failure
+    assert failure is not None
+    advised = planner.advise(plan, failure)
+    assert replace(advised, fixes=()) == replace(failure, fixes=())
+    changes = [dict(fix.changes) for fix in advised.fixes]
+    (layers,) = [change["n_gpu_layers"] for change in changes if "n_gpu_layers" in change]
+    assert 0 < layers <= plan.layers.resolved - plan.layers.resolved // 8
+    if free_gib == 6:
+        now = planner.preview(replace(request, n_gpu_layers=None), 8001)
+        assert now is not None
+        assert layers == now.layers.resolved
+    assert f"Use {layers} layers instead of 41" in [str(fix.label) for fix in advised.fixes]
+    shorter = [change["n_ctx"] for change in changes if "n_ctx" in change]
+    assert shorter == ([4096] if free_gib == 20 else []), "with all layers no context fits any more"
+
+
+def test_on_the_cpu_no_number_of_layers_is_offered(planner: Planner, models: dict[str, Path]) -> None:
+    planner.inventory = machine(20)
+    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(), n_ctx=8192), 8001)
+    assert plan is not None
+    failure = adapters()[EngineKind.LLAMA_SERVER].read_line(Findings(), OUT_OF_MEMORY_LINES["cache"]).failure
+    assert failure is not None
+    offered = [dict(fix.changes) for fix in planner.advise(plan, failure).fixes]
+    assert offered
+    assert not [change for change in offered if "n_gpu_layers" in change]
+
+
+def test_other_failures_keep_their_fixes(planner: Planner, models: dict[str, Path]) -> None:
+    planner.inventory = machine(20)
+    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(0,)), 8001)
+    assert plan is not None
+    failure = Failure(Cause.CRASHED, Message("It crashed."))
+    assert planner.advise(plan, failure) is failure
