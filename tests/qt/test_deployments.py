@@ -24,6 +24,9 @@ def text(model, row, column):
     return model.index(row, column).data()
 
 
+START = "Start with Launchdeck"
+
+
 class TestModel:
     def test_is_a_sound_qt_model_through_its_whole_life(self, qtmodeltester):
         model = DeploymentsModel()
@@ -217,12 +220,22 @@ class TestView:
         with qtbot.waitSignal(view.copy_url_requested):
             qtbot.keyClick(view, Qt.Key.Key_C, Qt.KeyboardModifier.ControlModifier)
 
+    def test_what_starts_with_launchdeck_is_marked_in_the_menu(self, view, qtbot):
+        view.show_marks({"a"})
+        for name, is_marked in (("a", True), ("b", False)):
+            menu = view.menu_for(samples.deployment(name, name))
+            (entry,) = [action for action in menu.actions() if action.text() == START]
+            assert entry.isChecked() is is_marked
+            with qtbot.waitSignal(view.mark_requested) as asked:
+                entry.trigger()
+            assert asked.args == [name, not is_marked]
+
     def test_enter_opens_the_menu(self, qtbot, view):
         view.set_deployments((samples.deployment("a"),))
         view.select("a")
         qtbot.keyClick(view, Qt.Key.Key_Return)
         menu = QApplication.activePopupWidget()
-        assert [entry.text() for entry in menu.actions() if entry.text()][-1] == "Stop"
+        assert [entry.text() for entry in menu.actions() if entry.text()][-2:] == ["Stop", START]
         menu.close()
 
     @pytest.mark.parametrize(
@@ -230,11 +243,11 @@ class TestView:
         [
             (
                 samples.deployment("a"),
-                ["Open in browser", "Copy URL", "Copy API key", "Copy command", "Stop"],
+                ["Open in browser", "Copy URL", "Copy API key", "Copy command", "Stop", START],
             ),
-            (samples.deployment("a", state=State.LOADING), ["Copy command", "Stop"]),
-            (samples.deployment("a", state=State.STOPPING), ["Copy command"]),
-            (samples.failed_deployment(), ["Use 38 layers", "Copy command", "Restart", "Remove"]),
+            (samples.deployment("a", state=State.LOADING), ["Copy command", "Stop", START]),
+            (samples.deployment("a", state=State.STOPPING), ["Copy command", START]),
+            (samples.failed_deployment(), ["Use 38 layers", "Copy command", "Restart", "Remove", START]),
         ],
     )
     def test_the_menu_has_what_makes_sense(self, view, deployment, entries):

@@ -202,11 +202,18 @@ class Deployment(Answer):
     predicted: Estimate
     measured: Measured
     lost_gpus: list[int]
+    starts_with_launchdeck: bool
     error: Error | None
 
 
 class LoadingStatus(Answer):
     models: list[Deployment]
+
+
+class Marked(Answer):
+    id: str
+    model_id: str
+    starts_with_launchdeck: bool
 
 
 class Stopped(Answer):

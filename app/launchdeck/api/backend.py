@@ -86,7 +86,12 @@ class Backend:
     def document(self, deployment: Deployment) -> dict[str, Any]:
         inventory = self.planner.inventory
         cpu_index = None if inventory is None or inventory.gpus else inventory.cpu.gpu.index
-        return deployment_document(deployment, self.manager.api_key(deployment.id), cpu_index=cpu_index)
+        return deployment_document(
+            deployment,
+            self.manager.api_key(deployment.id),
+            cpu_index=cpu_index,
+            starts_with_launchdeck=deployment.plan.model_id in self.manager.start_list,
+        )
 
     def status_document(self) -> bytes:
         """Everything but what was stopped."""

@@ -20,7 +20,11 @@ def models_document(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 def deployment_document(
-    deployment: Deployment, api_key: str | None = None, *, cpu_index: int | None = None
+    deployment: Deployment,
+    api_key: str | None = None,
+    *,
+    cpu_index: int | None = None,
+    starts_with_launchdeck: bool = False,
 ) -> dict[str, Any]:
     """One entry of loading-status. `cpu_index` is the CPU's place in the GPU list, which it has only without GPUs."""
     plan = deployment.plan
@@ -47,6 +51,7 @@ def deployment_document(
         "predicted": estimate_document(plan.estimate),
         "measured": _measured(deployment),
         "lost_gpus": list(deployment.lost_gpus),
+        "starts_with_launchdeck": starts_with_launchdeck,
         "error": None if deployment.failure is None else failure_document(deployment.failure),
     }
 

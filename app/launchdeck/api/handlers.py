@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from starlette.responses import Response
 
 from launchdeck.api.backend import dumps
-from launchdeck.api.requests import EmptyBody, LoadBody, NameBody, load_request, parse
+from launchdeck.api.requests import EmptyBody, LoadBody, MarkBody, NameBody, load_request, parse
 from launchdeck.api.roots import check_model_path, check_rpc_workers
 from launchdeck.api.streams import HEARTBEAT, HEARTBEAT_S, NUMBER, EventStream, event
 from launchdeck.domain.errors import Cause, LaunchdeckError
@@ -88,6 +88,14 @@ async def unload(backend: Backend, request: Request) -> ASGIApp:
 async def restart(backend: Backend, request: Request) -> ASGIApp:
     deployment = backend.find(parse(NameBody, await request.body()).model_id)
     return _json(dumps(_started(backend, await backend.manager.restart(deployment.id))), 202)
+
+
+async def start_with_launchdeck(backend: Backend, request: Request) -> ASGIApp:
+    body = parse(MarkBody, await request.body())
+    deployment = backend.find(body.model_id)
+    model_id = deployment.plan.model_id
+    backend.manager.start_list.mark(model_id, deployment.plan.request, marked=body.enabled)
+    return _json(dumps({"id": deployment.id, "model_id": model_id, "starts_with_launchdeck": body.enabled}))
 
 
 async def logs(backend: Backend, request: Request) -> ASGIApp:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pydantic import BaseModel
 
 from launchdeck.api import answers, handlers, metrics
-from launchdeck.api.requests import EmptyBody, LoadBody, NameBody
+from launchdeck.api.requests import EmptyBody, LoadBody, MarkBody, NameBody
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -109,6 +109,14 @@ OPERATIONS: Final = (
         status=202,
         body=NameBody,
         example=NAME_EXAMPLE,
+    ),
+    _post(
+        "/api/inference/start-with-launchdeck",
+        handlers.start_with_launchdeck,
+        "Whether a model is started again when Launchdeck starts, after those that were marked before",
+        answers.Marked,
+        body=MarkBody,
+        example={**NAME_EXAMPLE, "enabled": True},
     ),
     _get("/api/inference/logs/{name}", handlers.logs, "The last lines of a log", answers.Logs, takes_lines=True),
     _get(

@@ -73,6 +73,14 @@ class NameBody(BaseModel):
     model_id: str = Field(description="The model's name, or the deployment's id.")
 
 
+class MarkBody(BaseModel):
+    """Whether a deployment is started again when Launchdeck starts."""
+
+    model_config = _STRICT
+    model_id: str = Field(description="The model's name, or the deployment's id.")
+    enabled: bool = Field(strict=True, description="Whether it starts with Launchdeck from now on.")
+
+
 class EmptyBody(BaseModel):
     """Nothing but an object: there is nothing to say."""
 

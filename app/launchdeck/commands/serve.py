@@ -76,7 +76,10 @@ class Service:
             sampler.start()
             await self._find_engines()
             systemd.notify("READY=1\nSTATUS=" + self._api.url)
+            starting = asyncio.create_task(core.start_marked())
             await self._quit.wait()
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
         finally:
             systemd.notify("STOPPING=1")
             sampler.stop()

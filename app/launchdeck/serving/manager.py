@@ -23,6 +23,7 @@ from launchdeck.serving.readings import rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.spec import build_spec
+from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.errors import Failure
     from launchdeck.domain.gpu import Inventory
-    from launchdeck.domain.plan import EngineKind, LaunchPlan
+    from launchdeck.domain.plan import EngineKind, LaunchPlan, Verdict
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.settings.paths import Paths
@@ -64,6 +65,7 @@ class ProcessManager:
         self._planner = planner
         self._adapters = adapters
         self.advise = advise
+        self.start_list = StartList(paths.state / "start-with-launchdeck.json")
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
@@ -94,12 +96,22 @@ class ProcessManager:
         """None: it has no key, or is not reached yet. Raises LaunchdeckError."""
         return self._find(deployment_id).api_key
 
-    async def load(self, request: ModelLoadRequest) -> Deployment:
-        """Start a model, and return at once. Raises LaunchdeckError, and has started nothing then."""
+    def deployment(self, deployment_id: str) -> Deployment:
+        """How it stands. Raises LaunchdeckError."""
+        return self._find(deployment_id).deployment
+
+    async def load(
+        self, request: ModelLoadRequest, *, only_if: Callable[[Verdict], Failure | None] = lambda _verdict: None
+    ) -> Deployment:
+        """Start a model, and return at once. `only_if` tells by the plan's verdict why not to.
+
+        Raises:
+            LaunchdeckError: nothing was started.
+        """
         if sys.platform != "linux":
             raise linux_only()
         async with self._naming:
-            supervisor = await self._prepare(request)
+            supervisor = await self._prepare(request, only_if)
         plan = supervisor.deployment.plan
         if plan.secret_env and self._settings().model_api_keys:
             supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
@@ -192,11 +204,11 @@ class ProcessManager:
             if not deployment.state.is_live:
                 self.dismiss(deployment.id)
 
-    async def _prepare(self, request: ModelLoadRequest) -> Supervisor:
+    async def _prepare(self, request: ModelLoadRequest, only_if: Callable[[Verdict], Failure | None]) -> Supervisor:
         """A deployment that has its port and its name. Raises LaunchdeckError."""
         port = self._reserve()
         try:
-            plan = await self._plan(request, port)
+            plan = await self._plan(request, port, only_if)
         except BaseException:
             self._ports.release(port)
             raise
@@ -248,7 +260,9 @@ class ProcessManager:
         except OSError as error:
             raise launch_failed(error) from error
 
-    async def _plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
+    async def _plan(
+        self, request: ModelLoadRequest, port: int, only_if: Callable[[Verdict], Failure | None]
+    ) -> LaunchPlan:
         """A plan that can be started, under a name that no other model has. Raises LaunchdeckError."""
         plan = await asyncio.to_thread(self._planner, request, port)
         names = {deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live}
@@ -258,6 +272,7 @@ class ProcessManager:
             number = next(n for n in range(2, len(names) + 3) if f"{plan.model_id}-{n}" not in names)
             renamed = replace(request, model_id=f"{plan.model_id}-{number}")
             plan = await asyncio.to_thread(self._planner, renamed, port)
-        if plan.blocker is not None:
-            raise LaunchdeckError(plan.blocker)
+        refusal = plan.blocker or only_if(plan.verdict)
+        if refusal is not None:
+            raise LaunchdeckError(refusal)
         return plan

@@ -87,6 +87,7 @@ class WindowApplication(QObject):
         await self.core.manager.adopt()
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
+        self.controller.spawn(self._start_marked())
         await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
         self.controller.spawn(self.api.apply())
@@ -161,6 +162,11 @@ class WindowApplication(QObject):
         await self.discovery.look()
         if self.discovery.problems:
             self.window.notice.show_text(" ".join(tr(problem) for problem in self.discovery.problems))
+
+    async def _start_marked(self) -> None:
+        failures = await self.core.start_marked()
+        if failures:
+            self.window.notice.show_text("\n".join(tr(failure.message) for failure in failures))
 
     def _preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
         return self.controller.preview(request) if hasattr(self, "controller") else None

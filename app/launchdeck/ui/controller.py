@@ -172,6 +172,8 @@ class Controller(QObject):
         for shows_deployments in (view, self._tray):
             shows_deployments.open_requested.connect(self.open_url)
             shows_deployments.copy_url_requested.connect(self.copy_url)
+        view.mark_requested.connect(self._mark_start)
+        view.show_marks(self._manager.start_list)
         view.copy_key_requested.connect(lambda key: _copy(self._manager.api_key(key) or ""))
         view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
 
@@ -215,6 +217,14 @@ class Controller(QObject):
         self._manager.dismiss(deployment_id)
         self._states.pop(deployment_id, None)
         self.show_all()
+
+    @Slot(str, bool)
+    def _mark_start(self, deployment_id: str, marked: bool) -> None:  # noqa: FBT001 (a signal's argument)
+        plan = self._deployment(deployment_id).plan
+        try:
+            self._manager.start_list.mark(plan.model_id, plan.request, marked=marked)
+        except LaunchdeckError as error:
+            self._window.notice.show_failure(error.failure)
 
     def _apply_fix(self, deployment_id: str, fix: Fix) -> None:
         """The changed request goes into the form, so that what will be started is seen first."""

@@ -17,6 +17,8 @@ from launchdeck.ui.i18n import tr
 from launchdeck.ui.row_actions import RowAction, action_text, actions_of, ending_action
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from launchdeck.domain.deployment import Deployment
 
 _ROW_PX = 30
@@ -38,12 +40,14 @@ class DeploymentsView(QTableView):
     copy_url_requested = Signal(str)
     copy_key_requested = Signal(str)
     copy_command_requested = Signal(str)
+    mark_requested = Signal(str, bool)
     current_changed = Signal(object)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._deployments = DeploymentsModel(self)
         self._spans: list[tuple[bool, bool]] = []
+        self._marks: Container[str] = ()
         self._proxy = QSortFilterProxyModel(self)
         self._proxy.setSortRole(SORT_ROLE)
         self._proxy.setSourceModel(self._deployments)
@@ -69,6 +73,10 @@ class DeploymentsView(QTableView):
     def update_deployment(self, deployment: Deployment) -> None:
         """Show another moment of one deployment."""
         self._deployments.update(deployment)
+
+    def show_marks(self, marks: Container[str]) -> None:
+        """The names of the deployments that start with Launchdeck, as they are at any time."""
+        self._marks = marks
 
     def set_speed(self, deployment_id: str, tokens_per_s: float) -> None:
         """Show the speed last measured."""
@@ -194,6 +202,11 @@ class DeploymentsView(QTableView):
         for action in actions_of(deployment):
             entry = menu.addAction(action_text(action))
             entry.triggered.connect(lambda _=False, action=action: self._act(deployment, action))
+        menu.addSeparator()
+        mark = menu.addAction(tr("Start with Launchdeck"))
+        mark.setCheckable(True)
+        mark.setChecked(deployment.plan.model_id in self._marks)
+        mark.triggered.connect(lambda marked: self.mark_requested.emit(deployment.id, marked))
         return menu
 
     def _show_menu(self, deployment: Deployment, place: QPoint) -> None:

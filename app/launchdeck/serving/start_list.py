@@ -1,0 +1,132 @@
+"""Deployments marked "start with Launchdeck": which they are, and how they are started again, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from launchdeck.domain.deployment import State
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.plan import Verdict
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.serving.codec import from_json, to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from launchdeck.domain.gpu import Inventory
+    from launchdeck.serving.manager import ProcessManager
+
+logger = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1
+READING_PATIENCE_S: Final = 90.0
+"""At most a minute lies between two readings of the GPUs."""
+
+
+class StartList:
+    """The requests by the names of their deployments, in the order in which they were marked. Kept in one JSON file."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._requests = _read(file)
+
+    @property
+    def requests(self) -> tuple[ModelLoadRequest, ...]:
+        """Each with the name of its deployment."""
+        return tuple(self._requests.values())
+
+    def __contains__(self, model_id: object) -> bool:
+        return model_id in self._requests
+
+    def mark(self, model_id: str, request: ModelLoadRequest, *, marked: bool) -> None:
+        """Raises LaunchdeckError if the file cannot be written; nothing has changed then."""
+        requests = {name: kept for name, kept in self._requests.items() if name != model_id or marked}
+        if marked:
+            requests[model_id] = replace(request, model_id=model_id)
+        half = self._file.with_suffix(".new")
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            half.touch(mode=0o600)
+            with half.open("w", encoding="utf-8") as file:
+                json.dump({name: to_json(kept) for name, kept in requests.items()}, file, ensure_ascii=False)
+                file.flush()
+                os.fsync(file.fileno())
+            half.replace(self._file)
+        except OSError as error:
+            raise LaunchdeckError.of(
+                Cause.DISK_FULL,
+                Message(
+                    "What starts with Launchdeck could not be saved to {path}: {reason}.",
+                    path=self._file,
+                    reason=error.strerror,
+                ),
+                Message("Free some space or allow writing there, then save again."),
+            ) from error
+        self._requests = requests
+
+
+def _read(file: Path) -> dict[str, ModelLoadRequest]:
+    """A broken file is kept aside, and said."""
+    try:
+        document: dict[str, Any] = json.loads(file.read_bytes())
+        return {name: from_json(ModelLoadRequest, request) for name, request in document.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        logger.warning("%s cannot be read (%s): nothing starts with Launchdeck", file, error)
+    except (ValueError, AttributeError) as error:
+        kept = file.with_suffix(".corrupt")
+        file.replace(kept)
+        logger.warning("%s cannot be used (%s); it is kept as %s", file, error, kept.name)
+    return {}
+
+
+async def start_marked(manager: ProcessManager, inventory: Callable[[], Inventory | None]) -> list[Failure]:
+    """Start what is marked and does not run, each when the one before is ready and its memory is counted.
+
+    One that does not fit into what is free then is left out. Gives why one was not started.
+    """
+    failures = []
+    for request in manager.start_list.requests:
+        if any(d.plan.model_id == request.model_id and d.state.is_live for d in manager.deployments):
+            continue
+        try:
+            await _start(manager, request, inventory)
+        except LaunchdeckError as error:
+            logger.warning("%s does not start with Launchdeck: %s", request.model_id, error)
+            failures.append(_left_out(request, error.failure))
+    return failures
+
+
+async def _start(manager: ProcessManager, request: ModelLoadRequest, inventory: Callable[[], Inventory | None]) -> None:
+    deployment = await manager.load(request, only_if=_fits)
+    while (state := manager.deployment(deployment.id).state).is_live and state is not State.RUNNING:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_S)
+    ready_at_s = manager.deployment(deployment.id).ready_at_s
+    for _ in range(round(READING_PATIENCE_S / LOOK_S)) if ready_at_s else ():
+        reading = inventory()
+        if reading is None or reading.sampled_at_s > (ready_at_s or 0.0):
+            return
+        await asyncio.sleep(LOOK_S)
+
+
+def _fits(verdict: Verdict) -> Failure | None:
+    if verdict is not Verdict.DOES_NOT_FIT:
+        return None
+    return Failure(
+        Cause.OUT_OF_MEMORY,
+        Message("There is not enough free memory for it."),
+        Message("Stop something else, then deploy it."),
+    )
+
+
+def _left_out(request: ModelLoadRequest, why: Failure) -> Failure:
+    message = Message("{name} does not start with Launchdeck: {reason}", name=request.model_id, reason=why.message)
+    return replace(why, message=message)
