@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from fakes.serving import (
 )
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause
+from launchdeck.domain.model import ServerType
 
 __all__ = ["no_process_left"]
 pytestmark = pytest.mark.timeout(180)
@@ -66,6 +68,40 @@ def test_fault_15_a_model_that_is_too_busy_to_answer_but_writes_is_not_called_ha
         running = await bench.running()
         await asyncio.sleep(6)
         assert bench.get(running.id).state is State.RUNNING
+        await bench.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", list(ServerType))
+def test_fault_14_a_model_that_answers_health_checks_and_no_question_hangs(
+    launchdeck_home: Path, kind: ServerType
+) -> None:
+    mute = launchdeck_home / "mute"
+
+    async def scenario() -> None:
+        bench = Bench("--mute-file", mute, question_interval_s=0.5)
+        running = await bench.running(server_type=kind)
+        await asyncio.sleep(2)
+        assert bench.history.states[running.id] == LOADED
+        mute.touch()
+        await bench.until_state(running.id, State.UNRESPONSIVE)
+        mute.unlink()
+        await bench.until_state(running.id, State.RUNNING)
+        await bench.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
+def test_fault_15_a_question_that_has_to_wait_is_no_hanging(launchdeck_home: Path) -> None:
+    mute = launchdeck_home / "mute"
+    mute.touch()
+
+    async def scenario() -> None:
+        bench = Bench("--mute-file", mute, "--chatter", question_interval_s=0.5)
+        running = await bench.running()
+        await asyncio.sleep(3)
+        assert bench.history.states[running.id] == LOADED
         await bench.manager.stop(running.id)
 
     asyncio.run(scenario())

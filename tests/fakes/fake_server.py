@@ -18,6 +18,7 @@ IGNORING_WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG
 WORKER = "import time; time.sleep(600)"
 CHATTER_S = 0.05
 SERVING_S = 0.1
+WAITING: list[socket.socket] = []  # who has asked and gets no answer
 
 
 def parse() -> argparse.Namespace:
@@ -41,6 +42,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--say-last", action="append", default=[], help="a line to write when it serves already")
     parser.add_argument("--say-env", action="append", default=[], help="an environment variable to write out")
     parser.add_argument("--deaf-after", type=int, help="answer so many health checks with 200 and no more")
+    parser.add_argument("--mute-file", help="while this file is there no question is answered, only health checks")
     parser.add_argument("--no-listen", action="store_true")
     parser.add_argument("--reuse-port", action="store_true")
     parser.add_argument("--refuse-bind", type=int, help="pretend that this port was taken meanwhile")
@@ -67,11 +69,16 @@ def listener_of(args: argparse.Namespace) -> socket.socket:
     return listener
 
 
-def answer(connection: socket.socket, ready_at: float, ready_file: str | None) -> bool:
+def answer(connection: socket.socket, ready_at: float, args: argparse.Namespace) -> bool:
     """Whether it was told that the server is ready."""
+    ready_file = args.ready_file
     with connection:
         connection.settimeout(5)
-        if not connection.recv(4096):
+        request = connection.recv(4096)
+        if request.startswith(b"POST") and args.mute_file and Path(args.mute_file).exists():
+            WAITING.append(connection.dup())
+            return False
+        if not request:
             return False
         ready = time.monotonic() >= ready_at
         if ready and ready_file and not Path(ready_file).exists():
@@ -88,7 +95,7 @@ def serve(args: argparse.Namespace, listener: socket.socket) -> None:
     while args.deaf_after is None or served < args.deaf_after:
         connection, _ = listener.accept()
         try:
-            served += answer(connection, ready_at, args.ready_file)
+            served += answer(connection, ready_at, args)
         except OSError:
             continue
     threading.Event().wait()  # deaf, with its socket open

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from launchdeck.serving.failures import port_taken, stalled, took_too_long
-from launchdeck.serving.health import ask_health
+from launchdeck.serving.health import ask_health, ask_question
 from launchdeck.serving.readiness import Owner, owner_of_port
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Watched(Protocol):
 
     deployment: Deployment
     last_sign_s: float
+    api_key: str | None
 
     def is_loading(self) -> bool: ...
     def is_ending(self) -> bool: ...
@@ -50,9 +51,16 @@ class HealthWatch:
         self._asked_at_s = 0.0
         self._asked_before_s = 0.0
         self._misses = 0
+        self._question = Question(watched, settings)
 
     async def run(self) -> None:
         """Until cancelled. Raises ConnectionError when the shim has gone."""
+        try:
+            await self._watch()
+        finally:
+            self._question.cancel()
+
+    async def _watch(self) -> None:
         delay_s = FIRST_PROBE_S
         while True:
             await asyncio.sleep(delay_s)
@@ -109,5 +117,50 @@ class HealthWatch:
         """An engine that is too busy to answer, but still writes its log, does not hang."""
         is_alive = code == HTTP_OK or self._watched.last_sign_s > self._asked_before_s
         self._misses = 0 if is_alive else self._misses + 1
-        if code == HTTP_OK or self._misses >= MISSES_ALLOWED:
+        if self._question.is_unanswered():
+            self._watched.hear(answers=False)
+        elif code == HTTP_OK or self._misses >= MISSES_ALLOWED:
             self._watched.hear(answers=code == HTTP_OK)
+
+
+class Question:
+    """Asks a running model for one token from time to time, where the settings want that: an engine may hang although
+    its health check answers. One that is asked so much that ours has to wait writes its log, and does not hang.
+    """
+
+    def __init__(self, watched: Watched, settings: Callable[[], Settings]) -> None:
+        self._watched = watched
+        self._settings = settings
+        self._asking: asyncio.Task[int | None] | None = None
+        self._asked_at_s = time.monotonic()
+        self._is_unanswered = False
+
+    def is_unanswered(self) -> bool:
+        """Whether the last one had no answer until the next was due. Asks the next when it is."""
+        interval_s = self._settings().question_interval_s
+        if not interval_s:
+            self.cancel()
+            return False
+        if self._asking is not None and self._asking.done():
+            was_silent = self._watched.last_sign_s < self._asked_at_s
+            self._is_unanswered = self._asking.result() is None and was_silent
+            self._asking = None
+        now_s = time.monotonic()
+        if self._asking is None and now_s - self._asked_at_s >= interval_s:
+            self._asked_at_s = now_s
+            self._asking = asyncio.create_task(self._ask(interval_s))
+        return self._is_unanswered
+
+    async def _ask(self, timeout_s: float) -> int | None:
+        plan = self._watched.deployment.plan
+        key, server_type = self._watched.api_key, plan.request.server_type
+        return await ask_question(
+            plan.host, plan.port, timeout_s, api_key=key, model_id=plan.model_id, server_type=server_type
+        )
+
+    def cancel(self) -> None:
+        """Ask no more."""
+        self._is_unanswered = False
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None

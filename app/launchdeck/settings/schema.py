@@ -90,6 +90,14 @@ class Settings:
     probe_interval_s: float = _setting(
         Section.SERVING, 2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
     )
+    question_interval_s: float = _setting(
+        0.0,
+        Message(
+            "Seconds between questions of one token, which show that a model hangs though it says it is well; 0: none"
+        ),
+        low=0,
+        high=3600,
+    )
     when_app_dies: str = _setting(
         Section.GENERAL,
         "keep",
