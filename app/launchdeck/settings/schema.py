@@ -91,6 +91,7 @@ class Settings:
         Section.SERVING, 2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
     )
     question_interval_s: float = _setting(
+        Section.SERVING,
         0.0,
         Message(
             "Seconds between questions of one token, which show that a model hangs though it says it is well; 0: none"
