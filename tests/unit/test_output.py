@@ -74,6 +74,7 @@ from launchdeck.commands.output import print_json, stray_output_on_stderr
 with stray_output_on_stderr():
     os.write(1, b"from a library\\n")
     os.system("echo from a child")
+    print("from a module")
     print_json({"이름": "값"})
 print("after")
 """
@@ -84,4 +85,4 @@ def test_a_document_is_alone_on_standard_output():
     run = [sys.executable, "-c", NOISY]
     result = subprocess.run(run, env=environment, capture_output=True, encoding="utf-8", timeout=60, check=True)
     assert result.stdout == '{\n  "이름": "값"\n}\nafter\n'
-    assert result.stderr == "from a library\nfrom a child\n"
+    assert result.stderr == "from a library\nfrom a child\nfrom a module\n"

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Final
 
-from launchdeck.commands.output import print_json, print_line, print_table
+from launchdeck.commands.output import flush, print_json, print_line, print_table
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.source import ONCE, InventorySource, open_source
@@ -64,7 +64,7 @@ def _watch(source: InventorySource, inventory: Inventory, interval_s: float, *, 
             else:
                 sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
                 _print_table(inventory)
-            sys.stdout.flush()
+            flush()
             time.sleep(interval_s)
             inventory = source.read()
     except KeyboardInterrupt:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
 from launchdeck.api.client import ApiClient
-from launchdeck.commands.output import print_json, print_line
+from launchdeck.commands.output import flush, print_json, print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
@@ -69,4 +68,4 @@ def _print(lines: list[str], *, as_json: bool, name: str) -> None:
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
         print_line(line)
-    sys.stdout.flush()
+    flush()

@@ -9,22 +9,29 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
 _BETWEEN: Final = "  "
 _READABLE: Final = 16  # columns that an elastic column keeps
 
+_ours: TextIO | None = None
+
 
 def print_json(document: Any) -> None:
     """One JSON document on standard output, and nothing else."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    json.dump(document, _stream(), indent=2, ensure_ascii=False)
+    print_line()
 
 
 def print_line(text: object = "") -> None:
-    sys.stdout.write(f"{text}\n")
+    _stream().write(f"{text}\n")
+
+
+def flush() -> None:
+    """Let whoever reads see what has been printed."""
+    _stream().flush()
 
 
 def print_table(
@@ -56,21 +63,28 @@ def print_table(
 
 @contextmanager
 def stray_output_on_stderr() -> Iterator[None]:
-    """What libraries print by themselves, also those in C, goes to standard error; standard output is ours alone."""
+    """What libraries print by themselves, also those in C, goes to standard error; standard output is for `print_json`
+    and `print_line` alone.
+    """
+    global _ours  # noqa: PLW0603 (a process has one standard output)
     if not _writes_to_standard_output():
         yield
         return
-    usual = sys.stdout
-    usual.flush()
-    ours = os.dup(_STDOUT)
+    sys.stdout.flush()
+    kept = os.dup(_STDOUT)
     os.dup2(_STDERR, _STDOUT)
     try:
-        with os.fdopen(ours, "w", encoding=usual.encoding, errors=usual.errors, closefd=False) as sys.stdout:
+        with os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False) as _ours:
             yield
     finally:
-        sys.stdout = usual
-        os.dup2(ours, _STDOUT)
-        os.close(ours)
+        _ours = None
+        sys.stdout.flush()
+        os.dup2(kept, _STDOUT)
+        os.close(kept)
+
+
+def _stream() -> TextIO:
+    return sys.stdout if _ours is None else _ours
 
 
 def _writes_to_standard_output() -> bool:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from launchdeck.api.client import ApiClient
 from launchdeck.api.documents import deployment_document, models_document
-from launchdeck.commands.output import print_json, print_line, print_table
+from launchdeck.commands.output import flush, print_json, print_line, print_table
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
@@ -67,7 +67,7 @@ def _show_again(document: dict[str, Any], *, as_json: bool) -> None:
     else:
         sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
         _print(document)
-    sys.stdout.flush()
+    flush()
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -72,7 +72,8 @@ class AmdSmi:
             answer = getattr(self._module, call)(*arguments)
         except Exception as error:  # noqa: BLE001 (the choke point: this module raises AttributeError and KeyError, too)
             code = _code(error)
-            level = logging.DEBUG if code == _NOT_SUPPORTED else logging.WARNING
+            is_usual = code == _NOT_SUPPORTED or isinstance(error, AttributeError)  # an old module lacks functions
+            level = logging.DEBUG if is_usual else logging.WARNING
             self._complaints.log(level, (card, call, str(code)), f"{card or 'amdsmi'}: no {call}: {_line(error)}")
             return None
         return None if answer == NOT_AVAILABLE else answer
