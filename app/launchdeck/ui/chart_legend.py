@@ -91,7 +91,8 @@ class Legend(QWidget):
             between_px = min((self.width() - needed_px) // count, _BETWEEN_PX)
             enough_px = _BETWEEN_PX if detail < Detail.INDEX else _LEAST_BETWEEN_PX
             if between_px >= enough_px or detail is Detail.COLOR:
-                self._row.setSpacing(max(between_px, 0))
+                if between_px != self._row.spacing():  # setting the same lays everything out anew
+                    self._row.setSpacing(max(between_px, 0))
                 for entry in self._entries.values():
                     entry.set_detail(detail)
                 return
