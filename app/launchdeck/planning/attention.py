@@ -19,15 +19,26 @@ _WITHOUT_CACHE = frozenset({
     "bert", "dream", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llada", "llada-moe", "modern-bert",
     "neo-bert", "nomic-bert", "nomic-bert-moe", "rnd1", "wavtokenizer-dec",
 })  # fmt: skip
+# They have one, and see the whole text each time nevertheless.
+_UNREAD_CACHE = frozenset({"llama-embed", "t5encoder"})
 # A recurrent layer is one without heads for keys.
 _HEADLESS_IS_RECURRENT = frozenset({
     "jamba", "granitehybrid", "plamo2", "lfm2", "lfm2moe", "kimi-linear", "nemotron_h", "nemotron_h_moe", "bailingmoe3",
     "kimi-k3",
 })  # fmt: skip
+# Each layer is recurrent, attends, or is a feed-forward part.
+_ONE_PART_A_LAYER = frozenset({"nemotron_h", "nemotron_h_moe"})
 # Every so-manieth layer attends, the others are recurrent.
-_FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
+_FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
+# A second, small cache of keys tells which tokens are worth attending to.
+_INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
+_OWN_CACHES_OF_GEMMA3N = 20
 # The layers that predict further tokens have no cache of their own.
-_NO_CACHE_FOR_NEXTN = frozenset({"step35", "hy_v3", "mimo2", *_FULL_ATTENTION_INTERVAL})
+_NO_CACHE_FOR_NEXTN = frozenset({
+    "deepseek32", "dots3note", "glm-dsa", "hy_v3", "mimo2", "step35", *_FULL_ATTENTION_INTERVAL,
+})  # fmt: skip
+# GLM 5.2 and later, known by their context, index a few layers alone where they do not say which.
+_SPARSELY_INDEXED_CONTEXT = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,7 @@ _SLIDING = {
     "afmoe": _Sliding(4),
     "cohere2": _Sliding(4),
     "cohere2moe": _Sliding(4, dense_first=True, array=True),
+    "dots3note": _Sliding(0, array=True),
     "exaone-moe": _Sliding(4, size=128),
     "exaone4": _Sliding(4, size=4096, blocks=64),
     "gemma-embedding": _Sliding(6),
@@ -60,6 +72,7 @@ _SLIDING = {
     "gpt-oss": _Sliding(2),
     "granite_swa": _Sliding(0, array=True),
     "laguna": _Sliding(4, dense_first=True),
+    "lfm2": _Sliding(0),
     "llama4": _Sliding(4, size=8192, fixed=True),
     "mellum": _Sliding(4, array=True),
     "mimo2": _Sliding(0, array=True),
@@ -92,6 +105,8 @@ def window(hp: Hyperparameters) -> Window:
     pattern = hp.get("attention.sliding_window_pattern")
     if isinstance(pattern, tuple) and rule.array:
         layers: Sequence[bool] = [bool(flag) for flag in pattern[: hp.n_layer]]
+    elif isinstance(pattern, int) and rule.array and not rule.period:
+        layers = [bool(pattern)] * hp.n_layer
     else:
         period = int(pattern) if isinstance(pattern, int) else rule.period
         layers = [_slides(layer, period, dense_first=rule.dense_first) for layer in range(hp.n_layer)]
@@ -103,13 +118,48 @@ def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it caches keys and values, of all tokens or of a window."""
     if hp.architecture in _WITHOUT_CACHE | _RECURRENT:
         return (False,) * hp.n_layer_all
-    end = hp.n_layer if hp.architecture in _NO_CACHE_FOR_NEXTN else hp.n_layer_all
-    if hp.architecture == "gemma3n":
-        end = min(end, 20)
-    elif hp.architecture == "gemma4":
-        end -= hp.integer("attention.shared_kv_layers")
+    end = hp.n_layer if hp.architecture in _NO_CACHE_FOR_NEXTN else _own_cache_end(hp)
     recurrent = (False,) * hp.n_layer_all if hp.architecture == "falcon-h1" else recurrent_layers(hp)
-    return tuple(layer < end and not state for layer, state in enumerate(recurrent))
+    mixing = [not n_ff for n_ff in hp.n_ff] if hp.architecture in _ONE_PART_A_LAYER else [True] * hp.n_layer_all
+    return tuple(layer < end and not state and mixing[layer] for layer, state in enumerate(recurrent))
+
+
+def reads_cache(hp: Hyperparameters) -> bool:
+    """Whether attention looks at a cache, and not at the batch itself."""
+    return hp.architecture not in _WITHOUT_CACHE | _UNREAD_CACHE
+
+
+def attending_layers(hp: Hyperparameters) -> tuple[bool, ...]:
+    """For every layer whether it attends: with a cache of its own, with another's, or without."""
+    stateful = (False,) * hp.n_layer_all if hp.architecture == "falcon-h1" else recurrent_layers(hp)
+    heads = zip(hp.n_head, hp.n_head_kv, strict=True)
+    return tuple(min(pair) > 0 and not state for pair, state in zip(heads, stateful, strict=True))
+
+
+def borrowed_layers(hp: Hyperparameters) -> tuple[int, ...]:
+    """For every layer the one whose cache it reads: itself, or one of the last two that have their own.
+
+    Source: `layer_reuse_cb` of llama.cpp.
+    """
+    end = _own_cache_end(hp)
+    in_window = window(hp).layers
+    return tuple(layer if layer < end else end - 1 - in_window[layer] for layer in range(hp.n_layer_all))
+
+
+def indexed_layers(hp: Hyperparameters) -> tuple[bool, ...]:
+    """For every layer whether it has a cache of its own for the keys of an indexer (sparse attention)."""
+    if hp.architecture not in _INDEXED:
+        return (False,) * hp.n_layer_all
+    if hp.architecture == "minimax-m3":
+        dense = hp.integer("leading_dense_block_count")
+        return tuple(layer >= dense for layer in range(hp.n_layer_all))
+    if hp.get("attention.indexer.types") is not None:
+        indexed = [bool(kind) for kind in hp.per_layer("attention.indexer.types")]
+    elif hp.architecture == "glm-dsa" and hp.integer("context_length") >= _SPARSELY_INDEXED_CONTEXT:
+        indexed = [layer < 2 or layer % 4 == 2 for layer in range(hp.n_layer)]
+    else:
+        indexed = [True] * hp.n_layer
+    return tuple(layer < hp.n_layer and indexed[layer] for layer in range(hp.n_layer_all))
 
 
 def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
@@ -130,7 +180,7 @@ def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
         interval = max(hp.integer("full_attention_interval", interval), 1)
         return tuple(layer < hp.n_layer and (layer + 1) % interval != 0 for layer in range(hp.n_layer_all))
     if hp.architecture in _HEADLESS_IS_RECURRENT:
-        without_ff = hp.architecture.startswith("nemotron_h")
+        without_ff = hp.architecture in _ONE_PART_A_LAYER
         return tuple(
             heads == 0 and not (without_ff and n_ff) for heads, n_ff in zip(hp.n_head_kv, hp.n_ff, strict=True)
         )
@@ -147,10 +197,18 @@ def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
         return hp.integer("token_shift_count", 2) * hp.n_embd, hp.n_embd * head
     if length := hp.integer("shortconv.l_cache"):
         return hp.n_embd * (length - 1), 0
+    heads = hp.n_head[0] if hp.n_head else 0
     if head := hp.integer("kda.head_dim"):
-        heads = max(hp.n_head, default=0)
         return 3 * ((conv or 4) - 1) * heads * head, heads * head * head
+    if hp.architecture == "minimax-01":
+        return 0, heads * hp.key_length * hp.key_length
     return max(conv - 1, 0) * (inner + 2 * hp.integer("ssm.group_count") * size), size * inner
+
+
+def _own_cache_end(hp: Hyperparameters) -> int:
+    if hp.architecture == "gemma3n":
+        return min(hp.n_layer_all, _OWN_CACHES_OF_GEMMA3N)
+    return hp.n_layer_all - (hp.integer("attention.shared_kv_layers") if hp.architecture == "gemma4" else 0)
 
 
 def _slides(layer: int, period: int, *, dense_first: bool) -> bool:

@@ -7,19 +7,19 @@ the layers are made once for a model; after that an estimate is a handful of add
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
-from launchdeck.planning.attention import factor_layers
+from launchdeck.planning.attention import attending_layers, factor_layers, window
 from launchdeck.planning.compute import ComputeBuffers, Graph, Role, Work
 from launchdeck.planning.hyperparameters import Hyperparameters
-from launchdeck.planning.kv import KvCache
+from launchdeck.planning.kv import KvCache, Layout
 from launchdeck.planning.split import layer_ranges
 from launchdeck.planning.weights import Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from launchdeck.models.header import GgufHeader
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # real start on that card showed is a better number.
 GPU_CONTEXT_BYTES = 300 << 20
 HOST = "CPU"
+_WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,13 @@ class MemoryModel:
         self.layer_count = hp.n_layer_all + 1
         self.has_experts = hp.integer("expert_count") > 0
         self._block_count = hp.n_layer
+        self._never_flash = hp.architecture in _WITHOUT_FLASH_ATTENTION
         self._cache = KvCache(hp)
         self._weights = Weights.of(hp, factor_layers(hp))
-        self._compute = ComputeBuffers(hp, self._cache)
+        in_window, attending = window(hp).layers, attending_layers(hp)
+        self._full_until = _counts(a and not w for a, w in zip(attending, in_window, strict=True))
+        self._window_until = _counts(a and w for a, w in zip(attending, in_window, strict=True))
+        self._compute = ComputeBuffers(hp, self._cache, self._whole())
         self._latest: tuple[tuple[object, ...], Work, Graph] | None = None
 
     @classmethod
@@ -111,30 +116,47 @@ class MemoryModel:
 
     def _gpu(self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph) -> DeviceEstimate:
         (first, end), device = ranges[index], load.devices[index]
+        begin = first if index else 0  # the first GPU works with the host's layers as well
         role = Role(
             blocks=max(min(end, self._block_count) - first, 0),
             first=index == 0,
             last=first < end == self.layer_count,
+            full=self._full_until[end] > self._full_until[begin],
+            window=self._window_until[end] > self._window_until[begin],
             pipeline=_has_pipeline(load, ranges),
             lent_blocks=first,
             lent_bytes=self._weights.lent_until[first],
             lent_experts_bytes=self._weights.experts.lent_until[load.n_cpu_moe],
+            borrowed_bytes=self._cache.borrowed_bytes(first, end, work.cells, work.layout),
         )
         return DeviceEstimate(
             device=device.name,
             weights_bytes=self._weights.gpu_bytes(first, end, load.n_cpu_moe),
-            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.type_k, work.type_v),
+            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.layout),
             compute_bytes=graph.gpu_bytes(role),
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
             overhead_tier=device.context_tier,
         )
 
+    def _whole(self) -> Role:
+        """The part of a device that has all layers."""
+        return Role(
+            blocks=self._block_count,
+            first=True,
+            last=True,
+            full=self._full_until[-1] > 0,
+            window=self._window_until[-1] > 0,
+            pipeline=False,
+            lent_blocks=0,
+            lent_bytes=0,
+        )
+
     def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
         return DeviceEstimate(
             device=HOST,
             weights_bytes=self._weights.host_bytes(end, load.n_cpu_moe),
-            kv_bytes=self._cache.host_bytes(end, work.cells, work.type_k, work.type_v),
+            kv_bytes=self._cache.host_bytes(end, work.cells, work.layout),
             compute_bytes=compute_bytes,
             overhead_bytes=0,
             free_bytes=load.host_free_bytes,
@@ -167,10 +189,16 @@ class MemoryModel:
             tokens=tokens,
             outputs=tokens if load.embedding else min(tokens, load.n_parallel),
             cells=self._cache.cells(load.n_ctx, load.n_parallel, n_ubatch, unified=load.kv_unified),
-            type_k=load.cache_type_k,
-            type_v=load.cache_type_v,
-            flash_attention=load.flash_attention,
+            layout=Layout.of(
+                load.cache_type_k, load.cache_type_v, flash_attention=load.flash_attention and not self._never_flash
+            ),
         )
+
+
+def _counts(layers: Iterable[bool]) -> tuple[int, ...]:
+    """How many of the layers 0 to i-1; the output layer, the last, is none of them."""
+    counts = tuple(accumulate(layers, initial=0))
+    return (*counts, counts[-1])
 
 
 def _has_pipeline(load: Load, ranges: Ranges) -> bool:

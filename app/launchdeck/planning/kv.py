@@ -10,7 +10,14 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from launchdeck.models.ggml import BY_NAME
-from launchdeck.planning.attention import full_attention_layers, recurrent_layers, recurrent_state, window
+from launchdeck.planning.attention import (
+    borrowed_layers,
+    full_attention_layers,
+    indexed_layers,
+    recurrent_layers,
+    recurrent_state,
+    window,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,27 +44,46 @@ class Cells:
     streams: int
 
 
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How keys and values are stored: by their types, and without flash attention the values `transposed`."""
+
+    type_k: GgmlType
+    type_v: GgmlType
+    transposed: bool
+
+    @classmethod
+    def of(cls, type_k: str, type_v: str, *, flash_attention: bool) -> Layout:
+        return cls(BY_NAME[type_k], BY_NAME[type_v], not flash_attention)
+
+
 class KvCache:
-    """What the layers of one model cache; sums for a pair of types are made once and kept."""
+    """What the layers of one model cache; sums for a layout are made once and kept."""
 
     def __init__(self, hp: Hyperparameters) -> None:
         self._window = window(hp)
         in_window = self._window.layers
         attending = full_attention_layers(hp)
-        mla = bool(hp.integer("attention.key_length_mla"))
+        self._has_values = not hp.integer("attention.key_length_mla")
         swa_k = hp.integer("attention.key_length_swa", hp.key_length)
         swa_v = hp.integer("attention.value_length_swa", hp.value_length)
+        values = [
+            heads * (swa_v if sliding else hp.value_length)
+            for heads, sliding in zip(hp.n_head_kv, in_window, strict=True)
+        ]
         # Elements of a token's key and value in every layer; the output layer, the last, has none.
         self.rows: list[tuple[int, int]] = [
-            (
-                heads * (swa_k if sliding else hp.key_length) * attends,
-                0 if mla else heads * (swa_v if sliding else hp.value_length) * attends,
-            )
-            for heads, sliding, attends in zip(hp.n_head_kv, in_window, attending, strict=True)
+            (heads * (swa_k if sliding else hp.key_length) * attends, value * attends * self._has_values)
+            for heads, value, sliding, attends in zip(hp.n_head_kv, values, in_window, attending, strict=True)
         ] + [(0, 0)]
+        indexer = (hp.integer("attention.indexer.key_length"), hp.value_length * self._has_values)
+        self._indexer_rows = [indexer if indexed else (0, 0) for indexed in (*indexed_layers(hp), False)]
+        self._widest_value = max(values, default=0)
+        self._attending = (*attending, False)
         self._state = recurrent_state(hp)
+        self._lenders = borrowed_layers(hp)
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
-        self._sums: dict[tuple[str, str], _Sums] = {}
+        self._sums: dict[Layout, _Sums] = {}
 
     @property
     def has_window(self) -> bool:
@@ -70,14 +96,22 @@ class KvCache:
         streams = 1 if unified else n_parallel
         return Cells(full * streams, _padded(sliding, _CELLS_MULTIPLE) * streams, n_parallel, streams)
 
-    def gpu_bytes(self, first: int, end: int, cells: Cells, type_k: str, type_v: str) -> int:
+    def gpu_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
         """Bytes of the layers `first` to `end`-1 on a GPU, where quantised rows are padded."""
-        sums = self._sums_of(type_k, type_v)
+        sums = self._sums_of(layout)
         return self._bytes(sums, first, end, cells) + sums.gpu_padding[end] - sums.gpu_padding[first]
 
-    def host_bytes(self, end: int, cells: Cells, type_k: str, type_v: str) -> int:
+    def host_bytes(self, end: int, cells: Cells, layout: Layout) -> int:
         """Bytes of the layers 0 to `end`-1 in RAM."""
-        return self._bytes(self._sums_of(type_k, type_v), 0, end, cells)
+        return self._bytes(self._sums_of(layout), 0, end, cells)
+
+    def borrowed_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
+        """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
+        if all(lender >= first for lender in self._lenders[first:end]):
+            return 0
+        sums = self._sums_of(layout)
+        borrowed = [lender for lender in self._lenders[first:end] if lender < first]
+        return sum(self._bytes(sums, lender, lender + 1, cells) for lender in borrowed)
 
     def _bytes(self, sums: _Sums, first: int, end: int, cells: Cells) -> int:
         recurrent = self._recurrent_until[end] - self._recurrent_until[first]
@@ -90,12 +124,19 @@ class KvCache:
     def _state_bytes(self, sequences: int) -> int:
         return sum(_padded(size * _STATE_ELEMENT_BYTES * sequences, _GPU_ALIGNMENT) for size in self._state)
 
-    def _sums_of(self, type_k: str, type_v: str) -> _Sums:
-        sums = self._sums.get((type_k, type_v))
+    def _sums_of(self, layout: Layout) -> _Sums:
+        sums = self._sums.get(layout)
         if sums is None:
-            sums = _Sums.of(self.rows, (*self._window.layers, False), BY_NAME[type_k], BY_NAME[type_v])
-            self._sums[type_k, type_v] = sums
+            in_window = (*self._window.layers, False)
+            sums = self._sums[layout] = _Sums.of(self._stored_rows(layout), self._indexer_rows, in_window, layout)
         return sums
+
+    def _stored_rows(self, layout: Layout) -> list[tuple[int, int]]:
+        """Transposed values are as wide in every layer as in the widest. Source: TAG_V_CACHE_VARIABLE of llama.cpp."""
+        if not layout.transposed or not self._has_values:
+            return self.rows
+        widest = self._widest_value
+        return [(key, widest * attends) for (key, _), attends in zip(self.rows, self._attending, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +149,34 @@ class _Sums:
 
     @classmethod
     def of(
-        cls, rows: Sequence[tuple[int, int]], in_window: Sequence[bool], type_k: GgmlType, type_v: GgmlType
+        cls,
+        rows: Sequence[tuple[int, int]],
+        indexer_rows: Sequence[tuple[int, int]],
+        in_window: Sequence[bool],
+        layout: Layout,
     ) -> _Sums:
-        bytes_per_cell = [type_k.row_bytes(k) + type_v.row_bytes(v) for k, v in rows]
-        padding = (_gpu_padding(k, type_k) + _gpu_padding(v, type_v) for k, v in rows)
+        """An indexer looks at all cells, even of a layer that attends to a window."""
+        sizes, indexer = ([_cell_bytes(row, layout) for row in layers] for layers in (rows, indexer_rows))
+        full = (indexed + size * (not w) for size, indexed, w in zip(sizes, indexer, in_window, strict=True))
+        padding = (
+            _gpu_padding(row, layout) + _gpu_padding(i, layout) for row, i in zip(rows, indexer_rows, strict=True)
+        )
         return cls(
-            full=(0, *accumulate(0 if w else size for size, w in zip(bytes_per_cell, in_window, strict=True))),
-            window=(0, *accumulate(size if w else 0 for size, w in zip(bytes_per_cell, in_window, strict=True))),
+            full=(0, *accumulate(full)),
+            window=(0, *accumulate(size * w for size, w in zip(sizes, in_window, strict=True))),
             gpu_padding=(0, *accumulate(padding)),
         )
 
 
-def _gpu_padding(row: int, ggml_type: GgmlType) -> int:
+def _cell_bytes(row: tuple[int, int], layout: Layout) -> int:
+    return layout.type_k.row_bytes(row[0]) + layout.type_v.row_bytes(row[1])
+
+
+def _gpu_padding(row: tuple[int, int], layout: Layout) -> int:
+    return _tensor_padding(row[0], layout.type_k) + _tensor_padding(row[1], layout.type_v)
+
+
+def _tensor_padding(row: int, ggml_type: GgmlType) -> int:
     """CUDA pads the last row of a quantised tensor to 512 elements, and the tensor to 128 bytes."""
     if not ggml_type.is_quantised or row % _GPU_ROW == 0:
         return 0

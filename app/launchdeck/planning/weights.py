@@ -8,14 +8,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from launchdeck.models.header import GgufTensor
     from launchdeck.planning.hyperparameters import Hyperparameters
 
 _GPU_ALIGNMENT = 128
-_HOST_ALIGNMENT = 32
+_HOST_ALIGNMENT = 64
 _GPU_ROW = 512
+_BLOCK = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.", re.ASCII)
 _EXPERTS = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch)?exps")
 
 # Source: LLM_TENSOR_INFOS of llama.cpp. The input layer always stays on the host.
@@ -23,9 +24,10 @@ _INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.we
 # Without a number, but a part of every layer: every device that has layers has a copy.
 _SHARED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 _FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
-# Encoders end with a vector: there is nothing that turns it into a token.
+# Encoders end with a vector: there is nothing that turns it into a token. BitNet uses the embeddings where they are.
 _WITHOUT_OUTPUT = frozenset({
-    "bert", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe",
+    "bert", "bitnet", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
+    "nomic-bert-moe",
 })  # fmt: skip
 
 # These ask for the output layer before the embeddings, and find nothing to share.
@@ -62,10 +64,9 @@ class Weights:
                 gpu[layer] += _gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
                 lent[layer] = max(lent[layer], _lent_bytes(tensor))
-        embeddings = tensors.get("token_embd.weight")
-        if embeddings and "output.weight" not in tensors and hp.architecture not in _WITHOUT_OUTPUT:
-            gpu[output] += _gpu_bytes(embeddings)  # a copy; on the host they are there already, usually
-            host[output] += _host_bytes(embeddings) if hp.architecture in _COPIED_ON_HOST else 0
+        gpu_copy, host_copy = _copied_bytes(tensors, hp.architecture)
+        gpu[output] += gpu_copy
+        host[output] += host_copy
         shared = [tensors[name] for name in _SHARED & tensors.keys()]
         return cls(
             gpu_until=(0, *accumulate(gpu)),
@@ -113,6 +114,17 @@ class Experts:
         return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
 
 
+def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple[int, int]:
+    """What the output layer takes on a GPU and on the host for a matrix that is there once and used at both ends."""
+    embeddings, output = tensors.get("token_embd.weight"), tensors.get("output.weight")
+    if output and not embeddings:
+        return _gpu_bytes(output), _host_bytes(output)
+    if not embeddings or output or architecture in _WITHOUT_OUTPUT:
+        return 0, 0
+    # On the host the embeddings are there already, usually.
+    return _gpu_bytes(embeddings), _host_bytes(embeddings) if architecture in _COPIED_ON_HOST else 0
+
+
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:
     """A server leaves out the blocks that only predict further tokens."""
     block = _block_of(name)
@@ -130,8 +142,8 @@ def _layer_of(name: str, hp: Hyperparameters) -> int:
 
 
 def _block_of(name: str) -> int | None:
-    parts = name.split(".", 2)
-    return int(parts[1]) if parts[0] == "blk" and len(parts) == 3 and parts[1].isdecimal() else None
+    match = _BLOCK.match(name)
+    return int(match[1]) if match else None
 
 
 def _lent_bytes(tensor: GgufTensor) -> int:
