@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fakes.gguf_models import Size, Tensors, attention, bert, biases, decoder, experts, feed_forward, llama, norms
+from fakes.gguf_rare import rare
 from fakes.gguf_recurrent import falcon_h1, granite_hybrid, lfm2, mamba, mamba2, nemotron_h, qwen3next, qwen35
 from fakes.gguf_writer import Gguf, Tensor
 
@@ -418,6 +419,7 @@ def every_architecture() -> Iterable[tuple[str, Gguf]]:
     yield "minimax-m2", minimax_m2()
     yield "deepseek2", deepseek2()
     yield "deepseek-v3", deepseek_v3()
+    yield from rare()
     yield "mamba", mamba()
     yield "mamba2", mamba2()
     yield "granitehybrid", granite_hybrid()

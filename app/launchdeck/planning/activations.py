@@ -6,9 +6,12 @@ space of what is done with.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from launchdeck.planning.hyperparameters import Hyperparameters
 
 # Measured: 6 for Mamba, 7.2 for Mamba 2, 6.9 for Falcon-H1 times the inner size.
@@ -19,19 +22,43 @@ _LATE_NORMS = frozenset({"ffn_norm", "post_attention_norm", "post_ffw_norm", "at
 
 def floats_per_token(hp: Hyperparameters) -> int:
     """The feed-forward part's own, and beside them what goes past it, what goes into it, and the query's old place."""
-    parts = {tensor.name.partition(".")[2].partition(".")[2] for tensor in hp.header.tensors}
+    parts = Parts.of(hp)
     query = _query(hp, parts)
-    sizes = [0]
-    if "ffn_up.weight" in parts:
-        sizes.append(_products(hp, parts) * max(hp.n_ff, default=0))
-    if "ffn_up_shexp.weight" in parts:
-        sizes.append(3 * _shared_length(hp))
-    if "ffn_up_exps.weight" in parts or "ffn_gate_up_exps.weight" in parts:
-        sizes.append(_experts(hp, query))
+    sizes = [_dense(parts), 3 * parts.length("ffn_up_shexp"), _experts(hp, parts, query)]
     if hp.integer("ssm.inner_size"):
         sizes.append(_RECURRENT * hp.integer("ssm.inner_size") - 2 * hp.n_embd - query)
-    beside = _LATE_NORMS.isdisjoint(name.removesuffix(".weight") for name in parts)
+    beside = _LATE_NORMS.isdisjoint(parts.shapes)
     return max(sizes) + (3 if beside else 2) * hp.n_embd + query + _streams(hp)
+
+
+def product_floats_per_token(hp: Hyperparameters) -> int:
+    """Of these what is not there yet while the last of a layer's matrices is copied: the product of gate and up."""
+    parts = Parts.of(hp)
+    experts = hp.integer("expert_used_count") * parts.shapes.get("ffn_down_exps", (0,))[0] * _gated_experts(parts)
+    return max(experts, parts.shapes.get("ffn_down", (0,))[0] * ("ffn_gate" in parts.shapes))
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The weights of a layer, `attn_q` and so on, with the largest shape that one has in any layer."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, hp: Hyperparameters) -> Parts:
+        shapes: dict[str, tuple[int, ...]] = {}
+        for tensor in hp.header.tensors:
+            stem, _, kind = tensor.name.rpartition(".")
+            _, _, part = stem.partition("blk.")
+            name = part.partition(".")[2]
+            if kind == "weight" and name:
+                shapes[name] = max(shapes.get(name, ()), tensor.shape)
+        return cls(shapes)
+
+    def length(self, name: str) -> int:
+        """How many numbers come out of this matrix for each token, 0 where there is none."""
+        shape = self.shapes.get(name, ())
+        return shape[1] if len(shape) > 1 else 0
 
 
 def query_length(hp: Hyperparameters) -> int:
@@ -53,13 +80,14 @@ def layer_embeddings_length(hp: Hyperparameters) -> int:
     return hp.integer("embedding_length_per_layer_input", default) * hp.n_layer
 
 
-def crossing_rows(hp: Hyperparameters) -> tuple[int, int, int]:
-    """How many embeddings of a token come to the first device from the host, to the middle ones and to the last.
+def crossing_rows(hp: Hyperparameters) -> tuple[int, int]:
+    """How many embeddings of a token come to the first device from the host, and to each from the one before it.
 
     Gemma 3n has four streams. The last device makes them, from the embedding, and unites them again at the end; each
-    part of them that is looked at by itself comes as a copy of its own. Measured: 9.5, 4 and 8.8.
+    part of them that is looked at by itself comes as a copy of its own. Measured: 9.5; 8.8 to the last device, and to
+    those in between 4 or 8.8.
     """
-    return (10, 4, 9) if hp.architecture == "gemma3n" else (1, 2, 2)
+    return (10, 9) if hp.architecture == "gemma3n" else (1, 2)
 
 
 def _streams(hp: Hyperparameters) -> int:
@@ -67,36 +95,40 @@ def _streams(hp: Hyperparameters) -> int:
     return 6 * hp.n_embd if hp.architecture == "gemma3n" else 0
 
 
-def _query(hp: Hyperparameters, parts: set[str]) -> int:
-    fused = "attn_qkv.weight" in parts and "attn_q.weight" not in parts
-    if fused or "attn_output_norm.weight" in parts or "shortconv.conv.weight" in parts:
+def _query(hp: Hyperparameters, parts: Parts) -> int:
+    fused = "attn_qkv" in parts.shapes and "attn_q" not in parts.shapes
+    if fused or "attn_output_norm" in parts.shapes or "shortconv.conv" in parts.shapes:
         return 0  # a part of what is there anyway, or gone before the feed-forward part
     if value_length := hp.integer("attention.value_length_mla"):
         return max(hp.n_head, default=0) * value_length
     return query_length(hp)
 
 
-def _products(hp: Hyperparameters, parts: set[str]) -> int:
+def _dense(parts: Parts) -> int:
     """Gate, up and their product; the same with gate and up in one; or up alone, changed in its place."""
-    if "ffn_gate.weight" in parts:
-        return 3
-    up = next(tensor for tensor in hp.header.tensors if tensor.name.endswith(".ffn_up.weight"))
-    return 3 if up.shape[-1] == 2 * max(hp.n_ff, default=0) else 1
+    up, down = parts.length("ffn_up"), parts.shapes.get("ffn_down", (0,))[0]
+    if "ffn_gate" in parts.shapes:
+        return 3 * up
+    return up + down if up == 2 * down else up
 
 
-def _shared_length(hp: Hyperparameters) -> int:
-    own = hp.integer("expert_feed_forward_length") * max(hp.integer("expert_shared_count"), 1)
-    return hp.integer("expert_shared_feed_forward_length", own)
-
-
-def _experts(hp: Hyperparameters, query: int) -> int:
+def _experts(hp: Hyperparameters, parts: Parts, query: int) -> int:
     """As in a dense layer, for every expert that is used; their results come where gate and up were, if they fit."""
+    inner_of_one = parts.shapes.get("ffn_down_exps", (0,))[0]
+    if not inner_of_one:
+        return 0
     used = hp.integer("expert_used_count")
-    inner = used * hp.integer("expert_feed_forward_length", max(hp.n_ff, default=0))
+    inner = used * inner_of_one
     results = used * hp.n_embd
+    if not _gated_experts(parts):
+        return inner + results
     size = 2 * inner if inner <= query else 3 * inner
     if results > 2 * inner:
         size += results
     if hp.architecture == "llama4":  # weighs what goes into the experts, not what comes out
         size += results + used
     return size
+
+
+def _gated_experts(parts: Parts) -> bool:
+    return not {"ffn_gate_exps", "ffn_gate_up_exps"}.isdisjoint(parts.shapes)

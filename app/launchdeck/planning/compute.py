@@ -17,8 +17,9 @@ from launchdeck.planning.activations import (
     crossing_rows,
     floats_per_token,
     layer_embeddings_length,
+    product_floats_per_token,
 )
-from launchdeck.planning.attention import reads_cache
+from launchdeck.planning.attention import indexed_layers, reads_cache
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -50,7 +51,8 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """A GPU's part: how many blocks it has, whether it is the `first` GPU and whether it has the output layer (`last`).
+    """A GPU's part: how many blocks it has, whether the model's last block is one of them (`ends`), whether it is the
+    `first` GPU and whether it has the output layer (`last`).
 
     `full` and `window`: whether it works with layers that see everything, and with such that look through a window.
     `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
@@ -60,6 +62,7 @@ class Role:
     """
 
     blocks: int
+    ends: bool
     first: bool
     last: bool
     full: bool
@@ -87,12 +90,15 @@ class ByKind:
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Bytes that a device gets from the one before it, the `first` from the host; the others for each `block` too."""
+    """Bytes that a device gets from the one before it, the `first` from the host; the others for each `block` too.
+
+    `into_output`: whether the output layer wants them all as well, and not the results alone.
+    """
 
     first: int
-    middle: int
-    last: int
+    next: int
     block: int
+    into_output: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +107,18 @@ class Graph:
 
     `row`: one number for each token and each of the model's dimensions; `inputs`: the tokens' positions; `seen`: places
     in the cache and masks; `feed_forward` and `attention`: the most that is alive at once within these parts of a
-    layer; `scratch`: what attention needs besides; `lent_cache`: a copy of a layer's cache, and `keeps_two_keys` where
-    the next layer's keys find no place in what the last ones left; `output`: the results, which `outputs` counts;
-    `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what
-    goes from device to device.
+    layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
+    copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
+    left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
+    counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
+    `crossing`: what goes from device to device.
     """
 
     row: int
     inputs: int
     seen: ByKind
     feed_forward: int
+    product: int
     attention: int
     scratch: ByKind
     lent_cache: int
@@ -125,7 +133,7 @@ class Graph:
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if not role.blocks and not role.first:
+        if not role.blocks and not role.first and not self.crossing.into_output:
             return output
         inputs = self.inputs + self.seen.sum_of(role)
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
@@ -138,13 +146,14 @@ class Graph:
             if role.lent_experts_bytes:
                 layer = max(layer, self.feed_forward + self.row + role.lent_experts_bytes)
             return max(inputs + layer + self.brought, output)
-        layer = self._attention(role) if role.last and role.blocks == 1 else self._layer(role) - self.row
+        # After its attention the last block goes on with the tokens that have results.
+        layer = self._attention(role) if role.ends and role.blocks == 1 else self._layer(role) - self.row
         return max(inputs + layer, output)
 
     def _entering(self, role: Role) -> int:
         if role.first:
             return self.crossing.first
-        return (self.crossing.last if role.last else self.crossing.middle) + role.blocks * self.crossing.block
+        return self.crossing.next + role.blocks * self.crossing.block
 
     def _layer(self, role: Role) -> int:
         return max(self.feed_forward, self._attention(role))
@@ -153,11 +162,24 @@ class Graph:
         return self.attention + self.scratch.max_of(role)
 
     def _lent_layer(self, role: Role) -> int:
-        """The most that is alive within one of the host's layers, with a copy of its weights or of its cache."""
-        cache = self.lent_cache
-        if self.keeps_two_keys and role.lent_blocks > 1:
-            cache += cache // 2
-        return max(self.feed_forward + self.row + role.lent_bytes, cache + self._attention(role) + self.row)
+        """The most that is alive within one of the host's layers, with a copy of its weights or of its cache.
+
+        What the first layer's cache leaves free is used again, but a weight that is larger comes behind it.
+        """
+        left, beside = self.lent_cache + 3 * self.row, self.feed_forward - self.product
+        if role.lent_bytes > left:
+            feed_forward = max(left, beside) + min(left, beside) // 3 + role.lent_bytes
+        else:  # half of it fits into gaps: an average
+            feed_forward = self.feed_forward + self.row + role.lent_bytes // 2
+        return max(feed_forward, self._lent_caches(role) + self._attention(role) + self.row)
+
+    def _lent_caches(self, role: Role) -> int:
+        keys = self.lent_cache // 2
+        if role.lent_blocks > 1 and self.keeps_two_keys and keys > self._layer(role):
+            return 3 * keys
+        if role.lent_blocks > 1 and not self.keeps_two_keys and keys > 4 * self.row:
+            return 2 * keys + keys // 2
+        return 2 * keys
 
     def host_bytes(self, *, pipeline: bool) -> int:
         """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
@@ -190,6 +212,8 @@ class ComputeBuffers:
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
         self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
         self._floats = floats_per_token(hp)
+        self._product_floats = product_floats_per_token(hp)
+        self._has_index = not self._n_value and any(indexed_layers(hp))
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
@@ -200,12 +224,13 @@ class ComputeBuffers:
         feed_forward = _FLOAT_BYTES * work.tokens * self._floats
         lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
         brought = _FLOAT_BYTES * work.tokens * self._layer_embeddings
-        first, middle, last = self._crossing_rows
+        first, following = self._crossing_rows
         return Graph(
             row=row,
             inputs=_TOKEN_BYTES * work.tokens + (self._rotation_bytes(work) if self._n_key_value else 0),
             seen=ByKind(self._seen_bytes(work, work.cells.full), self._seen_bytes(work, work.cells.window)),
             feed_forward=feed_forward,
+            product=_FLOAT_BYTES * work.tokens * self._product_floats,
             attention=attention,
             scratch=scratch,
             lent_cache=lent_cache,
@@ -213,9 +238,13 @@ class ComputeBuffers:
             brought=brought,
             host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
             outputs=work.outputs,
-            # Measured; with narrower keys than the model itself is they do find a place.
-            keeps_two_keys=self._wide_keys and lent_cache // 2 > max(feed_forward, attention + scratch.full),
-            crossing=Crossing(first * row + brought, middle * row, last * row + brought, brought // self._n_layer),
+            keeps_two_keys=self._wide_keys,
+            crossing=Crossing(
+                first=first * row + brought,
+                next=following * row + brought,
+                block=brought // self._n_layer,
+                into_output=first > 1,
+            ),
             whole=self._whole,
         )
 
@@ -226,7 +255,8 @@ class ComputeBuffers:
             return work.tokens * seen_bytes * work.tokens
         # Without flash attention values are stored number by number, each with its own place.
         values = min(self._n_value, 1) if work.flash_attention else self._n_value
-        return work.tokens * (seen_bytes * cells // work.cells.streams + _PLACE_BYTES * (1 + values))
+        masks = seen_bytes + (_HALF_BYTES if self._has_index else 0)
+        return work.tokens * (masks * cells // work.cells.streams + _PLACE_BYTES * (1 + values))
 
     def _rotation_bytes(self, work: Work) -> int:
         """Quantised keys and values are rotated by matrices of 64, 128, ... up to the length of a head."""
@@ -249,7 +279,8 @@ class ComputeBuffers:
             return _FLOAT_BYTES * work.tokens * seen * self._n_head
         if work.layout.type_k.is_quantised or work.layout.type_v.is_quantised:
             return _HALF_BYTES * cells * self._n_key_value
-        return 0
+        # An indexer scores all cells; half of it finds a place in what is there anyway. Measured.
+        return _HALF_BYTES * work.tokens * cells if self._has_index else 0
 
 
 def _padded(size: int, multiple: int) -> int:

@@ -119,6 +119,7 @@ class MemoryModel:
         begin = first if index else 0  # the first GPU works with the host's layers as well
         role = Role(
             blocks=max(min(end, self._block_count) - first, 0),
+            ends=end >= self._block_count,
             first=index == 0,
             last=first < end == self.layer_count,
             full=self._full_until[end] > self._full_until[begin],
@@ -143,6 +144,7 @@ class MemoryModel:
         """The part of a device that has all layers."""
         return Role(
             blocks=self._block_count,
+            ends=True,
             first=True,
             last=True,
             full=self._full_until[-1] > 0,

@@ -30,6 +30,21 @@ _WITHOUT_OUTPUT = frozenset({
     "nomic-bert-moe",
 })  # fmt: skip
 
+# These may come without embeddings, and take the output's matrix for them.
+_OUTPUT_FOR_EMBEDDINGS = frozenset({"codeshell"})
+# Of the blocks that only predict further tokens a server loads next to nothing; what it does load is optional there.
+_HEADS_OF_NEXTN = frozenset({"nextn.embed_tokens", "nextn.shared_head_head", "nextn.shared_head_norm"})
+_FEED_FORWARD_OF_NEXTN = frozenset({
+    "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps", "ffn_gate_inp",
+    "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
+})  # fmt: skip
+_LOADED_OF_NEXTN = {
+    "cohere2moe": _HEADS_OF_NEXTN,
+    "deepseek32": frozenset({"exp_probs_b"}),
+    "glm-dsa": frozenset({"exp_probs_b"}),
+    "hy_v3": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN,
+    "step35": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN | {"attn_gate", "attn_k_norm", "attn_q_norm"},
+}
 # These ask for the output layer before the embeddings, and find nothing to share.
 _COPIED_ON_HOST = frozenset({"gemma3n", "gemma4"})
 
@@ -63,7 +78,7 @@ class Weights:
                 layer = _layer_of(name, hp)
                 gpu[layer] += _gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
-                lent[layer] = max(lent[layer], _lent_bytes(tensor))
+                lent[layer] = max(lent[layer], tensor.n_bytes)
         gpu_copy, host_copy = _copied_bytes(tensors, hp.architecture)
         gpu[output] += gpu_copy
         host[output] += host_copy
@@ -117,7 +132,7 @@ class Experts:
 def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple[int, int]:
     """What the output layer takes on a GPU and on the host for a matrix that is there once and used at both ends."""
     embeddings, output = tensors.get("token_embd.weight"), tensors.get("output.weight")
-    if output and not embeddings:
+    if output and not embeddings and architecture in _OUTPUT_FOR_EMBEDDINGS:
         return _gpu_bytes(output), _host_bytes(output)
     if not embeddings or output or architecture in _WITHOUT_OUTPUT:
         return 0, 0
@@ -126,9 +141,12 @@ def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple
 
 
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:
-    """A server leaves out the blocks that only predict further tokens."""
-    block = _block_of(name)
-    return block is None or block < hp.n_layer
+    """Whether a server loads this tensor. Source: `load_arch_tensors` of every architecture of llama.cpp."""
+    match = _BLOCK.match(name)
+    if match is None or int(match[1]) < hp.n_layer:
+        return True
+    part = name[match.end() :].removesuffix(".weight").removesuffix(".bias")
+    return part in _LOADED_OF_NEXTN.get(hp.architecture, ())
 
 
 def _layer_of(name: str, hp: Hyperparameters) -> int:
@@ -144,11 +162,6 @@ def _layer_of(name: str, hp: Hyperparameters) -> int:
 def _block_of(name: str) -> int | None:
     match = _BLOCK.match(name)
     return int(match[1]) if match else None
-
-
-def _lent_bytes(tensor: GgufTensor) -> int:
-    """The experts of a layer come as a whole. Half of a plain matrix fits into gaps: measured, and an average."""
-    return tensor.n_bytes if len(tensor.shape) > 2 else tensor.n_bytes // 2
 
 
 def _gpu_bytes(tensor: GgufTensor) -> int:
