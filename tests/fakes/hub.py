@@ -1,4 +1,4 @@
-"""A server that speaks like the Hugging Face hub as far as it is asked, with breaks in the middle of a file."""
+"""A server that speaks like the Hugging Face hub and like GitHub's releases, with breaks in the middle of a file."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 class FakeHub(ThreadingHTTPServer):
     """`files` are the contents by "OWNER/NAME/FILE". Each number in `breaks` ends one answer after so many bytes.
 
+    Each number in `refusals` is the status of one answer for a file.
+
+    `releases` are the files of each release, by its tag, by "OWNER/NAME"; the newest first.
+
     `leads_to` is another server that the files are on.
 
     `ranges` are the starts that were asked for, `tokens` the Authorization headers that came.
@@ -23,7 +27,9 @@ class FakeHub(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
+        self.releases: dict[str, dict[str, list[str]]] = {}
         self.breaks: list[int] = []
+        self.refusals: list[int] = []
         self.ranges: list[int] = []
         self.tokens: list[str | None] = []
         self.knows_ranges = True
@@ -51,6 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send([{"id": name} for name in self.server.repositories() if wanted in name.lower()])
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/main)?", address.path):
             self._repository(match[1])
+        elif match := re.fullmatch(r"/repos/([^/]+/[^/]+)/releases", address.path):
+            self._releases(match[1])
         elif match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", address.path):
             self._file(f"{match[1]}/{match[2]}")
         else:
@@ -72,12 +80,32 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         self._send({"id": name, "siblings": siblings} if siblings else {"error": "none"}, 200 if siblings else 404)
 
+    def _releases(self, repository: str) -> None:
+        releases = [
+            {"tag_name": tag, "draft": False, "assets": [self._asset(repository, name) for name in names]}
+            for tag, names in self.server.releases.get(repository, {}).items()
+        ]
+        self._send(releases)
+
+    def _asset(self, repository: str, name: str) -> dict[str, object]:
+        content = self.server.files[f"{repository}/{name}"]
+        return {
+            "name": name,
+            "state": "uploaded",
+            "size": len(content),
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "browser_download_url": f"{self.server.url}/{repository}/resolve/main/{name}",
+        }
+
     def _file(self, name: str) -> None:
         if self.server.leads_to:
             self.send_response(302)
             self.send_header("Location", self.server.leads_to + self.path)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            return
+        if self.server.refusals:
+            self._send({"error": "no"}, self.server.refusals.pop(0))
             return
         content = self.server.files[name]
         if self.server.wrong_content:

@@ -8,7 +8,7 @@ import logging
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
@@ -29,6 +29,9 @@ _SPEED_SAMPLES = 20
 _DISK_RESERVE_BYTES = 256 * 1024 * 1024
 _PARTIAL_CONTENT = 206
 _RANGE_NOT_SATISFIABLE = 416
+_FORBIDDEN = frozenset({401, 403})
+# A server that has too much to do, or a part of it that is being restarted: the same as a broken line.
+_FOR_A_WHILE = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ class RemoteFile:
     size_bytes: int
     sha256: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """`name` is its path below the folder that it is to be put into."""
+
+    name: str
+    remote: RemoteFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +113,26 @@ def check_disk_space(folder: Path, needed_bytes: int) -> None:
         )
 
 
+async def download_all(files: Sequence[NamedFile], folder: Path, on_progress: Callable[[Progress], None]) -> None:
+    """Fetch these into the folder, one after the other. Cancelled, what has come is kept for the next time.
+
+    Raises:
+        LaunchdeckError: see `download`.
+    """
+    total_bytes = sum(file.remote.size_bytes for file in files)
+    check_disk_space(folder, total_bytes - sum(fetched_bytes(folder / file.name, file.remote) for file in files))
+    speed = Speed()
+    before = 0
+    for file in files:
+
+        def tell(done_bytes: int, before: int = before) -> None:
+            done = before + done_bytes
+            on_progress(Progress(done, total_bytes, speed.measure(done)))
+
+        await download(file.remote, folder / file.name, tell)
+        before += file.remote.size_bytes
+
+
 async def download(remote: RemoteFile, target: Path, on_bytes: Callable[[int], None]) -> None:
     """Fetch the file to `target`; `on_bytes` is told how many of its bytes are there.
 
@@ -128,6 +159,10 @@ async def download(remote: RemoteFile, target: Path, on_bytes: Callable[[int], N
         ) from error
 
 
+class _BusyError(Exception):
+    """The server cannot answer just now, and may in a moment."""
+
+
 async def _fetch(remote: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> None:
     """Ask for what is missing until nothing is; pauses that grow for as long as nothing comes."""
     import httpx  # noqa: PLC0415 (it takes a while, and few starts need it)
@@ -137,7 +172,7 @@ async def _fetch(remote: RemoteFile, part: Path, on_bytes: Callable[[int], None]
         while (before := _size_bytes(part) or 0) < remote.size_bytes:
             try:
                 await _fetch_rest(session, remote, part, on_bytes)
-            except httpx.TransportError as error:
+            except (httpx.TransportError, _BusyError) as error:
                 there = _size_bytes(part)
                 tries = tries + 1 if there == before else 0
                 _log.info("%s broke off at %s bytes: %s", part.name, there, type(error).__name__)
@@ -155,6 +190,8 @@ async def _fetch_rest(
     async with session.stream("GET", remote.url, headers=ask) as answer:
         if answer.status_code == _RANGE_NOT_SATISFIABLE:
             raise _changed(part)
+        if answer.status_code in _FOR_A_WHILE:
+            raise _BusyError
         if answer.is_error:
             raise _refused(remote, answer.status_code)
         continued = answer.status_code == _PARTIAL_CONTENT
@@ -205,10 +242,12 @@ def _changed(part: Path) -> LaunchdeckError:
 
 
 def _refused(remote: RemoteFile, status: int) -> LaunchdeckError:
+    members_only = Message("Where a model is for members only, log in with its page's terms accepted and set HF_TOKEN.")
+    gone = Message("Look for it again: it may have been moved or taken away.")
     return LaunchdeckError.of(
         Cause.NOT_FOUND,
         Message("The server does not give {url} (status {status}).", url=remote.url, status=status),
-        Message("Where a model is for members only, log in with its page's terms accepted and set HF_TOKEN."),
+        members_only if status in _FORBIDDEN else gone,
     )
 
 

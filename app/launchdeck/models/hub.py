@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.models.download import Progress, RemoteFile, Speed, check_disk_space, download, fetched_bytes
+from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all, fetched_bytes
 from launchdeck.models.gguf import split_name
 
 if TYPE_CHECKING:
@@ -24,20 +24,12 @@ _BESIDES_WEIGHTS = (".json", ".txt", ".model", ".jinja")
 
 
 @dataclass(frozen=True, slots=True)
-class HubFile:
-    """`name` is its path in the repository."""
-
-    name: str
-    remote: RemoteFile
-
-
-@dataclass(frozen=True, slots=True)
 class Choice:
     """One thing to download: a GGUF file, all parts of a split one, or a whole model in safetensors format."""
 
     repository: str
     name: str
-    files: tuple[HubFile, ...]
+    files: tuple[NamedFile, ...]
 
     @property
     def size_bytes(self) -> int:
@@ -87,24 +79,13 @@ async def fetch(choice: Choice, models: Path, on_progress: Callable[[Progress], 
         LaunchdeckError: see `download`.
     """
     folder = choice.folder(models)
-    check_disk_space(folder, choice.size_bytes - choice.fetched_bytes(models))
-    speed = Speed()
-    before = 0
-    for file in choice.files:
-        start = before
-
-        def tell(done_bytes: int, start: int = start) -> None:
-            done = start + done_bytes
-            on_progress(Progress(done, choice.size_bytes, speed.measure(done)))
-
-        await download(file.remote, folder / file.name, tell)
-        before += file.remote.size_bytes
+    await download_all(choice.files, folder, on_progress)
     return folder
 
 
-def _gguf(repository: str, files: list[HubFile]) -> Iterator[Choice]:
+def _gguf(repository: str, files: list[NamedFile]) -> Iterator[Choice]:
     """Every GGUF file, and the parts of a split one together if all of them are there."""
-    parts: dict[tuple[str, int], list[HubFile]] = {}
+    parts: dict[tuple[str, int], list[NamedFile]] = {}
     for file in files:
         if not file.name.lower().endswith(".gguf"):
             continue
@@ -119,7 +100,7 @@ def _gguf(repository: str, files: list[HubFile]) -> Iterator[Choice]:
             yield Choice(repository, name, tuple(sorted(shards, key=lambda shard: shard.name)))
 
 
-def _safetensors(repository: str, files: list[HubFile]) -> Iterator[Choice]:
+def _safetensors(repository: str, files: list[NamedFile]) -> Iterator[Choice]:
     """The files at the top; what lies in folders are other forms of the same."""
     top = [file for file in files if "/" not in file.name]
     if any(file.name == "config.json" for file in top):
@@ -129,13 +110,13 @@ def _safetensors(repository: str, files: list[HubFile]) -> Iterator[Choice]:
             yield Choice(repository, "safetensors", (*others, *weights))
 
 
-def _file(api: HfApi, repository: str, sibling: Any) -> HubFile:
+def _file(api: HfApi, repository: str, sibling: Any) -> NamedFile:
     from huggingface_hub import hf_hub_url  # noqa: PLC0415 (see _hub)
 
     url = hf_hub_url(repository, sibling.rfilename, endpoint=api.endpoint)
     headers = {"Authorization": f"Bearer {api.token}"} if api.token else {}
     sha256 = sibling.lfs.sha256 if sibling.lfs else None
-    return HubFile(sibling.rfilename, RemoteFile(url, sibling.size or 0, sha256, headers))
+    return NamedFile(sibling.rfilename, RemoteFile(url, sibling.size or 0, sha256, headers))
 
 
 def _is_safe(name: str) -> bool:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -53,6 +52,12 @@ def test_a_download_broken_three_times_ends_whole_without_starting_over(server, 
     assert server.ranges[1] > 0
     assert [p.name for p in (tmp_path / REPOSITORY).iterdir()] == ["tiny-q4.gguf"]
     assert told[-1].done_bytes == told[-1].total_bytes == len(CONTENT)
+
+
+def test_a_server_that_is_busy_is_asked_again(server, tmp_path) -> None:
+    server.refusals = [503, 429]
+    fetch(only_choice(), tmp_path)
+    assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == CONTENT
 
 
 def test_what_was_fetched_before_a_restart_is_not_fetched_again(server, tmp_path) -> None:
@@ -119,9 +124,11 @@ def test_an_older_version_of_the_file_is_replaced(server, tmp_path) -> None:
     assert target.read_bytes() == CONTENT
 
 
-def test_a_refusal_is_told_with_what_to_do(server, tmp_path) -> None:
-    remote = replace(only_choice().files[0].remote, url=f"{server.url}/nowhere")
-    with pytest.raises(LaunchdeckError, match=r"status 404.*HF_TOKEN"):
+@pytest.mark.parametrize(("status", "told"), [(403, r"status 403.*HF_TOKEN"), (404, r"status 404.*taken away")])
+def test_a_refusal_is_told_with_what_to_do(server, tmp_path, status, told) -> None:
+    server.refusals = [status]
+    remote = only_choice().files[0].remote
+    with pytest.raises(LaunchdeckError, match=told):
         asyncio.run(download(remote, tmp_path / "x", lambda _: None))
 
 
