@@ -1,8 +1,21 @@
-"""The engines view in the real window: the built-in engine passes its test, and one that is no engine is told."""
+"""The engines view in the real window: engines are tested, got over broken connections, and removed again."""
 
 from __future__ import annotations
 
+import platform
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PySide6.QtWidgets import QMessageBox
+
 from e2e.window import button, click, in_real_window, quick_settings, until
+from fakes.archives import tar_gz
+from fakes.hub import FakeHub
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.engines.offers import LLAMA_CPP
+from launchdeck.serving.trial import until_running
+from launchdeck.ui.engine_offers import OfferRow
 from launchdeck.ui.engines_dialog import EngineCard, EnginesDialog
 
 
@@ -34,3 +47,60 @@ def test_a_program_that_is_no_engine_is_told(tmp_path) -> None:
         assert core.setup.settings.llama_server_path == str(program)
 
     in_real_window(journey, quick_settings())
+
+
+@pytest.fixture
+def source(engine_bin: Path):
+    """Publishes the real llama-server."""
+    server = FakeHub()
+    name = f"llama-b10605-bin-ubuntu-{'x64' if platform.machine() == 'x86_64' else 'arm64'}.tar.gz"
+    program = (engine_bin / "llama-server").read_bytes()
+    server.files = {f"{LLAMA_CPP}/{name}": tar_gz({"llama-b10605/llama-server": program})}
+    server.releases = {LLAMA_CPP: {"b10605": [name]}}
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_engine_is_got_tested_used_and_removed(source, demo_model, monkeypatch, launchdeck_home) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    source.breaks = [1_000_000, 500_000]
+
+    async def journey(application, core) -> None:
+        click(application.panels.form, "Engines of this machine")
+        dialog = application.window.findChild(EnginesDialog)
+        click(dialog, "Look for what fits this machine")
+        await until(lambda: dialog.findChildren(OfferRow), "the offer")
+        (row,) = dialog.findChildren(OfferRow)
+        click(row, "Get: llama-server b10605 · CPU")
+        await until(lambda: len(core.planner.engines) == 2, "the engine in the list")
+        assert len(source.ranges) == 3
+        ours = next(card for card in dialog.findChildren(EngineCard) if card.folder and not card.isHidden())
+        await until(lambda: "✓" in ours.result, "the test to pass")
+        assert "Paris" in ours.result
+        await use_and_remove(application, core, dialog, demo_model)
+        assert not (launchdeck_home / "data" / "engines" / ours.folder.name).exists()
+
+    in_real_window(journey, replace(quick_settings(), engine_source_url=source.url))
+
+
+async def use_and_remove(application, core, dialog, demo_model) -> None:
+    """While a model runs on it, it stays."""
+    engine = core.planner.engines[0]
+    deployment = await core.manager.load(ModelLoadRequest(demo_model, n_ctx=512, engine_id=engine.id))
+    await until_running(core.manager, deployment.id)
+    await remove(dialog)
+    card = next(card for card in dialog.findChildren(EngineCard) if card.folder and not card.isHidden())
+    await until(lambda: "Stop them first" in card.result, "the refusal")
+    await core.manager.stop(deployment.id)
+    await remove(dialog)
+    await until(lambda: len(core.planner.engines) == 1, "the engine to be gone")
+
+
+async def remove(dialog) -> None:
+    card = next(card for card in dialog.findChildren(EngineCard) if card.folder and not card.isHidden())
+    click(
+        card, next(b.accessibleName() for b in card.findChildren(type(button(dialog, "Close"))) if b.text() == "Remove")
+    )
+    await until(lambda: [b for b in card.findChildren(QMessageBox) if b.isVisible()], "the question")
+    click(next(b for b in card.findChildren(QMessageBox) if b.isVisible()), "Remove")

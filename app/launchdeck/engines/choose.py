@@ -34,14 +34,20 @@ ANY_VLLM = EngineInfo(
 _ANY = {Backend.LLAMA: ANY_LLAMA_SERVER, Backend.VLLM: ANY_VLLM}
 _BACKENDS = {ModelFormat.GGUF: Backend.LLAMA, ModelFormat.SAFETENSORS: Backend.VLLM}
 _HOW_TO_GET = {
-    GpuType.NVIDIA: Message("Name a llama-server built for NVIDIA (CUDA) in the settings, or choose the CPU."),
-    GpuType.AMD: Message("Name a llama-server built for AMD (ROCm or Vulkan) in the settings, or choose the CPU."),
+    GpuType.NVIDIA: Message(
+        "Get a llama-server built for CUDA in the engines view, name one in the settings, or choose the CPU."
+    ),
+    GpuType.AMD: Message(
+        "Get a llama-server built for ROCm or Vulkan in the engines view, name one in the settings, or choose the CPU."
+    ),
 }
-_VLLM_FOR_GPU = Message("Name a vLLM built for this GPU in the settings, or get the model as a GGUF file.")
+_VLLM_FOR_GPU = Message(
+    "Install a vLLM built for this GPU in the engines view, name one in the settings, or get the model as a GGUF file."
+)
 _HOW_TO_INSTALL = {
-    Backend.LLAMA: Message("Install llama-server or the package xllamacpp, or name a llama-server in the settings."),
+    Backend.LLAMA: Message("Install llama-server in the engines view, or name one in the settings."),
     Backend.VLLM: Message(
-        "Install vLLM in an environment of its own and name that in the settings, or get the model as a GGUF file."
+        "Install vLLM in the engines view, name one in the settings, or get the model as a GGUF file."
     ),
 }
 
@@ -165,7 +171,7 @@ def _choice(
         reasons, for_others = [*advice.against], (advice.reason,)
     if request.backend is not BackendChoice.AUTO:
         reasons = [Message("you chose {backend}", backend=str(request.backend))]
-    if engine.kind is EngineKind.EMBEDDED:
+    if engine.kind is EngineKind.EMBEDDED and engine.path is None:
         reasons.append(Message("no other engine for it was found"))
     return Choice(engine, tuple(reasons), other, for_others=for_others)
 

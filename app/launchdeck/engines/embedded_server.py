@@ -20,6 +20,8 @@ SWITCH = ("on", "off", "auto")
 def main() -> int:
     """Serve until SIGTERM or SIGINT; exit status 1 where the model cannot be served."""
     options = _parser().parse_args()
+    if options.package_folder:
+        sys.path.insert(0, options.package_folder)
     import xllamacpp  # noqa: PLC0415 (its 30 ms are not needed for --help)
 
     if options.version:
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="launchdeck-embedded", allow_abbrev=False)
     parser.add_argument("--version", action="store_true", help="print the version of llama.cpp and of its package")
     parser.add_argument("--list-devices", action="store_true", help="print the devices layers can be placed on")
+    parser.add_argument("--package-folder", help="another build of xllamacpp than the installed one")
     parser.add_argument("--model", help="GGUF file")
     parser.add_argument("--alias", help="the model's name in the API")
     parser.add_argument("--host", default="127.0.0.1")

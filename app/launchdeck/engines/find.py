@@ -14,7 +14,9 @@ from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.capabilities import Capabilities, CapabilityCache, worker_devices
 from launchdeck.engines.devices import Listed
-from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library
+from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpacked_command, unpacked_library
+from launchdeck.engines.fetched import FetchedEngine, fetched_engines
+from launchdeck.engines.offers import OfferKind
 from launchdeck.engines.vllm_find import find_vllm
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -22,7 +24,7 @@ from launchdeck.settings.schema import Settings
 logger = logging.getLogger(__name__)
 
 PROGRAM = "llama-server"
-_CACHE_FILE = "engines.json"
+CACHE_FILE = "engines.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,31 +36,36 @@ class FoundEngines:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
-    """`file` holds the engine; what it can do is remembered for that file."""
+class Candidate:
+    """`file` holds the engine; what it can do is remembered for that file. `is_built_in`: it came with Launchdeck."""
 
     kind: EngineKind
     command: tuple[str, ...]
     file: Path
+    is_built_in: bool = False
 
 
 def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
-    """The llama-server of the settings, the one on PATH, the one that comes with Launchdeck; and likewise vLLM.
+    """The llama-server of the settings, those got through Launchdeck, the one on PATH, the one that came along; and
+    likewise vLLM.
 
     Starts each program for a moment, so it belongs into a worker thread.
     """
     problems = []
     engines = []
-    cache = CapabilityCache(paths.cache / _CACHE_FILE)
+    cache = CapabilityCache(paths.cache / CACHE_FILE)
     named = settings.llama_server_path
     if named and not Path(named).expanduser().is_file():
         problems.append(Message("There is no llama-server at {path}, where the settings say it is.", path=named))
-    for candidate in _candidates(named):
+    fetched = fetched_engines(paths)
+    for candidate in _candidates(named, fetched):
         try:
             engines.append(_engine(candidate, cache.ask(candidate.command, candidate.file), settings.rpc_workers))
         except LaunchdeckError as error:
             problems.append(error.failure.message)
-    found, missing = find_vllm(settings.vllm_path)
+    found, missing = find_vllm(
+        settings.vllm_path, tuple(engine.folder for engine in fetched if engine.kind is OfferKind.ENVIRONMENT)
+    )
     engines += found
     problems += missing
     for problem in problems:
@@ -66,19 +73,41 @@ def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
     return FoundEngines(tuple(engines), tuple(problems))
 
 
-def _candidates(named: str) -> Iterator[_Candidate]:
+def candidate_of(engine: FetchedEngine) -> Candidate | None:
+    """Of an engine that was got through Launchdeck; None where its files are gone, and for vLLM."""
+    if engine.kind is OfferKind.ARCHIVE and engine.program.is_file():
+        return Candidate(EngineKind.LLAMA_SERVER, (str(engine.program),), engine.program)
+    library = unpacked_library(engine.program) if engine.kind is OfferKind.WHEEL else None
+    if library is None:
+        return None
+    return Candidate(EngineKind.EMBEDDED, unpacked_command(engine.program), library)
+
+
+def _candidates(named: str, fetched: Sequence[FetchedEngine]) -> Iterator[Candidate]:
+    """Programs before packages, so that the one that came along is the last."""
+    ours = [candidate for candidate in map(candidate_of, fetched) if candidate]
+    on_path = shutil.which(PROGRAM)
+    programs = [candidate for candidate in ours if candidate.kind is EngineKind.LLAMA_SERVER]
+    if named:
+        programs.insert(0, _program(Path(named).expanduser().absolute()))
+    if on_path:
+        programs.append(_program(Path(on_path).absolute()))
     seen = set()
-    for place in (Path(named).expanduser() if named else None, shutil.which(PROGRAM)):
-        path = Path(place).absolute() if place else None
-        if path and path.is_file() and path.resolve() not in seen:
-            seen.add(path.resolve())
-            yield _Candidate(EngineKind.LLAMA_SERVER, (str(path),), path)
+    for program in programs:
+        if program.file.is_file() and program.file.resolve() not in seen:
+            seen.add(program.file.resolve())
+            yield program
+    yield from (candidate for candidate in ours if candidate.kind is EngineKind.EMBEDDED)
     library = embedded_library()
     if library:
-        yield _Candidate(EngineKind.EMBEDDED, EMBEDDED_COMMAND, library)
+        yield Candidate(EngineKind.EMBEDDED, EMBEDDED_COMMAND, library, is_built_in=True)
 
 
-def _engine(candidate: _Candidate, able: Capabilities, workers: Sequence[str]) -> EngineInfo:
+def _program(path: Path) -> Candidate:
+    return Candidate(EngineKind.LLAMA_SERVER, (str(path),), path)
+
+
+def _engine(candidate: Candidate, able: Capabilities, workers: Sequence[str]) -> EngineInfo:
     supports_rpc = "--rpc" in able.flags
     devices = able.devices
     if supports_rpc and workers:
@@ -87,7 +116,7 @@ def _engine(candidate: _Candidate, able: Capabilities, workers: Sequence[str]) -
     return EngineInfo(
         kind=candidate.kind,
         command=candidate.command,
-        path=None if candidate.kind is EngineKind.EMBEDDED else candidate.file,
+        path=None if candidate.is_built_in else candidate.file,
         version=able.version,
         gpu_types=frozenset(vendor for vendor in vendors if isinstance(vendor, GpuType)),
         devices=devices,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
@@ -55,15 +55,15 @@ class _Candidate:
     interpreter: str | None
 
 
-def find_vllm(named: str) -> tuple[list[EngineInfo], list[Message]]:
-    """The vLLM of the settings (a program, or a virtual environment), the one on PATH, the one beside ourselves; and
-    sentences about those that should be there and cannot be used.
+def find_vllm(named: str, environments: Sequence[Path] = ()) -> tuple[list[EngineInfo], list[Message]]:
+    """The vLLM of the settings (a program, or a virtual environment), those of these virtual environments, the one on
+    PATH, the one beside ourselves; and sentences about those that should be there and cannot be used.
     """
     engines: list[EngineInfo] = []
     problems: list[Message] = []
     if named and _named(named) is None:
         problems.append(Message("There is no vLLM at {path}, where the settings say it is.", path=named))
-    for candidate in _candidates(named):
+    for candidate in _candidates(named, environments):
         try:
             engine = _ask(candidate)
         except LaunchdeckError as error:
@@ -83,16 +83,35 @@ def find_vllm(named: str) -> tuple[list[EngineInfo], list[Message]]:
     return engines, problems
 
 
+def ask_environment(folder: Path) -> EngineInfo:
+    """The vLLM in this virtual environment.
+
+    Raises:
+        LaunchdeckError: there is none, or it does not start.
+    """
+    candidate = _named(str(folder))
+    if candidate is None:
+        raise LaunchdeckError.of(
+            Cause.ENGINE_MISSING, Message("There is no vLLM in {path}.", path=str(folder)), Message("Install it again.")
+        )
+    return _ask(candidate)
+
+
 def parse_version(version: str | None) -> tuple[int, ...] | None:
     """The numbers of a version, None where there are none: (0, 20, 1) of "0.20.1+cpu"."""
     match = re.match(r"\d+(?:\.\d+)*", version or "")
     return tuple(map(int, match[0].split("."))) if match else None
 
 
-def _candidates(named: str) -> Iterator[_Candidate]:
+def _candidates(named: str, environments: Sequence[Path]) -> Iterator[_Candidate]:
     """Each interpreter once; as it is called, because the Python of a virtual environment is a link."""
     on_path = shutil.which(PROGRAM)
-    found = (_named(named) if named else None, _of_program(Path(on_path)) if on_path else None, _beside_us())
+    found = (
+        _named(named) if named else None,
+        *(_named(str(folder)) for folder in environments),
+        _of_program(Path(on_path)) if on_path else None,
+        _beside_us(),
+    )
     seen = set()
     for candidate in found:
         key = candidate and (candidate.interpreter or str(candidate.path))

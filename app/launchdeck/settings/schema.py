@@ -59,6 +59,14 @@ class Settings:
     vllm_path: str = _setting(
         Section.ENGINES, "", Message("The vLLM to use, or its virtual environment; empty: the first on PATH")
     )
+    engine_source_url: str = _setting(
+        Section.ENGINES,
+        "https://api.github.com",
+        Message("Where engines are got from: GitHub's API, or a mirror that speaks like it"),
+    )
+    package_index_url: str = _setting(
+        Section.ENGINES, "", Message("The index of packages that vLLM is installed from; empty: as pip is set up")
+    )
     rpc_workers: tuple[str, ...] = _setting(
         Section.ENGINES, (), Message("RPC workers of llama.cpp (host:port), offered as devices")
     )

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from launchdeck.engines.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
     from launchdeck.ui.discovery import Discovery
+    from launchdeck.ui.engines_desk import EnginesDesk
     from launchdeck.ui.first_frame import FirstFrame
     from launchdeck.ui.tray import Tray
     from launchdeck.ui.try_it import TryItTab
@@ -50,6 +51,7 @@ class WindowApplication(QObject):
     controller: Controller
     api: WindowApi
     discovery: Discovery
+    engines: EnginesDesk
     tray: Tray
     try_it: TryItTab
 
@@ -94,6 +96,7 @@ class WindowApplication(QObject):
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
+        self.engines.close()
         self.controller.close()
         await self.api.close()
         self.try_it.cancel()
@@ -176,6 +179,7 @@ class WindowApplication(QObject):
         from launchdeck.core import Core  # noqa: PLC0415 (after the first paint)
         from launchdeck.ui.controller import Controller  # noqa: PLC0415
         from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
+        from launchdeck.ui.engines_desk import EnginesDesk  # noqa: PLC0415
         from launchdeck.ui.tray import Tray  # noqa: PLC0415
         from launchdeck.ui.window_api import WindowApi  # noqa: PLC0415
 
@@ -194,30 +198,10 @@ class WindowApplication(QObject):
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
         self.panels.form.library_requested.connect(self._open_library)
-        self.panels.form.engines_requested.connect(self._open_engines)
+        self.engines = EnginesDesk(self.window, self.core, self.discovery, self.controller, self._apply_settings)
+        self.panels.form.engines_requested.connect(self.engines.open)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
-
-    @Slot()
-    def _open_engines(self) -> None:
-        from launchdeck.serving.trial import try_engine  # noqa: PLC0415 (when it is wanted)
-        from launchdeck.ui.engines_dialog import EnginesDialog  # noqa: PLC0415
-
-        dialog = EnginesDialog(lambda engine_id, model: try_engine(self.core.manager, engine_id, model), self.window)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.set_engines(self.core.planner.engines or ())
-        self.discovery.engines_found.connect(dialog.set_engines)
-        dialog.program_chosen.connect(self._use_program)
-        dialog.open()
-
-    @Slot(str, str)
-    def _use_program(self, setting: str, path: str) -> None:
-        try:
-            self._setup.store.save(replace(self._setup.settings, **{setting: path}))  # type: ignore[arg-type]
-        except LaunchdeckError as error:
-            self.window.notice.show_failure(error.failure)
-        else:
-            self._apply_settings(self._setup.settings)
 
     @Slot()
     def _open_library(self) -> None:

@@ -25,9 +25,10 @@ from PySide6.QtWidgets import (
 from launchdeck.models import hub
 from launchdeck.planning.reach import reach
 from launchdeck.ui.asking import Asking
-from launchdeck.ui.format import duration, gib, gib_with_unit
+from launchdeck.ui.format import gib_with_unit
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.library_model import REACH_WORDS
+from launchdeck.ui.progress_text import progress_text
 
 if TYPE_CHECKING:
     from launchdeck.domain.gpu import Inventory
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 _SIZE_PX = (680, 560)
 _STEPS = 1000
 _SHOW_INTERVAL_S = 0.1
-_MIB = 1024 * 1024
 
 
 class DownloadDialog(QDialog):
@@ -116,12 +116,7 @@ class DownloadDialog(QDialog):
             return
         self._shown_at_s = now_s
         self._bar.setValue(_STEPS * progress.done_bytes // max(progress.total_bytes, 1))
-        parts = [f"{gib(progress.done_bytes, 2)} / {gib_with_unit(progress.total_bytes, 2)}"]
-        if progress.bytes_per_s is not None:
-            parts.append(f"{progress.bytes_per_s / _MIB:.1f} MiB/s")
-        if progress.seconds_left is not None:
-            parts.append(tr("{time} left", time=duration(progress.seconds_left)))
-        self._show(" · ".join(parts))
+        self._show(progress_text(progress))
 
     def _looked(self, error: str) -> None:
         if error:

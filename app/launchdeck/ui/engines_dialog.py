@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import Qt, Signal, Slot
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -14,6 +14,7 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
+    QMessageBox,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -21,32 +22,45 @@ from PySide6.QtWidgets import (
 )
 
 from launchdeck.domain.plan import Backend, EngineKind
+from launchdeck.engines.fetched import folder_of
 from launchdeck.models.library import demo_model
 from launchdeck.ui.asking import Asking
 from launchdeck.ui.deployment_text import engine_word
+from launchdeck.ui.engine_offers import EngineOffers
 from launchdeck.ui.format import duration
 from launchdeck.ui.i18n import tr
 
 if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo
     from launchdeck.serving.trial import Trial
+    from launchdeck.settings.paths import Paths
+    from launchdeck.ui.engine_getting import EngineGetting
 
 Try = Callable[[str, Path], Awaitable["Trial"]]
-_SIZE_PX = (620, 520)
+Remove = Callable[[Path], Awaitable[None]]
+_SIZE_PX = (660, 640)
 
 
 class EnginesDialog(QDialog):
     """`program_chosen` carries a setting's name and the path that the user chose for it.
 
-    `try_engine` deploys the demo model on an engine (by its id), asks it and stops it.
+    `try_engine` deploys the demo model on an engine (by its id), asks it and stops it. `remove` takes the engine in a
+    folder away. An engine that has just been got is tested as soon as it is listed.
     """
 
     program_chosen = Signal(str, str)
 
-    def __init__(self, try_engine: Try, parent: QWidget | None = None) -> None:
+    def __init__(
+        self, try_engine: Try, remove: Remove, getting: EngineGetting, paths: Paths, parent: QWidget | None = None
+    ) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Engines of this machine"))
         self._try_engine = try_engine
+        self._remove = remove
+        self._paths = paths
+        self._to_test: Path | None = None
+        self._offers = EngineOffers(getting)
+        getting.got.connect(self._test_when_listed)
         self._engines: tuple[EngineInfo, ...] | None = None
         self._cards: list[EngineCard] = []
         self._column = QVBoxLayout()
@@ -66,10 +80,23 @@ class EnginesDialog(QDialog):
         self._cards = []
         seen: set[Backend] = set()
         for place, engine in enumerate(engines):
-            card = EngineCard(engine, self._try_engine, is_first=engine.kind.backend not in seen)
+            folder = folder_of(engine, self._paths)
+            is_first = engine.kind.backend not in seen
+            card = EngineCard(engine, self._try_engine, folder, self._remove, is_first=is_first)
             seen.add(engine.kind.backend)
             self._cards.append(card)
             self._column.insertWidget(place, card)
+        self._test_got()
+
+    @Slot(object)
+    def _test_when_listed(self, folder: Path) -> None:
+        self._to_test = folder
+
+    def _test_got(self) -> None:
+        for card in self._cards:
+            if card.folder is not None and card.folder == self._to_test:
+                self._to_test = None
+                card.test()
 
     def _cancel(self) -> None:
         for card in self._cards:
@@ -91,6 +118,7 @@ class EnginesDialog(QDialog):
         page = QWidget()
         page.setProperty("role", "page")
         page.setLayout(self._column)
+        self._column.addWidget(self._offers)
         self._column.addStretch(1)
         scroll = QScrollArea(widgetResizable=True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
@@ -116,13 +144,20 @@ class EnginesDialog(QDialog):
 
 
 class EngineCard(QFrame):
-    """One engine, with the button that tests it and what came of that."""
+    """One engine, with the button that tests it and what came of that.
 
-    def __init__(self, engine: EngineInfo, try_engine: Try, *, is_first: bool) -> None:
+    `folder` is that of an engine that was got through Launchdeck; such a one can be removed.
+    """
+
+    def __init__(
+        self, engine: EngineInfo, try_engine: Try, folder: Path | None, remove: Remove, *, is_first: bool
+    ) -> None:
         super().__init__()
         self.setProperty("role", "panel")
+        self.folder = folder
         self._engine = engine
         self._try_engine = try_engine
+        self._remove = remove
         self._asking = Asking(self._ended)
         title = QLabel(" ".join(filter(None, (engine_word(engine.kind), engine.version))))
         title.setProperty("role", "title")
@@ -133,7 +168,7 @@ class EngineCard(QFrame):
         self._result = QLabel(wordWrap=True)
         self._result.setTextFormat(Qt.TextFormat.PlainText)
         self._result.hide()
-        self._button = QPushButton(tr("Test"), clicked=self._test)
+        self._button = QPushButton(tr("Test"), clicked=self.test)
         self._button.setAccessibleName(tr("Test {engine}", engine=title.text()))
         self._button.setAutoDefault(False)
         obstacle = _obstacle(engine)
@@ -142,6 +177,8 @@ class EngineCard(QFrame):
         head = QHBoxLayout()
         head.addWidget(title, 1)
         head.addWidget(self._button)
+        if folder is not None:
+            head.addWidget(self._make_remove_button(folder, title.text()))
         layout = QVBoxLayout(self)
         layout.addLayout(head)
         layout.addWidget(facts)
@@ -156,10 +193,33 @@ class EngineCard(QFrame):
         """Give a running test up."""
         self._asking.cancel()
 
-    def _test(self) -> None:
+    def test(self) -> None:
+        """Deploy the demo model on it, ask and stop; an engine that cannot serve that is left alone."""
+        if _obstacle(self._engine) or self._asking.is_running:
+            return
         self._button.setEnabled(False)
         self._show(tr("The demo model is being deployed …"), "")
         self._asking.start(self._work)
+
+    def _make_remove_button(self, folder: Path, name: str) -> QPushButton:
+        button = QPushButton(tr("Remove"), clicked=lambda: self._ask_to_remove(folder, name))
+        button.setAccessibleName(tr("Remove {engine}", engine=name))
+        button.setAutoDefault(False)
+        return button
+
+    def _ask_to_remove(self, folder: Path, name: str) -> None:
+        question = QMessageBox(
+            QMessageBox.Icon.Question,
+            tr("Remove"),
+            tr("Remove {engine} and delete its folder?", engine=name),
+            parent=self,
+        )
+        question.setInformativeText(str(folder))
+        remove = question.addButton(tr("Remove"), QMessageBox.ButtonRole.DestructiveRole)
+        question.addButton(tr("Cancel"), QMessageBox.ButtonRole.RejectRole)
+        question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        remove.clicked.connect(lambda: self._asking.start(lambda: self._remove(folder)))
+        question.open()
 
     async def _work(self) -> None:
         model = demo_model()
@@ -179,7 +239,7 @@ class EngineCard(QFrame):
         )
 
     def _ended(self, error: str) -> None:
-        self._button.setEnabled(True)
+        self._button.setEnabled(not _obstacle(self._engine))
         if error:
             self._show(f"▲ {error}", "bad")
 
@@ -196,7 +256,7 @@ def engine_facts(engine: EngineInfo, *, is_first: bool) -> list[str]:
     if is_first:
         vllm = engine.kind.backend is Backend.VLLM
         lines.append(tr("★ First choice for safetensors") if vllm else tr("★ First choice for GGUF"))
-    lines.append(tr("Comes with Launchdeck") if engine.kind is EngineKind.EMBEDDED else str(engine.path))
+    lines.append(tr("Comes with Launchdeck") if engine.path is None else str(engine.path))
     gpus = ", ".join(sorted(gpu_type.upper() for gpu_type in engine.gpu_types))
     lines.append(tr("Computes on: {where}", where=f"{gpus}, CPU" if gpus else "CPU"))
     lines += [line for line in engine.devices if line]

@@ -1,0 +1,106 @@
+"""The engines that were got through Launchdeck: a folder each below the data folder, with a note of what is in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.plan import EngineInfo
+from launchdeck.domain.text import Message
+from launchdeck.engines.json_file import read_json
+from launchdeck.engines.offers import OfferKind
+from launchdeck.settings.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+_NOTE = "engine.json"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedEngine:
+    """`program` is the llama-server of an archive, the folder of an unpacked wheel, the Python of an environment."""
+
+    folder: Path
+    kind: OfferKind
+    title: str
+    program: Path
+
+
+def engines_folder(paths: Paths) -> Path:
+    return paths.data / "engines"
+
+
+def fetched_engines(paths: Paths) -> tuple[FetchedEngine, ...]:
+    """All that are complete, the newest first. A folder without its note is half made and counts for nothing."""
+    notes = [(_mtime_s(note), note) for note in engines_folder(paths).glob(f"*/{_NOTE}")]
+    found = (_read(note) for _, note in sorted(notes, reverse=True))
+    return tuple(engine for engine in found if engine is not None)
+
+
+def keep(engine: FetchedEngine) -> None:
+    """Note that it is complete: from now on it is found. Raises OSError."""
+    note = engine.folder / _NOTE
+    half = note.with_suffix(".new")
+    program = engine.program.relative_to(engine.folder).as_posix()
+    half.write_text(json.dumps({"kind": engine.kind, "title": engine.title, "program": program}), encoding="utf-8")
+    half.replace(note)
+
+
+def folder_of(engine: EngineInfo, paths: Paths) -> Path | None:
+    """The folder of an engine that was got through Launchdeck, None for any other."""
+    root = engines_folder(paths)
+    if engine.path is None or root not in engine.path.parents:
+        return None
+    return root / engine.path.relative_to(root).parts[0]
+
+
+def remove(folder: Path) -> None:
+    """Take an engine away, or what there is of one. Belongs into a worker thread.
+
+    Raises:
+        LaunchdeckError: some of it cannot be deleted; it is found no more all the same.
+    """
+    try:
+        (folder / _NOTE).unlink(missing_ok=True)
+        if folder.exists():
+            shutil.rmtree(folder)
+    except OSError as error:
+        raise LaunchdeckError.of(
+            Cause.CONFLICT,
+            Message("The engine in {path} could not be removed: {reason}.", path=str(folder), reason=error.strerror),
+            Message("Delete the folder yourself."),
+        ) from error
+
+
+def size_bytes(folder: Path) -> int:
+    """What it takes on the disk; links count for nothing."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        total += sum((Path(place) / name).lstat().st_size for name in names)
+    return total
+
+
+def _read(note: Path) -> FetchedEngine | None:
+    entries = read_json(note)
+    try:
+        return FetchedEngine(
+            folder=note.parent,
+            kind=OfferKind(entries["kind"]),
+            title=str(entries["title"]),
+            program=note.parent / entries["program"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("%s cannot be read (%r): the engine beside it is not used", note, error)
+        return None
+
+
+def _mtime_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

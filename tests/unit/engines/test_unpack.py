@@ -1,0 +1,115 @@
+"""Archives from the network: what is in them gets out, and nothing of it gets outside."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from fakes.archives import tar_gz, zipped
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.engines.unpack import unpack
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "outside").write_text("mine")
+    return tmp_path / "in" / "here"
+
+
+def archive(folder: Path, content: bytes) -> Path:
+    path = folder.parent.parent / "archive"
+    path.write_bytes(content)
+    return path
+
+
+def test_programs_and_links_of_a_tar(folder: Path) -> None:
+    content = tar_gz({"llama-b1/llama-server": "x", "llama-b1/lib.so.0": b"\0"}, {"llama-b1/lib.so": "lib.so.0"})
+    unpack(archive(folder, content), folder)
+    assert os.access(folder / "llama-b1" / "llama-server", os.X_OK)
+    assert (folder / "llama-b1" / "lib.so").read_bytes() == b"\0"
+    assert (folder / "llama-b1" / "lib.so").is_symlink()
+
+
+def test_a_zip_and_files_that_belong_beside_a_program(folder: Path) -> None:
+    unpack(archive(folder, zipped({"a/b/llama-server.exe": "x"})), folder)
+    unpack(archive(folder, zipped({"cudart/bin/cudart64.dll": "y"})), folder / "a" / "b", flat=True)
+    assert sorted(p.name for p in (folder / "a" / "b").iterdir()) == ["cudart64.dll", "llama-server.exe"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        tar_gz({"../outside": "theirs"}),
+        tar_gz({"/tmp/outside": "theirs"}),
+        tar_gz({"a/../../outside": "theirs"}),
+        tar_gz({}, {"a": "/etc/passwd"}),
+        tar_gz({}, {"a": "../../outside"}),
+        tar_gz({"a/f": "theirs"}, {"b/c/d": "../../../outside"}),
+        zipped({"../outside": "theirs"}),
+        zipped({"..\\outside": "theirs"}),
+        zipped({"c:/outside": "theirs"}),
+    ],
+)
+def test_nothing_leads_outside(folder: Path, content: bytes) -> None:
+    with pytest.raises(LaunchdeckError, match="outside") as refusal:
+        unpack(archive(folder, content), folder)
+    assert refusal.value.failure.cause is Cause.START_FAILED
+    assert (folder.parent.parent / "outside").read_text() == "mine"
+    assert not folder.exists()
+
+
+def special(kind: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        member = tarfile.TarInfo("it")
+        member.type, member.linkname = kind, "../../outside"
+        made.addfile(member)
+    return buffer.getvalue()
+
+
+def link_in_a_zip() -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as made:
+        entry = zipfile.ZipInfo("it")
+        entry.external_attr = 0o120777 << 16
+        made.writestr(entry, "../../outside")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content", [special(tarfile.LNKTYPE), special(tarfile.FIFOTYPE), special(tarfile.CHRTYPE), link_in_a_zip()]
+)
+def test_what_is_no_file_is_refused(folder: Path, content: bytes) -> None:
+    with pytest.raises(LaunchdeckError, match="it is no file"):
+        unpack(archive(folder, content), folder)
+
+
+def test_a_file_behind_a_link_is_refused(folder: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as made:
+        link = tarfile.TarInfo("d/link")
+        link.type, link.linkname = tarfile.SYMTYPE, "."
+        made.addfile(link)
+        made.addfile(tarfile.TarInfo("d/link/file"))
+    with pytest.raises(LaunchdeckError, match="behind a link"):
+        unpack(archive(folder, buffer.getvalue()), folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"no archive", tar_gz({"a": b"x" * 100_000})[:-60], zipped({"a": "x"})[:-9]])
+def test_a_damaged_one_is_told(folder: Path, content: bytes) -> None:
+    with pytest.raises(LaunchdeckError, match="cannot be unpacked"):
+        unpack(archive(folder, content), folder)
+
+
+def test_the_room_for_all_of_it_is_looked_for_first(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))
+    with pytest.raises(LaunchdeckError) as refusal:
+        unpack(archive(folder, tar_gz({"a": b"x" * 2000})), folder)
+    assert refusal.value.failure.cause is Cause.DISK_FULL
+    assert not folder.exists()
