@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.text import Message
+from launchdeck.models.config_defaults import defaults_of
 from launchdeck.models.errors import AGAIN, unreadable, unusable
 
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ _STATE_LAYERS = frozenset({"linear_attention", "mamba", "conv", "recurrent"})
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """None: it is not said. `dtype` is a word of torch: float16, bfloat16, float32.
+    """None: it is not said. `dtype` is a word of torch: float16, bfloat16, float32. `tied_embeddings`: the output layer
+    is the table of embeddings.
 
     `window_layers` are the layers whose cache holds `sliding_window` tokens at most, `state_layers` those that keep no
     cache of tokens at all. `kv_lora_rank` is set for models with latent attention (MLA), whose cache holds that many
@@ -44,7 +47,7 @@ class ModelConfig:
     context_length: int | None
     dtype: str | None
     quantisation: str | None
-    tied_embeddings: bool
+    tied_embeddings: bool | None
     label_count: int | None = None
     kv_lora_rank: int | None = None
     rope_head_dim: int = 0
@@ -104,10 +107,12 @@ def _damaged(path: Path) -> LaunchdeckError:
 def parse_config(document: dict[str, Any]) -> ModelConfig:
     """The shape in a config.json's object; what is missing or no sensible value is None."""
     inner: dict[str, Any] = next((document[key] for key in _INNER if isinstance(document.get(key), dict)), {})
-    both = {**document, **inner}
+    said = {**document, **{key: value for key, value in inner.items() if value is not None}}
+    defaults = defaults_of(said.get("model_type"))
+    both = {**defaults, **said}
     n_layer = _integer(both, "num_hidden_layers", "n_layer", "n_layers", "num_layers", limit=_BLOCK_LIMIT)
-    n_head = _integer(both, "num_attention_heads", "n_head", "n_heads")
-    n_embd = _integer(both, "hidden_size", "n_embd", "d_model")
+    n_head = _integer(both, "num_attention_heads", "n_head", "n_heads", "num_heads")
+    n_embd = _integer(both, "hidden_size", "n_embd", "d_model", "dim")
     window, window_layers = _window(both, n_layer or 0)
     labels = document.get("id2label")
     return ModelConfig(
@@ -123,13 +128,13 @@ def parse_config(document: dict[str, Any]) -> ModelConfig:
         context_length=_integer(both, "max_position_embeddings", "n_positions", "max_seq_len", "seq_length"),
         dtype=_word(both.get("dtype") or both.get("torch_dtype")),
         quantisation=_quantisation(both),
-        tied_embeddings=both.get("tie_word_embeddings") is not False,
+        tied_embeddings=_truth(inner or document, defaults, both, name="tie_word_embeddings"),
         label_count=len(labels) if isinstance(labels, dict) else None,
         kv_lora_rank=_integer(both, "kv_lora_rank"),
         rope_head_dim=_integer(both, "qk_rope_head_dim") or 0,
         sliding_window=window,
         window_layers=window_layers,
-        state_layers=_layers_of_type(both, _STATE_LAYERS),
+        state_layers=_state_layers(both, n_layer or 0),
     )
 
 
@@ -140,10 +145,28 @@ def _window(both: dict[str, Any], n_layer: int) -> tuple[int | None, frozenset[i
         return None, frozenset()
     if isinstance(both.get("layer_types"), list):
         return window, _layers_of_type(both, frozenset({_WINDOW_LAYER}))
-    pattern = _integer(both, "sliding_window_pattern")
+    pattern = _integer(both, "sliding_window_pattern", "_sliding_window_pattern")
     if pattern:  # every n-th layer sees everything
         return window, frozenset(layer for layer in range(n_layer) if (layer + 1) % pattern)
-    return window, frozenset(range(n_layer))
+    # Qwen's first layers see everything where the window is switched on.
+    first = both.get("max_window_layers") if both.get("use_sliding_window") is True else 0
+    return window, frozenset(range(first if type(first) is int and first > 0 else 0, n_layer))
+
+
+def _state_layers(both: dict[str, Any], n_layer: int) -> frozenset[int]:
+    """The layers without a cache of tokens, in the words of Qwen3-Next, Jamba, Nemotron-H and Bamba."""
+    layers = frozenset(range(n_layer))
+    if isinstance(both.get("layer_types"), list):
+        return _layers_of_type(both, _STATE_LAYERS)
+    if (interval := _integer(both, "full_attention_interval")) is not None:
+        return frozenset(layer for layer in layers if (layer + 1) % interval)
+    if (period := _integer(both, "attn_layer_period")) is not None:
+        return frozenset(layer for layer in layers if layer % period != both.get("attn_layer_offset", 0))
+    if isinstance(pattern := both.get("hybrid_override_pattern"), str):
+        return frozenset(layer for layer in layers if pattern[layer : layer + 1] != "*")
+    if isinstance(seeing := both.get("attn_layer_indices"), list):
+        return layers - {layer for layer in seeing if type(layer) is int}
+    return frozenset()
 
 
 def _layers_of_type(both: dict[str, Any], wanted: frozenset[str]) -> frozenset[int]:
@@ -169,6 +192,11 @@ def _integer(document: dict[str, Any], *names: str, limit: int = _NUMBER_LIMIT) 
     """The first of these that is a whole number from 1 to the limit."""
     values = (document.get(name) for name in names)
     return next((value for value in values if type(value) is int and 0 < value <= limit), None)
+
+
+def _truth(*places: Mapping[str, Any], name: str) -> bool | None:
+    """As the first of these places has it that says yes or no."""
+    return next((place[name] for place in places if isinstance(place.get(name), bool)), None)
 
 
 def _word(value: Any) -> str | None:

@@ -11,6 +11,7 @@ from launchdeck.domain.text import Message
 from launchdeck.models.config_json import ModelConfig, read_config, read_json, read_object
 from launchdeck.models.errors import AGAIN, unusable
 from launchdeck.models.safetensors_file import SafeTensor, read_tensors
+from launchdeck.models.tensor_shapes import completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -81,7 +82,7 @@ def read_safetensors(path: Path) -> SafetensorsHeader:
         path=folder,
         files=tuple(folder / name for name in names),
         size_bytes=size_bytes,
-        config=config,
+        config=completed(config, tensors),
         tensors=tuple(tensors),
         modules=modules,
         pooling=pooling,

@@ -34,7 +34,8 @@ _STEPS = 1000
 # Beginnings of the class names of encoders, which read a text at once and keep nothing of it.
 _ENCODERS = (
     "Bert", "DistilBert", "Deberta", "Roberta", "XLMRoberta", "Camembert", "MPNet", "Electra", "ModernBert",
-    "NomicBert", "NeoBert", "EuroBert", "GteModel", "GteNew", "JinaBert", "T5Encoder",
+    "NomicBert", "NeoBert", "EuroBert", "GteModel", "GteNew", "NewModel", "NewForSequence", "JinaBert", "T5Encoder",
+    "Albert", "ColBERT", "HF_ColBERT", "LlamaBidirectional",
 )  # fmt: skip
 
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from launchdeck.models.safetensors_file import TYPE_BITS
-
 if TYPE_CHECKING:
     from launchdeck.models.safetensors import SafetensorsHeader
     from launchdeck.models.safetensors_file import SafeTensor
@@ -18,8 +16,11 @@ _BLOCK_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|blocks)\.(\d+)\.")
 # What every GPU of a tensor-parallel group holds whole: norms and biases, what projects into a latent, routers, places.
 _WHOLE = re.compile(r"norm|_a_proj|\.gate\.|router|position_embeddings|token_type_embeddings")
 _KV_HEADS = re.compile(r"\.[kv]_proj\.")
-_HEAD = "lm_head."
+_HEAD = re.compile(r"(?:^|\.)lm_head\.")
 _EMBEDDING = re.compile(r"embed_tokens\.|word_embeddings\.|wte\.|tok_embeddings\.")
+# What predicts more than one token ahead: a part of its own, or blocks after the last one that the config counts.
+_DRAFT = re.compile(r"(?:model\.)?mtp\.")
+_DECODER = re.compile(r"(?:model\.)?(?:language_model\.)?(?:model\.)?layers\.")
 _FLOATS = frozenset({"F16", "BF16", "F32", "F64"})
 
 
@@ -56,15 +57,15 @@ class WeightSums:
     @classmethod
     def of(cls, header: SafetensorsHeader, dtype_bytes: int) -> WeightSums:
         count = header.config.n_layer or 0
-        has_head = any(tensor.name.startswith(_HEAD) for tensor in header.tensors)
-        is_tied = header.config.tied_embeddings or not has_head
+        has_head = any(_HEAD.search(tensor.name) for tensor in header.tensors)
+        is_tied = bool(header.config.tied_embeddings) or not has_head
         blocks = [LoadedBytes()] * count
         first, last = LoadedBytes(), LoadedBytes()
         for tensor in header.tensors:
-            if is_tied and tensor.name.startswith(_HEAD):
-                continue  # written twice, loaded once
-            size = _loaded(tensor, dtype_bytes, is_quantised=header.config.quantisation is not None)
             match = _BLOCK_NUMBER.search(tensor.name)
+            if (is_tied and _HEAD.search(tensor.name)) or _is_draft(tensor.name, match, count):
+                continue  # written twice, loaded once; or not loaded at all
+            size = _loaded(tensor, dtype_bytes, is_quantised=header.config.quantisation is not None)
             if match and int(match[1]) < count:
                 blocks[int(match[1])] += size
             elif _EMBEDDING.search(tensor.name):
@@ -74,10 +75,15 @@ class WeightSums:
         return cls(tuple(accumulate(blocks, initial=LoadedBytes())), first, last, is_tied)
 
 
+def _is_draft(name: str, block: re.Match[str] | None, count: int) -> bool:
+    """Whether this predicts the tokens after the next: vLLM loads such blocks for speculative decoding alone."""
+    return bool(_DRAFT.match(name) or (block and int(block[1]) >= count and _DECODER.match(name)))
+
+
 def _loaded(tensor: SafeTensor, dtype_bytes: int, *, is_quantised: bool) -> LoadedBytes:
-    """Plain numbers are loaded in the chosen type; what a quantisation has packed stays as it is."""
+    """Plain numbers are loaded in the chosen type; what a quantisation has packed, and its scales, stay as they are."""
     size = tensor.n_bytes
-    if tensor.type in _FLOATS and not (is_quantised and TYPE_BITS[tensor.type] == 8 * dtype_bytes):
+    if tensor.type in _FLOATS and not (is_quantised and tensor.type == "F32"):
         size = tensor.element_count * dtype_bytes
     if len(tensor.shape) < 2 or _WHOLE.search(tensor.name):
         return LoadedBytes(whole=size)

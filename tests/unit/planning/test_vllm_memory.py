@@ -204,3 +204,26 @@ def test_every_tensor_is_counted_once(tmp_path: Path) -> None:
             count *= length
         total += count
     assert device.weights_bytes == total
+
+
+def test_an_output_layer_that_is_not_said_to_be_tied_is_loaded(tmp_path: Path) -> None:
+    config = llama_config(**SHAPE_8B)
+    del config["tie_word_embeddings"]
+    (device,) = memory_of(tmp_path, config, llama_tensors(config)).budget(LOAD).estimate.devices
+    assert device.weights_bytes == 32 * BLOCK_8B + 2 * TABLE_8B + 2 * 4096
+    inner = {f"language_model.{name}": shape for name, shape in llama_tensors(config).items()}
+    (nested,) = memory_of(tmp_path / "inner", config, inner).budget(LOAD).estimate.devices
+    assert nested.weights_bytes == device.weights_bytes
+
+
+def test_blocks_that_only_speculate_are_not_loaded(tmp_path: Path) -> None:
+    config = llama_config(**SHAPE_8B)
+    tensors = llama_tensors(config) | {
+        "model.layers.32.mlp.up_proj.weight": (14336, 4096),
+        "mtp.layers.0.mlp.up_proj.weight": (14336, 4096),
+    }
+    (device,) = memory_of(tmp_path, config, tensors).budget(LOAD).estimate.devices
+    assert device.weights_bytes == 32 * BLOCK_8B + 2 * TABLE_8B + 2 * 4096
+    tower = {"vision_tower.encoder.layers.40.mlp.up_proj.weight": (100, 100)}
+    (seeing,) = memory_of(tmp_path / "eyes", config, llama_tensors(config) | tower).budget(LOAD).estimate.devices
+    assert seeing.weights_bytes == device.weights_bytes + 2 * 100 * 100
