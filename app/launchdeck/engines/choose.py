@@ -99,6 +99,11 @@ def suits(engine: EngineInfo, request: ModelLoadRequest, gpus: Sequence[Gpu]) ->
     return _knows_workers(engine, request) and all(can_use(engine, gpu) for gpu in gpus)
 
 
+def is_recommended(engine: EngineInfo, model: ModelInfo, gpu: Gpu) -> bool:
+    """Whether the rules have this kind of engine serve this model on this GPU."""
+    return advise(model, (gpu,), architectures=engine.architectures).backend is engine.kind.backend
+
+
 def candidates(
     request: ModelLoadRequest, model: ModelInfo, engines: Sequence[EngineInfo], *, is_recorded: bool
 ) -> list[EngineInfo]:
@@ -112,16 +117,23 @@ def candidates(
 
 
 def for_recorded_machine(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu]) -> Choice:
-    """This machine's engines say nothing about the machine whose inventory was recorded."""
+    """This machine's engines say nothing about the machine whose inventory was recorded; the rules do.
+
+    Raises:
+        LaunchdeckError: the rules are against the only engine that reads this format, and nobody named it.
+    """
     backend = _backend(request, model)
-    return replace(
-        _choice(request, model, gpus, _ANY[backend]),
-        blocker=Failure(
-            Cause.ENGINE_UNSUITED,
-            Message("This is a recorded machine: nothing can be started on it."),
-            Message("Start Launchdeck without --inventory."),
-        ),
+    advice = advise(model, gpus, request.server_type)
+    blocker = Failure(
+        Cause.ENGINE_UNSUITED,
+        Message("This is a recorded machine: nothing can be started on it."),
+        Message("Start Launchdeck without --inventory."),
     )
+    if gpus and advice.backend is not backend:
+        blocker = _other_format(model, advice)
+        if request.backend is BackendChoice.AUTO:
+            raise LaunchdeckError(blocker)
+    return replace(_choice(request, model, gpus, _ANY[backend]), blocker=blocker)
 
 
 def _backend(request: ModelLoadRequest, model: ModelInfo) -> Backend:

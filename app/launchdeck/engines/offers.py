@@ -11,6 +11,7 @@ from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.engines.releases import Release
 from launchdeck.engines.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
+from launchdeck.hardware.gpu_names import compute_capability, gfx_target
 from launchdeck.models.download import NamedFile
 
 LLAMA_CPP = "ggml-org/llama.cpp"
@@ -163,7 +164,7 @@ def _fits(build: _Build, target: Target) -> bool:
 def _runs_cuda(gpu: Gpu, cuda: tuple[int, ...]) -> bool:
     driver, capability = _CUDA_NEEDS.get(cuda[0] if cuda else 0, (10_000, (0, 0)))
     installed = _version((gpu.driver_version or "").partition(" ")[0])
-    return installed[:1] >= (driver,) and (gpu.compute_capability or capability) >= capability
+    return installed[:1] >= (driver,) and (compute_capability(gpu) or capability) >= capability
 
 
 def _archive_offer(build: _Build, target: Target) -> Offer:
@@ -208,11 +209,11 @@ def _vllm(target: Target, *, own_index: bool) -> Iterator[Offer]:
     if target.system != "linux" or _MACHINES.get(target.machine.lower()) is None:
         return
     for_cuda = any(
-        (gpu.compute_capability or MIN_COMPUTE_CAPABILITY) >= MIN_COMPUTE_CAPABILITY
+        (compute_capability(gpu) or MIN_COMPUTE_CAPABILITY) >= MIN_COMPUTE_CAPABILITY
         for gpu in target.gpus
         if gpu.gpu_type is GpuType.NVIDIA
     )
-    if for_cuda or (own_index and any(gpu.gfx_target in ROCM_TARGETS for gpu in target.gpus)):
+    if for_cuda or (own_index and any(gfx_target(gpu) in ROCM_TARGETS for gpu in target.gpus)):
         yield Offer(
             id="vllm",
             kind=OfferKind.ENVIRONMENT,

@@ -7,13 +7,13 @@ from dataclasses import replace
 from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import GpuReading
+from launchdeck.domain.gpu import Gpu, GpuReading
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.checks import check_request, check_split
-from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, suits
+from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
     HOST,
     PlanningContext,
@@ -109,9 +109,15 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
     if request.gpu_indices is None and request.n_gpu_layers == 0:
         return ()
     engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
-    return target_gpus(
-        request, context.inventory, lambda gpu: any(suits(engine, request, (gpu,)) for engine in engines)
-    )
+
+    def can(gpu: Gpu) -> bool:
+        return any(suits(engine, request, (gpu,)) for engine in engines)
+
+    def should(gpu: Gpu) -> bool:
+        return can(gpu) and any(is_recommended(engine, context.model, gpu) for engine in engines)
+
+    # Where the rules are against every GPU, the reason is told for the one that would have been taken.
+    return target_gpus(request, context.inventory, should) or target_gpus(request, context.inventory, can)
 
 
 def _choice(request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext) -> Choice:

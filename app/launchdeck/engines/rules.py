@@ -6,10 +6,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.gpu import Gpu
 from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.plan import Backend
 from launchdeck.domain.text import Message
+from launchdeck.hardware.gpu_names import compute_capability, gfx_target
 
 # What vLLM's kernels are built for.
 MIN_COMPUTE_CAPABILITY = (7, 5)
@@ -63,16 +64,14 @@ def _obstacle(model: ModelInfo, gpus: Sequence[Gpu], architectures: frozenset[st
     if not gpus:
         return Message("without a GPU llama-server is the better engine")
     for gpu in gpus:
-        if (
-            gpu.gpu_type is GpuType.NVIDIA
-            and (gpu.compute_capability or MIN_COMPUTE_CAPABILITY) < MIN_COMPUTE_CAPABILITY
-        ):
+        capability, target = compute_capability(gpu), gfx_target(gpu)
+        if capability is not None and capability < MIN_COMPUTE_CAPABILITY:
             return Message(
                 "{gpu} has compute capability {found}, and vLLM needs {needed}",
                 gpu=gpu.name,
-                found="{}.{}".format(*(gpu.compute_capability or ())),
+                found="{}.{}".format(*capability),
                 needed="{}.{}".format(*MIN_COMPUTE_CAPABILITY),
             )
-        if gpu.gpu_type is GpuType.AMD and gpu.gfx_target is not None and gpu.gfx_target not in ROCM_TARGETS:
-            return Message("vLLM is not built for {gpu} ({target})", gpu=gpu.name, target=gpu.gfx_target)
+        if target is not None and target not in ROCM_TARGETS:
+            return Message("vLLM is not built for {gpu} ({target})", gpu=gpu.name, target=target)
     return None

@@ -34,6 +34,7 @@ from launchdeck.engines.vllm_argv import (
 )
 from launchdeck.engines.vllm_find import parse_version
 from launchdeck.engines.vllm_log import worker_name
+from launchdeck.hardware.gpu_names import compute_capability
 from launchdeck.planning.placement import Placement, place
 from launchdeck.planning.vllm_memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
 from launchdeck.settings.schema import MIB
@@ -147,7 +148,7 @@ def _dtype(request: ModelLoadRequest, memory: VllmMemory, gpus: Sequence[Gpu]) -
     own = memory.dtype or "float16"
     if own == "float32":
         own = "float16" if request.server_type is ServerType.EMBEDDING else "bfloat16"
-    too_old = any((gpu.compute_capability or _BFLOAT16_CAPABILITY) < _BFLOAT16_CAPABILITY for gpu in gpus)
+    too_old = any((compute_capability(gpu) or _BFLOAT16_CAPABILITY) < _BFLOAT16_CAPABILITY for gpu in gpus)
     return "half" if own == "float16" or too_old else own
 
 
@@ -205,6 +206,8 @@ def _warnings(
         warnings.append(Message("The GPU cannot compute in bfloat16: the model is served in half precision."))
     if load.devices:
         warnings += _fit_warnings(memory, load, budget)
+    else:
+        warnings.append(Message("Without a GPU llama-server is the better engine, with the model as a GGUF file."))
     return tuple(warnings)
 
 

@@ -202,6 +202,29 @@ def test_a_plan_needs_no_engine_where_one_is_named(plan_of: Any) -> None:
     assert "recorded" in str(recorded.blocker)
 
 
+def test_the_rules_hold_for_a_recorded_machine_by_the_names_of_its_gpus(plan_of: Any) -> None:
+    old = card(0)
+    old = replace(old, gpu=replace(old.gpu, name="Tesla V100-SXM2-32GB", compute_capability=None))
+    machine = replace(inventory(old), replayed=True)
+    with pytest.raises(LaunchdeckError, match=r"compute capability 7\.0, and vLLM needs 7\.5.*GGUF"):
+        plan_of(machine=machine, engines=())
+    named = plan_of(machine=machine, engines=(), backend=BackendChoice.VLLM)
+    assert "compute capability 7.0" in str(named.for_others[0])
+    assert "compute capability 7.0" in plan_document(named)["warnings"][0]
+    assert named.argv[named.argv.index("--dtype") + 1] == "half"
+
+
+def test_a_gpu_that_vllm_is_not_built_for_is_not_taken_for_its_size(plan_of: Any) -> None:
+    big = replace(card(1), gpu=replace(card(1).gpu, name="Tesla V100", compute_capability=(7, 0)))
+    big = replace(big, sample=replace(big.sample, free_memory_bytes=30 * GIB))
+    assert plan_of(machine=inventory(card(0), big)).request.gpu_indices == (0,)
+
+
+def test_without_a_gpu_the_other_engine_is_named(plan_of: Any) -> None:
+    machine = replace(inventory(), replayed=True)
+    assert "llama-server is the better engine" in warnings_of(plan_of(machine=machine, engines=()))
+
+
 def test_unknown_memory_leaves_vllm_its_usual_share(plan_of: Any) -> None:
     reading = card(0)
     blind = replace(reading, sample=replace(reading.sample, free_memory_bytes=None))
