@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+PART_SUFFIX = ".part"
 _TIMEOUT_S = 30.0
 _TRIES_WITHOUT_PROGRESS = 6
 _FIRST_PAUSE_S = 0.5
@@ -86,7 +87,7 @@ class Speed:
 def part_path(target: Path, remote: RemoteFile) -> Path:
     """What is there of the file so far. Another version of the file has another name, so no two are mixed."""
     version = (remote.sha256 or str(remote.size_bytes))[:16]
-    return target.with_name(f"{target.name}.{version}.part")
+    return target.with_name(f"{target.name}.{version}{PART_SUFFIX}")
 
 
 def fetched_bytes(target: Path, remote: RemoteFile) -> int:
@@ -236,7 +237,7 @@ def _changed(part: Path) -> LaunchdeckError:
     part.unlink()
     return LaunchdeckError.of(
         Cause.START_FAILED,
-        Message("What came for {file} is not the file that was announced.", file=part.name.split(".part")[0]),
+        Message("What came for {file} is not the file that was announced.", file=part.name.split(PART_SUFFIX)[0]),
         Message("It was thrown away; download it again."),
     )
 

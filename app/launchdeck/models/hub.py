@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all, fetched_bytes
+from launchdeck.models.download import PART_SUFFIX, NamedFile, Progress, RemoteFile, download_all, fetched_bytes
 from launchdeck.models.gguf import split_name
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
+
+logger = logging.getLogger(__name__)
 
 _FOUND_LIMIT = 50
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -72,6 +76,12 @@ def choices(repository: str) -> list[Choice]:
     return sorted((*_gguf(repository, files), *_safetensors(repository, files)), key=lambda choice: choice.size_bytes)
 
 
+def begun(models: Path) -> list[str]:
+    """The repositories of downloads below this folder that were not finished. Touches the disk."""
+    parts = (part.relative_to(models).parts for part in models.rglob(f"*{PART_SUFFIX}"))
+    return sorted({"/".join(part[:2]) for part in parts if len(part) > 2})
+
+
 async def fetch(choice: Choice, models: Path, on_progress: Callable[[Progress], None]) -> Path:
     """Download all files of it; gives the folder. Cancelled, it keeps what has come, and goes on from there next time.
 
@@ -125,14 +135,33 @@ def _is_safe(name: str) -> bool:
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
 
 
-@contextmanager
-def _hub() -> Iterator[HfApi]:
-    """The hub, with the token of the environment or of `hf auth login`; what it answers badly becomes a sentence."""
-    import httpx2  # noqa: PLC0415
-    from huggingface_hub import HfApi, get_token  # noqa: PLC0415 (takes half a second, and few starts need it)
+def _token() -> str | None:
+    """That of the environment (HF_TOKEN), of `hf auth login`, or, where the package keyring is installed, the
+    password of `launchdeck` for `huggingface` in the system's keyring.
+    """
+    from huggingface_hub import get_token  # noqa: PLC0415 (as in `_hub`)
+
+    token = get_token()
+    if token is not None or importlib.util.find_spec("keyring") is None:
+        return token
+    import keyring  # noqa: PLC0415 (an optional package)
+    from keyring.errors import KeyringError  # noqa: PLC0415
 
     try:
-        yield HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=get_token())
+        return keyring.get_password("huggingface", "launchdeck") or None
+    except KeyringError as error:
+        logger.warning("The keyring does not answer (%s): no token is sent", type(error).__name__)
+        return None
+
+
+@contextmanager
+def _hub() -> Iterator[HfApi]:
+    """The hub, with our token; what it answers badly becomes a sentence."""
+    import httpx2  # noqa: PLC0415
+    from huggingface_hub import HfApi  # noqa: PLC0415 (takes half a second, and few starts need it)
+
+    try:
+        yield HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=_token())
     except (httpx2.HTTPError, OSError) as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         raise LaunchdeckError.of(

@@ -40,13 +40,13 @@ class Scanner:
         """All models in and below these folders, and the files named in `extra`, as they are found.
 
         A split model comes once, by its first shard, one in safetensors format by its folder, and what is reached by
-        several paths once. Files that only belong to a model (projectors, adapters) are left out. A broken file comes
-        with its `problem`, a folder that cannot be read is logged.
+        several paths, links of both kinds included, once. Files that only belong to a model (projectors, adapters) are
+        left out. A broken file comes with its `problem`, a folder that cannot be read is logged.
         """
         walk = Walk(folders)
         self._places = walk.visited
         before, self._known = self._known, {}
-        seen: set[str] = set()
+        seen: set[str | tuple[int, int]] = set()
         for candidate in chain((Candidate(path, os.path.realpath(path)) for path in extra), walk):
             if _is_later_shard(candidate.path):
                 continue
@@ -55,9 +55,10 @@ class Scanner:
             if model is None:
                 continue
             real = os.path.realpath(model.files[0]) if candidate.is_folder and model.files else candidate.real
-            if real in seen:
+            identity = _identity(real)
+            if identity in seen:
                 continue
-            seen.add(real)
+            seen.add(identity)
             if model.problem is not None:  # a file that is still being written changes no folder
                 self._places |= {str(file): changed_at_ns(file) for file in model.files}
             yield replace(model, name=candidate.name or model.name, projector=candidate.projector)
@@ -70,6 +71,15 @@ class Scanner:
 def scan(folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[ModelInfo]:
     """As `Scanner.scan`, once."""
     return Scanner().scan(folders, extra=extra)
+
+
+def _identity(path: str) -> str | tuple[int, int]:
+    """The same for all names of one file; where there is none, its name."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 (as in `walk`)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
 
 
 def _describe(candidate: Candidate, known: _Known | None) -> _Known:

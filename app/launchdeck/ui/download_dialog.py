@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
     QDialogButtonBox,
@@ -55,6 +56,18 @@ class DownloadDialog(QDialog):
         self._shown_at_s = 0.0
         self.finished.connect(self._give_up)
         self._enable()
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """What was begun before the last restart is the first thing to be seen."""
+        super().showEvent(event)
+        if not self.repositories.count() and not self._looking.is_running:
+            self._looking.start(self._list_begun)
+
+    async def _list_begun(self) -> None:
+        found = await asyncio.to_thread(hub.begun, self._folder)
+        self.repositories.addItems(found)
+        if found:
+            self._show(tr("Begun earlier: {count}. Choose one to go on.", count=len(found)))
 
     def _give_up(self) -> None:
         self._looking.cancel()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -58,6 +59,41 @@ def test_a_server_that_is_busy_is_asked_again(server, tmp_path) -> None:
     server.refusals = [503, 429]
     fetch(only_choice(), tmp_path)
     assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == CONTENT
+
+
+def test_a_token_of_the_keyring(server, tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "no-login"))
+    package = tmp_path / "keyring"
+    package.mkdir()
+    (package / "errors.py").write_text("class KeyringError(Exception): ...\n")
+    (package / "__init__.py").write_text(
+        "from .errors import KeyringError\n"
+        "def get_password(service, user):\n"
+        "    if KEY is None: raise KeyringError('locked')\n"
+        "    return KEY if (service, user) == ('huggingface', 'launchdeck') else None\n"
+        "KEY = 'hf_ring'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("keyring", "keyring.errors"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    only_choice()
+    assert server.tokens[-1] == "Bearer hf_ring"
+    sys.modules["keyring"].KEY = None
+    only_choice()
+    assert server.tokens[-1] is None
+    assert "keyring does not answer" in caplog.text
+    assert "hf_ring" not in caplog.text
+
+
+def test_what_was_begun_is_listed(server, tmp_path) -> None:
+    assert hub.begun(tmp_path / "nowhere") == []
+    choice = only_choice()
+    target = tmp_path / REPOSITORY / "deep" / "tiny-q4.gguf"
+    target.parent.mkdir(parents=True)
+    part_path(target, choice.files[0].remote).write_bytes(b"x")
+    (tmp_path / "stray.part").touch()
+    assert hub.begun(tmp_path) == [REPOSITORY]
 
 
 def test_what_was_fetched_before_a_restart_is_not_fetched_again(server, tmp_path) -> None:

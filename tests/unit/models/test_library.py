@@ -122,6 +122,13 @@ def test_a_file_reached_twice_comes_once(tmp_path: Path) -> None:
     assert names(tmp_path, links, store, extra=(path,)) == ["m"]
 
 
+def test_two_names_of_one_file_come_once(tmp_path: Path) -> None:
+    path = llama().write(tmp_path / "model.gguf")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "other.gguf").hardlink_to(path)
+    assert [model.name for model in scan([tmp_path])] == ["model"]
+
+
 def test_broken_files_are_shown_with_their_problem(tmp_path: Path) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"<html>not found</html>")
     (model,) = scan([tmp_path])
