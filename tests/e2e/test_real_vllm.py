@@ -18,7 +18,7 @@ import pytest
 
 from fakes.samples import inventory
 from fakes.serving import Bench, alive, no_process_left, until_async
-from fakes.tiny_models import tiny_embedder, tiny_llama
+from fakes.tiny_models import tiny_embedder
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import ServerType
@@ -26,6 +26,7 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines import client
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.vllm_find import find_vllm
+from launchdeck.models.tiny_llama import write_tiny_llama
 from launchdeck.settings.schema import Settings
 
 __all__ = ["no_process_left"]
@@ -79,7 +80,7 @@ def with_vllm(work: Callable[[Vllm], Awaitable[None]]) -> None:
 
 def test_a_completion_over_http_and_no_process_after_stop(tmp_path: Path) -> None:
     async def work(vllm: Vllm) -> None:
-        key = await vllm.load(tiny_llama(tmp_path / "tiny-llama"))
+        key = await vllm.load(write_tiny_llama(tmp_path / "tiny-llama"))
         running = await vllm.running(key)
         assert running.applied.kv_tokens
         assert running.applied.n_ctx == 256
@@ -116,12 +117,12 @@ def test_an_embedding_over_http(tmp_path: Path) -> None:
 
 def test_a_model_that_it_does_not_know(tmp_path: Path) -> None:
     async def work(vllm: Vllm) -> None:
-        folder = tiny_llama(tmp_path / "strange")
+        folder = write_tiny_llama(tmp_path / "strange")
         with (folder / "model.safetensors").open("r+b") as file:
-            file.truncate(2 * MIB)
+            file.truncate(MIB)
         with pytest.raises(LaunchdeckError, match="incomplete"):  # before anything is started
             await vllm.load(folder)
-        folder = tiny_llama(tmp_path / "heads")
+        folder = write_tiny_llama(tmp_path / "heads")
         text = (folder / "config.json").read_text()
         (folder / "config.json").write_text(text.replace('"hidden_size": 256', '"hidden_size": 512'))
         key = await vllm.load(folder)
@@ -136,7 +137,7 @@ def test_a_model_that_it_does_not_know(tmp_path: Path) -> None:
 
 def test_the_kill_of_its_parent_leaves_nothing(tmp_path: Path) -> None:
     async def work(vllm: Vllm) -> None:
-        key = await vllm.load(tiny_llama(tmp_path / "tiny-llama"))
+        key = await vllm.load(write_tiny_llama(tmp_path / "tiny-llama"))
         running = await vllm.running(key)
         os.kill(running.pids[0], signal.SIGKILL)
         await until_async(lambda: vllm.get(key).state is State.FAILED, patience_s=60)
@@ -148,7 +149,7 @@ def test_the_kill_of_its_parent_leaves_nothing(tmp_path: Path) -> None:
 
 def test_a_stop_in_the_middle_of_loading_leaves_nothing(tmp_path: Path) -> None:
     async def work(vllm: Vllm) -> None:
-        key = await vllm.load(tiny_llama(tmp_path / "tiny-llama"))
+        key = await vllm.load(write_tiny_llama(tmp_path / "tiny-llama"))
         await until_async(
             lambda: vllm.get(key).state is State.LOADING and len(vllm.get(key).pids) >= 2, patience_s=PATIENCE_S
         )

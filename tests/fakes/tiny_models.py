@@ -1,4 +1,4 @@
-"""Two models that vLLM really serves, made of random numbers: a Llama and a BERT of sentence-transformers."""
+"""A model that vLLM really serves, made of random numbers: a BERT of sentence-transformers."""
 
 from __future__ import annotations
 
@@ -10,28 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from fakes.safetensors_writer import bert_config, llama_config, llama_tensors, write_embedder, write_model
+from fakes.safetensors_writer import bert_config, write_embedder, write_model
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,?!:'-"
-_TEMPLATE = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-
-
-def tiny_llama(folder: Path) -> Path:
-    """5 MB; answers with letters."""
-    config = llama_config(torch_dtype="float32", bos_token_id=1, eos_token_id=2, hidden_act="silu", rms_norm_eps=1e-5)
-    write_model(folder, config, llama_tensors(config), "F32")
-    _fill(folder / "model.safetensors")
-    specials = ["<unk>", "<s>", "</s>"]
-    vocabulary = {token: number for number, token in enumerate([*specials, "▁", *_LETTERS])}
-    _write_tokenizer(
-        folder,
-        model={"type": "BPE", "vocab": vocabulary, "merges": [], "unk_token": "<unk>", "byte_fallback": False},
-        specials=specials,
-        pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False},
-        decoder={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False},
-        names={"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "chat_template": _TEMPLATE},
-    )
-    return folder
 
 
 def tiny_embedder(folder: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.getting import Step
 from launchdeck.engines.offers import Offer, OfferKind
+from launchdeck.models.describe import inspect
 from launchdeck.models.download import NamedFile, Progress, RemoteFile
+from launchdeck.serving.trial import Trial
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.engine_getting import EngineGetting
@@ -81,10 +84,26 @@ def test_only_one_of_each_kind_is_marked_as_the_first(dialog):
     assert texts(dialog).count("★ First choice for GGUF") == 1
 
 
-def test_the_demo_model_is_nothing_for_vllm_and_that_is_said(dialog):
-    (button,) = [b for b in dialog.findChildren(QPushButton) if b.accessibleName() == "Test vLLM 0.33.0"]
-    assert not button.isEnabled()
-    assert "GGUF" in button.toolTip()
+def test_vllm_is_tested_with_a_model_that_is_made_for_it(qtbot, getting):
+    tried = []
+
+    async def answer(engine_id, model):
+        tried.append((engine_id, inspect(model).problem, inspect(model).architecture))
+        return Trial("xyz", 61.0, ("GPU 0",))
+
+    loop = asyncio.new_event_loop()
+    card = EngineCard(VLLM, answer, never, Paths.resolve(), is_first=True)
+    qtbot.addWidget(card)
+
+    async def run():
+        card.test()
+        while "✓" not in card.result:
+            await asyncio.sleep(0.01)
+
+    loop.run_until_complete(asyncio.wait_for(run(), 30))
+    loop.close()
+    assert tried == [("vllm:/venv/bin/vllm", None, "LlamaForCausalLM")]
+    assert card.result == "✓ Ready after 1 min 1 s on GPU 0, and answers, with a model of random numbers: xyz"
 
 
 def test_engines_that_are_found_later_replace_the_list(qtbot, dialog):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,10 @@ from PySide6.QtWidgets import (
 )
 
 from launchdeck.domain.plan import Backend, EngineKind
+from launchdeck.domain.text import Message
 from launchdeck.engines.fetched import folder_of
 from launchdeck.models.library import demo_model
+from launchdeck.models.tiny_llama import write_tiny_llama
 from launchdeck.ui.asking import Asking
 from launchdeck.ui.deployment_text import engine_word
 from launchdeck.ui.engine_offers import EngineOffers
@@ -80,9 +83,8 @@ class EnginesDialog(QDialog):
         self._cards = []
         seen: set[Backend] = set()
         for place, engine in enumerate(engines):
-            folder = folder_of(engine, self._paths)
             is_first = engine.kind.backend not in seen
-            card = EngineCard(engine, self._try_engine, folder, self._remove, is_first=is_first)
+            card = EngineCard(engine, self._try_engine, self._remove, self._paths, is_first=is_first)
             seen.add(engine.kind.backend)
             self._cards.append(card)
             self._column.insertWidget(place, card)
@@ -149,12 +151,11 @@ class EngineCard(QFrame):
     `folder` is that of an engine that was got through Launchdeck; such a one can be removed.
     """
 
-    def __init__(
-        self, engine: EngineInfo, try_engine: Try, folder: Path | None, remove: Remove, *, is_first: bool
-    ) -> None:
+    def __init__(self, engine: EngineInfo, try_engine: Try, remove: Remove, paths: Paths, *, is_first: bool) -> None:
         super().__init__()
         self.setProperty("role", "panel")
-        self.folder = folder
+        self.folder = folder_of(engine, paths)
+        self._paths = paths
         self._engine = engine
         self._try_engine = try_engine
         self._remove = remove
@@ -171,14 +172,12 @@ class EngineCard(QFrame):
         self._button = QPushButton(tr("Test"), clicked=self.test)
         self._button.setAccessibleName(tr("Test {engine}", engine=title.text()))
         self._button.setAutoDefault(False)
-        obstacle = _obstacle(engine)
-        self._button.setEnabled(not obstacle)
-        self._button.setToolTip(obstacle or tr("Deploys the demo model on this engine, asks it one question, stops it"))
+        self._button.setToolTip(tr("Deploys the demo model on this engine, asks it one question, stops it"))
         head = QHBoxLayout()
         head.addWidget(title, 1)
         head.addWidget(self._button)
-        if folder is not None:
-            head.addWidget(self._make_remove_button(folder, title.text()))
+        if self.folder is not None:
+            head.addWidget(self._make_remove_button(self.folder, title.text()))
         layout = QVBoxLayout(self)
         layout.addLayout(head)
         layout.addWidget(facts)
@@ -194,8 +193,8 @@ class EngineCard(QFrame):
         self._asking.cancel()
 
     def test(self) -> None:
-        """Deploy the demo model on it, ask and stop; an engine that cannot serve that is left alone."""
-        if _obstacle(self._engine) or self._asking.is_running:
+        """Deploy a small model on it, ask and stop."""
+        if self._asking.is_running:
             return
         self._button.setEnabled(False)
         self._show(tr("The demo model is being deployed …"), "")
@@ -222,24 +221,25 @@ class EngineCard(QFrame):
         question.open()
 
     async def _work(self) -> None:
-        model = demo_model()
+        model = await asyncio.to_thread(self._small_model)
         if model is None:
             self._show(tr("The demo model is not installed."), "bad")
             return
         trial = await self._try_engine(self._engine.id, model)
         where = ", ".join(trial.devices) or "CPU"
-        self._show(
-            tr(
-                "✓ Ready after {time} on {where}, and answers: {answer}",
-                time=duration(trial.ready_after_s),
-                where=where,
-                answer=trial.answer,
-            ),
-            "ok",
-        )
+        words = Message("✓ Ready after {time} on {where}, and answers: {answer}")
+        if self._engine.kind is EngineKind.VLLM:
+            words = Message("✓ Ready after {time} on {where}, and answers, with a model of random numbers: {answer}")
+        self._show(tr(words.template, time=duration(trial.ready_after_s), where=where, answer=trial.answer), "ok")
+
+    def _small_model(self) -> Path | None:
+        """The demo model is a GGUF file, which vLLM does not serve: for that one a model is made."""
+        if self._engine.kind is EngineKind.VLLM:
+            return write_tiny_llama(self._paths.cache / "tiny-llama")
+        return demo_model()
 
     def _ended(self, error: str) -> None:
-        self._button.setEnabled(not _obstacle(self._engine))
+        self._button.setEnabled(True)
         if error:
             self._show(f"▲ {error}", "bad")
 
@@ -265,7 +265,3 @@ def engine_facts(engine: EngineInfo, *, is_first: bool) -> list[str]:
     if engine.flags:
         lines.append(tr("Knows {count} options", count=len(engine.flags)))
     return lines
-
-
-def _obstacle(engine: EngineInfo) -> str:
-    return tr("The demo model is a GGUF file, which vLLM does not serve.") if engine.kind is EngineKind.VLLM else ""
