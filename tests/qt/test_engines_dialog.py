@@ -78,6 +78,8 @@ def test_facts_name_backends_build_and_options():
     facts = engine_facts(engine, is_first=False)
     assert {"Computes on: CPU", "Build 10605", "Knows 2 options"} <= {*facts}
     assert any("NVIDIA" in line for line in engine_facts(ENGINE, is_first=False))
+    assert "Knows 2 architectures" in engine_facts(replace(VLLM, architectures=frozenset("ab")), is_first=True)
+    assert "Can use RPC workers" in engine_facts(replace(ENGINE, supports_rpc=True), is_first=True)
 
 
 def test_only_one_of_each_kind_is_marked_as_the_first(dialog):

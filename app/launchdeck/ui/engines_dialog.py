@@ -264,4 +264,8 @@ def engine_facts(engine: EngineInfo, *, is_first: bool) -> list[str]:
         lines.append(tr("Build {build}", build=engine.build))
     if engine.flags:
         lines.append(tr("Knows {count} options", count=len(engine.flags)))
+    if engine.architectures:
+        lines.append(tr("Knows {count} architectures", count=len(engine.architectures)))
+    if engine.supports_rpc:
+        lines.append(tr("Can use RPC workers"))
     return lines
