@@ -33,6 +33,7 @@ class FakeHub(ThreadingHTTPServer):
         self.ranges: list[int] = []
         self.tokens: list[str | None] = []
         self.knows_ranges = True
+        self.lists_sizes = True
         self.wrong_content = False
         self.leads_to: str | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -43,6 +44,11 @@ class FakeHub(ThreadingHTTPServer):
 
     def repositories(self) -> list[str]:
         return sorted({"/".join(name.split("/")[:2]) for name in self.files})
+
+
+def _size(content: bytes) -> dict[str, object]:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return {"size": len(content), "lfs": {"sha256": sha256, "size": len(content), "pointerSize": 130}}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -66,19 +72,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str) -> None:
         siblings = [
-            {
-                "rfilename": path.removeprefix(f"{name}/"),
-                "size": len(content),
-                "lfs": {
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "size": len(content),
-                    "pointerSize": 130,
-                },
-            }
+            {"rfilename": path.removeprefix(f"{name}/"), **(_size(content) if self.server.lists_sizes else {})}
             for path, content in self.server.files.items()
             if path.startswith(f"{name}/")
         ]
         self._send({"id": name, "siblings": siblings} if siblings else {"error": "none"}, 200 if siblings else 404)
+
+    def do_HEAD(self) -> None:
+        """How long a file is, and its checksum."""
+        match = re.fullmatch(r"/([^/]+/[^/]+)/resolve/main/(.+)", urlsplit(self.path).path)
+        content = self.server.files.get(f"{match[1]}/{match[2]}") if match else None
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.send_header("ETag", f'"{hashlib.sha256(content or b"").hexdigest()}"')
+        self.send_header("X-Repo-Commit", "0" * 40)
+        self.end_headers()
 
     def _releases(self, repository: str) -> None:
         releases = [

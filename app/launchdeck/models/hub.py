@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 _FOUND_LIMIT = 50
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _BESIDES_WEIGHTS = (".json", ".txt", ".model", ".jinja")
 
 
@@ -72,7 +73,7 @@ def choices(repository: str) -> list[Choice]:
         )
     with _hub() as api:
         siblings = api.model_info(repository, files_metadata=True).siblings or []
-        files = [_file(api, repository, sibling) for sibling in siblings if _is_safe(sibling.rfilename)]
+        files = [_file(api, repository, sibling) for sibling in siblings if _is_wanted(sibling.rfilename)]
     return sorted((*_gguf(repository, files), *_safetensors(repository, files)), key=lambda choice: choice.size_bytes)
 
 
@@ -121,17 +122,30 @@ def _safetensors(repository: str, files: list[NamedFile]) -> Iterator[Choice]:
 
 
 def _file(api: HfApi, repository: str, sibling: Any) -> NamedFile:
-    from huggingface_hub import hf_hub_url  # noqa: PLC0415 (see _hub)
+    """A mirror that lists no sizes is asked for each file."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 (see _hub)
 
     url = hf_hub_url(repository, sibling.rfilename, endpoint=api.endpoint)
     headers = {"Authorization": f"Bearer {api.token}"} if api.token else {}
-    sha256 = sibling.lfs.sha256 if sibling.lfs else None
-    return NamedFile(sibling.rfilename, RemoteFile(url, sibling.size or 0, sha256, headers))
+    size_bytes, sha256 = sibling.size, sibling.lfs.sha256 if sibling.lfs else None
+    if size_bytes is None:
+        told = get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
+        size_bytes = told.size
+        sha256 = told.etag if told.etag and _SHA256.fullmatch(told.etag) else None
+    if size_bytes is None:
+        raise LaunchdeckError.of(
+            Cause.NOT_FOUND,
+            Message("The hub does not tell how long {file} is.", file=sibling.rfilename),
+            Message("Name another hub in HF_ENDPOINT."),
+        )
+    return NamedFile(sibling.rfilename, RemoteFile(url, size_bytes, sha256, headers))
 
 
-def _is_safe(name: str) -> bool:
-    """Whether a name from the network stays in the folder that it is put into."""
+def _is_wanted(name: str) -> bool:
+    """Whether it may belong to a model, and, being a name from the network, stays in the folder that it is put into."""
     path = PurePosixPath(name)
+    if not name.lower().endswith((".gguf", ".safetensors", *_BESIDES_WEIGHTS)):
+        return False
     return not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
 
 

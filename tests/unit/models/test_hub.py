@@ -86,6 +86,16 @@ def test_a_token_of_the_keyring(server, tmp_path, monkeypatch, caplog) -> None:
     assert "hf_ring" not in caplog.text
 
 
+def test_a_mirror_that_lists_no_sizes_is_asked_for_each_file(server, tmp_path) -> None:
+    server.lists_sizes = False
+    server.files[f"{REPOSITORY}/README.md"] = b"not asked for"
+    choice = only_choice()
+    assert choice.size_bytes == len(CONTENT)
+    assert len(choice.files[0].remote.sha256) == 64
+    fetch(choice, tmp_path)
+    assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == CONTENT
+
+
 def test_what_was_begun_is_listed(server, tmp_path) -> None:
     assert hub.begun(tmp_path / "nowhere") == []
     choice = only_choice()
