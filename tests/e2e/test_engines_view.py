@@ -104,3 +104,20 @@ async def remove(dialog) -> None:
     )
     await until(lambda: [b for b in card.findChildren(QMessageBox) if b.isVisible()], "the question")
     click(next(b for b in card.findChildren(QMessageBox) if b.isVisible()), "Remove")
+
+
+def test_quitting_gives_up_what_is_being_got_and_keeps_the_part(source, launchdeck_home) -> None:
+    source.breaks = [1_000_000] + [0] * 6
+
+    async def journey(application, core) -> None:
+        click(application.panels.form, "Engines of this machine")
+        dialog = application.window.findChild(EnginesDialog)
+        click(dialog, "Look for what fits this machine")
+        await until(lambda: dialog.findChildren(OfferRow), "the offer")
+        click(dialog.findChildren(OfferRow)[0], "Get: llama-server b10605 · CPU")
+        await until(lambda: len(source.ranges) > 1, "the first break")
+        dialog.close()
+        await until(lambda: len(source.ranges) > 2, "another try behind the closed view")
+
+    in_real_window(journey, replace(quick_settings(), engine_source_url=source.url))
+    assert list((launchdeck_home / "data" / "engines").rglob("*.part"))
