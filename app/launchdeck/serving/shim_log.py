@@ -123,5 +123,10 @@ class LogWriter:
             offset = recent_start
         return offset, bytes(self._recent[offset - recent_start : offset - recent_start + size])
 
+    def heal(self) -> None:
+        """Go on in a new file where the present one was deleted."""
+        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+            self._close_segment()
+
     def close(self) -> None:
         self._close_segment()

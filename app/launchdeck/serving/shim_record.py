@@ -26,6 +26,7 @@ class Record:
     def __init__(self, folder: str, spec: dict[str, Any]) -> None:
         self._path = os.path.join(folder, RECORD_NAME)
         self._unsaved = True
+        self._saved_as = (0, 0, 0)
         own = read_stat(os.getpid())
         self.facts: dict[str, Any] = {
             "version": RECORD_VERSION,
@@ -61,6 +62,20 @@ class Record:
                 return False
         return True
 
+    def heal(self) -> None:
+        """Write it again where it has vanished, or is not what was written: without it nobody would find the model."""
+        try:
+            stat = os.stat(self._path)
+            is_ours = (stat.st_ino, stat.st_size, stat.st_mtime_ns) == self._saved_as
+        except FileNotFoundError:
+            is_ours = False
+        if not is_ours:
+            self._unsaved = True
+            try:
+                os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            except OSError:
+                return  # tried again at the next tick
+
     def save(self) -> None:
         """Raises OSError."""
         temporary = self._path + ".new"
@@ -71,7 +86,9 @@ class Record:
                 content = content[os.write(file, content) :]
         finally:
             os.close(file)
+        stat = os.stat(temporary)
         os.replace(temporary, self._path)
+        self._saved_as = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         self._unsaved = False
 
     def status(self) -> dict[str, Any]:

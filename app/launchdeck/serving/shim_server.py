@@ -160,6 +160,9 @@ class Shim:
         if now_s < self._next_tick_s:
             return
         self._next_tick_s = now_s + TICK_S
+        if not self._is_ended:  # then the application may have forgotten it
+            self._record.heal()
+            self._log.heal()
         self._record.retry()
         self._remake_socket()
         if now_s >= self._next_tree_s and not self._is_ended:

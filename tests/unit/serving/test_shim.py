@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import resource
+import shutil
 import signal
 import stat
 import sys
@@ -266,6 +267,42 @@ def test_the_socket_is_made_again_when_its_folder_vanishes() -> None:
         path.parent.rmdir()
         await until_async(path.exists)
         await Watch(await ShimClient.connect(path)).stop()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("harm", ["truncated", "deleted", "folder deleted", "overwritten"])
+def test_a_record_that_is_harmed_is_written_again(harm: str) -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--chatter")
+        watch = await Watch.start(spec)
+        folder = Path(spec["folder"])
+        path = folder / "record.json"
+        await until_async(lambda: record_of(spec)["engine"] is not None)
+        written = path.read_text()
+        if harm == "folder deleted":
+            shutil.rmtree(folder)
+        elif harm == "deleted":
+            path.unlink()
+        else:
+            path.write_text(written[:100] if harm == "truncated" else "{}")
+        await until_async(lambda: path.exists() and path.read_text() == written)
+        await until_async(lambda: any(folder.glob("log-*")))
+        assert (await watch.stop())["exit_code"] == -signal.SIGTERM
+
+    asyncio.run(scenario())
+
+
+def test_a_log_that_is_deleted_goes_on_in_another_file() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--chatter")
+        watch = await Watch.start(spec)
+        folder = Path(spec["folder"])
+        await until_async(lambda: any(folder.glob("log-*")))
+        for path in folder.glob("log-*"):
+            path.unlink()
+        await until_async(lambda: sum(size for _, size in segments(str(folder))) > 100)
+        await watch.stop()
 
     asyncio.run(scenario())
 
