@@ -24,6 +24,7 @@ from launchdeck.settings.setup import Setup
 
 if TYPE_CHECKING:
     import asyncio
+    from pathlib import Path
 
     from PySide6.QtWidgets import QApplication
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RAISING = signal.SIGUSR1
 _LET_GO_TIMEOUT_S = 30.0
 _LET_GO_POLL_S = 0.05
@@ -42,7 +43,7 @@ _LET_GO_POLL_S = 0.05
 def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lambda: None) -> int:
     """Open the window and stay until it is quit; `on_painted` is called when the first frame is on the screen."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, _RAISING))  # until there is a loop that can carry it out
-    setup = Setup.of(Paths.resolve(), getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
+    setup = setup_of(options)
     instance = Instance(setup.paths)  # holds its lock for as long as it lives
     if not take_over(setup.paths, instance):
         print_line("The window of Launchdeck is open already: it has been brought to the front.")
@@ -55,6 +56,20 @@ def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lam
         return 0
 
     return in_window(setup, main, on_painted)
+
+
+def setup_of(options: argparse.Namespace) -> Setup:
+    """The run that the command line asks for.
+
+    Raises:
+        LaunchdeckError: the recorded inventory is none, or the folders cannot be made.
+    """
+    inventory: Path | None = getattr(options, "inventory", None)
+    if inventory is not None:
+        from launchdeck.hardware.replay import ReplaySource  # noqa: PLC0415 (support cases only)
+
+        ReplaySource.open(inventory).close()
+    return Setup.of(Paths.resolve(), inventory, api_port=getattr(options, "api_port", None))
 
 
 def take_over(paths: Paths, instance: Instance) -> bool:
@@ -166,12 +181,15 @@ def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -
 
 
 def on_signals(callback: Callable[[], object], numbers: tuple[signal.Signals, ...] = _ENDING) -> None:
-    """Call this when a signal comes: by default when the process is asked to end, by SIGTERM or Ctrl-C."""
+    """Call this when a signal comes: by default when the process is asked to end, by SIGTERM, Ctrl-C in its terminal,
+    or the end of the terminal.
+    """
     import asyncio  # noqa: PLC0415
 
     loop = asyncio.get_running_loop()
     for number in numbers:
-        loop.add_signal_handler(number, callback)
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has it ignored
+            loop.add_signal_handler(number, callback)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 

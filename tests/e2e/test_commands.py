@@ -43,14 +43,19 @@ INVENTORY = {
 }
 
 
-def launchdeck(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+def launchdeck(
+    *arguments: object, stdout: Any = subprocess.PIPE, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """As at home, where Python collects what it prints."""
+    usual = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return subprocess.run(
         [sys.executable, "-m", "launchdeck", *map(str, arguments)],
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         text=True,
         timeout=240,
         check=False,
-        env={**os.environ, **environment},
+        env={**usual, **environment},
     )
 
 
@@ -77,6 +82,80 @@ def test_wrong_usage_ends_with_two() -> None:
         result = launchdeck(*arguments)
         assert result.returncode == 2
         assert "usage:" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["plan", "m.gguf", "--layers", "many"], "'many' is not a number, all or auto"),
+        (["plan", "m.gguf", "--gpu", "first"], "'first' is not numbers joined by commas, or cpu"),
+        (["deploy", "m.gguf", "--gpu", "0,"], "'0,' is not numbers joined by commas, or cpu"),
+        (["plan", "m.gguf", "--split", "most"], "'most' is not numbers joined by commas, or even"),
+        (["plan", "m.gguf", "--extra-args", "'open"], "with every quote closed"),
+        (["logs", "smol", "-n", "0"], "'0' is not a whole number from 1 to 10000"),
+        (["serve", "--api-port", "65536"], "'65536' is not a whole number from 0 to 65535"),
+        (["--api-port", "x"], "'x' is not a whole number from 0 to 65535"),
+    ],
+)
+def test_a_value_that_cannot_be_read_is_wrong_usage(arguments: list[str], sentence: str) -> None:
+    result = launchdeck(*arguments)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert sentence in result.stderr
+
+
+def test_a_failure_is_a_document_too(tmp_path: Path) -> None:
+    result = launchdeck("plan", tmp_path / "gone.gguf", "--json")
+    error = json.loads(result.stdout)["error"]
+    assert error.keys() == {"cause", "message", "advice", "evidence", "fixes"}
+    assert error["cause"] == "model_unusable"
+    assert (result.returncode, result.stderr) == (1, f"launchdeck: {error['message']} {error['advice']}\n")
+
+
+@pytest.mark.parametrize("arguments", [["gpus", "--json"], ["models"], ["--version"], ["--help"], ["gpus", "--watch"]])
+def test_a_reader_that_goes_away_is_no_failure(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        result = launchdeck(*arguments, stdout=nobody)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_output_that_cannot_be_written_is_told() -> None:
+    for arguments in (["--version"], ["gpus", "--json"]):
+        with Path("/dev/full").open("w") as full:
+            result = launchdeck(*arguments, stdout=full)
+        assert (result.returncode, result.stderr) == (
+            1,
+            "launchdeck: The output cannot be written: No space left on device.\n",
+        )
+
+
+def test_a_command_works_without_any_output() -> None:
+    script = f'exec "{sys.executable}" -m launchdeck status >&- 2>&-'
+    assert subprocess.run(["sh", "-c", script], timeout=240, check=False).returncode == 0
+
+
+def test_a_name_that_is_no_text_is_printed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"bad\xff.gguf")).write_bytes(b"GGUF")
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    (model,) = json.loads(launchdeck("models", tmp_path, "--json", **strict).stdout)["models"]
+    assert os.fsencode(model["path"]).endswith(b"/bad\xff.gguf")
+    assert launchdeck("models", tmp_path, **strict).returncode == 0
+
+
+def test_folders_that_cannot_be_made_are_told(tmp_path: Path, demo_model: Path) -> None:
+    (tmp_path / "file").touch()
+    home = {"LAUNCHDECK_HOME": str(tmp_path / "file")}
+    result = launchdeck("serve", "--api-port", "0", **home)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"launchdeck: The folder {tmp_path}/file/config cannot be made: ")
+    assert "Traceback" not in result.stderr
+    report = launchdeck("selftest", "--json", **home)
+    document = json.loads(report.stdout)
+    assert (report.returncode, document["ok"], document["answer"]) == (1, False, None)
+    assert "cannot be made" in document["checks"][0]["detail"]
+    assert launchdeck("status", **home).returncode == 0
+    assert launchdeck("plan", demo_model, "--gpu", "cpu", **home).returncode == 0
 
 
 def test_gpus_without_a_gpu_is_one_cpu() -> None:
@@ -148,7 +227,7 @@ def test_a_plan_pins_the_chosen_gpu_by_exactly_one_mask(demo_model: Path, invent
     )
     assert device["free_bytes"] == 24000 * 1024**2
     assert device["fits"] is True
-    assert plan["warnings"], "the engine is not installed on this machine, which has to be said"
+    assert any("No engine" in warning for warning in plan["warnings"]), "none is installed here, which has to be said"
 
 
 def test_rarer_settings_go_into_the_command_and_into_the_estimate(demo_model: Path, inventory: Path) -> None:
@@ -212,9 +291,7 @@ def test_a_file_that_is_no_model_is_told(
         (["--ctx", "0"], "8192"),
         (["--layers", "32"], "31"),
         (["--layers", "-2"], "31"),
-        (["--layers", "many"], "--layers"),
         (["--gpu", "7"], "GPU 7"),
-        (["--gpu", "first"], "--gpu"),
         (["--cache-type-k", "f17"], "f17"),
         (["--parallel", "0"], "0"),
     ],
@@ -230,7 +307,8 @@ def test_a_request_that_cannot_be_carried_out_is_told(
 
 def test_missing_files_and_folders_are_told(tmp_path: Path) -> None:
     for arguments in (["plan", tmp_path / "gone.gguf"], ["plan", tmp_path], ["models", tmp_path / "gone"],
-                      ["gpus", "--inventory", tmp_path / "gone.json"]):  # fmt: skip
+                      ["gpus", "--inventory", tmp_path / "gone.json"], ["serve", "--inventory", tmp_path / "gone.json"],
+                      ["--inventory", tmp_path / "gone.json"]):  # fmt: skip
         result = launchdeck(*arguments)
         assert result.returncode == 1
         assert str(arguments[-1]) in result.stderr

@@ -1,12 +1,15 @@
-"""Where the running application can be reached: two files in the runtime folder."""
+"""Where the running application can be reached: two files in the runtime folder, and a path that is open to all."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from launchdeck.settings.paths import Paths
+
+
+OPEN_PATH: Final = "/ping"
 
 
 def token_file(paths: Paths) -> Path:

@@ -48,6 +48,8 @@ class Gpu(Answer):
     fan_percent: int | None
     state: GpuStateName
     integrated: bool
+    hip_id: int | None
+    gfx_target: str | None
     driver_version: str | None
     compute_capability: str | None
     processes: list[GpuProcess]

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
-from launchdeck.api.backend import dumps
+from launchdeck.api.documents import dumps
 from launchdeck.api.gate import Gate
 from launchdeck.api.openapi import docs_page, openapi_document
 from launchdeck.api.operations import OPERATIONS, Operation
@@ -41,7 +41,8 @@ def asgi_application(backend: Backend, *, token: str, port: int) -> ASGIApp:
 
 
 def _route(operation: Operation, backend: Backend) -> Route:
-    return Route(operation.path, partial(_answer, operation.handler, backend), methods=[operation.method])
+    path = operation.path.replace("{name}", "{name:path}")  # models may be named like "org/name"
+    return Route(path, partial(_answer, operation.handler, backend), methods=[operation.method])
 
 
 async def _answer(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from launchdeck.api.documents import deployment_document, failure_document, models_document
+from launchdeck.api.documents import deployment_document, dumps, failure_document, models_document
 from launchdeck.api.streams import Channel
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, LaunchdeckError
@@ -155,8 +154,3 @@ class Backend:
             if self.status.reader_count:
                 self.status.publish(self.status_document())
             await asyncio.sleep(STATUS_INTERVAL_S)
-
-
-def dumps(document: Any) -> bytes:
-    """Compact JSON."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()

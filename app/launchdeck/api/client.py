@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from launchdeck.api.address import token_file, url_file
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.api.address import OPEN_PATH, token_file, url_file
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ REACH_TIMEOUT_S: Final = 2.0
 SILENCE_TIMEOUT_S: Final = 60.0  # of a stream: it has a heartbeat
 LET_GO_TIMEOUT_S: Final = 10.0
 _DATA: Final = b"data: "
+
+
+class ApplicationGoneError(LaunchdeckError):
+    """Nobody answers there, or not any more."""
 
 
 class ApiClient:
@@ -37,17 +42,17 @@ class ApiClient:
         try:
             url = url_file(paths).read_text(encoding="utf-8").strip()
             client = cls(url, token_file(paths).read_text(encoding="utf-8").strip())
-        except FileNotFoundError:
+        except OSError:
             return None
         return client if client.answers() else None
 
     def answers(self) -> bool:
-        """Whether anybody is there."""
+        """Whether Launchdeck is there, and not a program that has got the port of one that died."""
         try:
-            self._ask("GET", "/ping", timeout_s=REACH_TIMEOUT_S).close()
-        except LaunchdeckError:
+            with self._ask("GET", OPEN_PATH, timeout_s=REACH_TIMEOUT_S) as response:
+                return response.status == HTTPStatus.NO_CONTENT
+        except ApplicationGoneError:
             return False
-        return True
 
     def get(self, path: str) -> Any:
         return self._read(self._ask("GET", path))
@@ -58,8 +63,8 @@ class ApiClient:
     def stream(self, path: str) -> Iterator[Any]:
         """The documents of a stream, for as long as there are any."""
         with self._ask("GET", path, timeout_s=SILENCE_TIMEOUT_S) as response:
-            if response.status != 200:
-                raise _refusal(response.read())
+            if response.status != HTTPStatus.OK:
+                raise _refusal(response.status, response.read())
             try:
                 for line in response:
                     if line.startswith(_DATA):
@@ -77,7 +82,9 @@ class ApiClient:
     def _ask(
         self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
     ) -> HTTPResponse:
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json"}
+        if path != OPEN_PATH:
+            headers["Authorization"] = f"Bearer {self._token}"
         connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
         try:
             connection.request(method, path, body, headers)
@@ -89,21 +96,47 @@ class ApiClient:
     def _read(self, response: HTTPResponse) -> Any:
         with response:
             body = response.read()
-        if response.status >= 400:
-            raise _refusal(body)
+        if response.status >= HTTPStatus.BAD_REQUEST:
+            raise _refusal(response.status, body)
         return json.loads(body)
 
 
-def _gone(url: str, error: Exception) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.NOT_READY,
-        Message("Launchdeck at {url} does not answer: {reason}.", url=url, reason=error),
-        Message("Start it again."),
+def _gone(url: str, error: Exception) -> ApplicationGoneError:
+    return ApplicationGoneError(
+        Failure(
+            Cause.NOT_READY,
+            Message("Launchdeck at {url} does not answer: {reason}.", url=url, reason=error),
+            Message("Start it again."),
+        )
     )
 
 
-def _refusal(body: bytes) -> LaunchdeckError:
-    """The application's own words: they have been put together already."""
-    problem = json.loads(body)
-    cause = Cause(problem.get("cause") or Cause.BAD_REQUEST)
-    return LaunchdeckError(Failure(cause, Message("{words}", words=problem["detail"])))
+def _refusal(status: int, body: bytes) -> LaunchdeckError:
+    """The application's own words; of a refusal that has none (too many connections) the number."""
+    try:
+        problem = json.loads(body)
+        message = problem["detail"].removesuffix(f" {problem.get('advice')}")
+        cause = problem.get("cause") or (Cause.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Cause.BAD_REQUEST)
+        return LaunchdeckError(failure_of(problem | {"cause": cause, "message": message}))
+    except (ValueError, KeyError, TypeError):
+        return LaunchdeckError.of(
+            Cause.NOT_READY,
+            Message("Launchdeck refused this without a word (HTTP {status}).", status=status),
+            Message("Try again in a moment."),
+        )
+
+
+def failure_of(document: dict[str, Any]) -> Failure:
+    """A failure out of its document. The words are the application's: they have been put together already."""
+    fixes = tuple(Fix(_words(fix["label"]), tuple(fix["changes"].items())) for fix in document.get("fixes", ()))
+    return Failure(
+        Cause(document["cause"]),
+        _words(document["message"]),
+        _words(document["advice"]) if document.get("advice") else None,
+        tuple(document.get("evidence", ())),
+        fixes,
+    )
+
+
+def _words(text: str) -> Message:
+    return Message("{words}", words=text)

@@ -5,6 +5,7 @@ Memory is in bytes, times are Unix seconds, and null means that nobody can tell 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,11 @@ from launchdeck.domain.deployment import Applied, Deployment, State
 from launchdeck.domain.errors import Failure
 from launchdeck.engines.document import estimate_document
 from launchdeck.serving.codec import to_json
+
+
+def dumps(document: Any) -> bytes:
+    """Compact JSON. What is no text (a byte in a file's name) is escaped, which JSON reads as it was."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="backslashreplace")
 
 
 def models_document(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+from launchdeck.api.address import OPEN_PATH
 from launchdeck.api.problems import MEDIA_TYPE, Problem
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES: Final = 64 * 1024
 BODY_TIMEOUT_S: Final = 10.0
-OPEN_PATH: Final = "/ping"
 _METHOD_WITH_BODY: Final = "POST"  # of any other the body is never read
 
 _WRONG_HOST: Final = Problem(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from starlette.responses import Response
 
-from launchdeck.api.backend import dumps
+from launchdeck.api.documents import dumps
 from launchdeck.api.requests import EmptyBody, LoadBody, MarkBody, NameBody, load_request, parse
 from launchdeck.api.roots import check_model_path, check_rpc_workers
 from launchdeck.api.streams import HEARTBEAT, HEARTBEAT_S, NUMBER, EventStream, event

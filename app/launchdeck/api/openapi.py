@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 
 from launchdeck import __version__
 from launchdeck.api import answers, problems
-from launchdeck.api.gate import OPEN_PATH
+from launchdeck.api.address import OPEN_PATH
 from launchdeck.api.handlers import DEFAULT_LOG_LINES, MAX_LOG_LINES
 from launchdeck.api.operations import EVENTS, Operation
 from launchdeck.domain.errors import Cause
@@ -27,6 +27,7 @@ _DESCRIPTION: Final = (
     "Refusals are problem documents (RFC 9457). Streams are server-sent events with a heartbeat every 15 s; "
     "'Last-Event-ID' gives a reader that comes back what it missed."
 )
+_NAME: Final = "The model's name, or the deployment's id"
 _LINES: Final = {
     "name": "lines",
     "in": "query",
@@ -72,7 +73,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         },
     }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {"name": name, "in": "path", "required": True, "description": _NAME, "schema": {"type": "string"}}
         for name in re.findall(r"{(\w+)}", operation.path)
     ]
     parameters += [_LINES] if operation.takes_lines else []

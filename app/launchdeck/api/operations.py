@@ -52,6 +52,7 @@ def _post(path: str, handler: Any, summary: str, answer: Any, **more: Any) -> Op
     return Operation(method="POST", path=path, handler=handler, summary=summary, answer=answer, **more)
 
 
+# in the order in which a path is looked up: "{name}" may have slashes, so the log itself comes after its stream
 OPERATIONS: Final = (
     _get("/api/management/gpus", handlers.gpus, "All GPUs, as last read", answers.Gpus),
     _get("/api/management/gpus/stream", handlers.gpus_stream, "One event a reading of the GPUs", EVENTS),
@@ -118,7 +119,6 @@ OPERATIONS: Final = (
         body=MarkBody,
         example={**NAME_EXAMPLE, "enabled": True},
     ),
-    _get("/api/inference/logs/{name}", handlers.logs, "The last lines of a log", answers.Logs, takes_lines=True),
     _get(
         "/api/inference/logs/{name}/stream",
         handlers.logs_stream,
@@ -126,6 +126,7 @@ OPERATIONS: Final = (
         EVENTS,
         takes_lines=True,
     ),
+    _get("/api/inference/logs/{name}", handlers.logs, "The last lines of a log", answers.Logs, takes_lines=True),
     _get("/api/events", handlers.events, "One event a change of a model's state", EVENTS),
     _get("/metrics", metrics.metrics, "Everything for Prometheus", metrics.MEDIA_TYPE),
     _get("/ping", handlers.ping, "Whether anybody is there; needs no token", None, status=204),

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
-from launchdeck.api.documents import failure_document
+from launchdeck.api.documents import dumps, failure_document
 from launchdeck.domain.errors import Cause, Failure
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -58,4 +57,4 @@ class Problem:
             "detail": self.detail,
             **self.extra,
         }
-        return json.dumps(document, ensure_ascii=False).encode()
+        return dumps(document)

@@ -6,10 +6,10 @@ import argparse
 import sys
 from typing import Any, Final
 
-from launchdeck.api.client import ApiClient
+from launchdeck.api.client import ApiClient, failure_of
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.plan import request_from
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import to_json
 from launchdeck.settings.paths import Paths
@@ -49,7 +49,7 @@ def _wait(client: ApiClient, deployment_id: str) -> dict[str, Any]:
             if entry is None:
                 raise LaunchdeckError.of(Cause.CRASHED, Message("The model was stopped while it was loading."))
             if entry["error"] is not None:
-                raise LaunchdeckError(Failure(Cause(entry["error"]["cause"]), _words(entry["error"])))
+                raise LaunchdeckError(failure_of(entry["error"]))
             if entry["state"] == "running":
                 return entry
             if shows_bar:
@@ -73,8 +73,3 @@ def bar(entry: dict[str, Any]) -> str:
     full = round(progress * BAR_WIDTH)
     stage = f"  {entry['stage']}" if entry["stage"] else ""
     return f"{entry['model_id']} {entry['state']} [{'#' * full}{'.' * (BAR_WIDTH - full)}] {progress:4.0%}{stage}"
-
-
-def _words(error: dict[str, Any]) -> Message:
-    """The application's own."""
-    return Message("{words}", words=" ".join(filter(None, (error["message"], error["advice"]))))

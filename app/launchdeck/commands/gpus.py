@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from typing import Final
 
-from launchdeck.commands.output import flush, print_json, print_line, print_table
+from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
+from launchdeck.commands.table import print_table
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.source import ONCE, InventorySource, open_source
@@ -17,7 +16,6 @@ from launchdeck.settings.store import SettingsStore
 
 MIB: Final = 1024 * 1024
 _LOAD_TIME_S: Final = 0.11  # what the CPU's load needs to be told, see hardware.cpu
-_CLEAR: Final = "\x1b[H\x1b[2J"  # the cursor to the top left, and all below it away
 _NOT_MEASURABLE: Final = "-"
 _HEADER: Final = ("GPU", "Name", "Used MiB", "Total MiB", "Use", "Temp", "Power", "Clock", "Fan", "State")
 
@@ -57,18 +55,15 @@ def _first_reading(source: InventorySource) -> Inventory:
 
 def _watch(source: InventorySource, inventory: Inventory, interval_s: float, *, as_json: bool) -> None:
     """Until Ctrl-C. The table is drawn in place; of documents there is one a line."""
-    try:
-        while True:
-            if as_json:
-                print_line(json.dumps(to_document(inventory), ensure_ascii=False))
-            else:
-                sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
-                _print_table(inventory)
+    while True:
+        if as_json:
+            print_json_line(to_document(inventory))
+        else:
+            clear_terminal()
+            _print_table(inventory)
             flush()
-            time.sleep(interval_s)
-            inventory = source.read()
-    except KeyboardInterrupt:
-        pass
+        time.sleep(interval_s)
+        inventory = source.read()
 
 
 def _print_table(inventory: Inventory) -> None:

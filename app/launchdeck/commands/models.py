@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from launchdeck.commands.output import print_json, print_line, print_table
+from launchdeck.commands.output import print_json, print_line
+from launchdeck.commands.table import print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message

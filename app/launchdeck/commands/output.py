@@ -1,64 +1,75 @@
-"""How commands print: a JSON document for programs, a table for people."""
+"""How commands print: a JSON document for programs, lines for people."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, Final, TextIO
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
 
 _STDOUT: Final = 1
 _STDERR: Final = 2
-_BETWEEN: Final = "  "
-_READABLE: Final = 16  # columns that an elastic column keeps
 
 _ours: TextIO | None = None
 
 
-def print_json(document: Any) -> None:
-    """One JSON document on standard output, and nothing else."""
-    json.dump(document, _stream(), indent=2, ensure_ascii=False)
-    print_line()
-
-
-def print_line(text: object = "") -> None:
-    _stream().write(f"{text}\n")
+def prepare_output() -> None:
+    """Print whatever there is to print: file names may hold bytes that are no text, and a stream may be closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (it stays)
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def flush() -> None:
-    """Let whoever reads see what has been printed."""
-    _stream().flush()
+    """Have all of it written.
 
-
-def print_table(
-    header: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    *,
-    right: frozenset[int] = frozenset(),
-    elastic: int | None = None,
-    optional: Sequence[int] = (),
-) -> None:
-    """Columns as wide as their widest cell; those in `right` are aligned to the right.
-
-    In a terminal that is too narrow the column `elastic` is shortened, as far as it stays readable, and the columns
-    `optional` are left out, the first one first.
+    Raises:
+        BrokenPipeError: nobody reads any more; what is left has been dropped.
+        LaunchdeckError: it cannot be written.
     """
-    lines = [[_clean(cell) for cell in line] for line in (header, *rows)]
-    widths = [max(_columns(line[column]) for line in lines) for column in range(len(header))]
-    shown = list(range(len(header)))
-    left_over = list(optional)
-    while elastic is not None and (excess := _excess(widths, shown)) > 0:
-        widths[elastic] = max(widths[elastic] - excess, min(widths[elastic], _READABLE))
-        if _excess(widths, shown) <= 0 or not left_over:
-            break
-        shown.remove(left_over.pop(0))
-    for line in lines:
-        cells = [_aligned(_elided(line[at], widths[at]), widths[at], right=at in right) for at in shown]
-        print_line(_BETWEEN.join(cells).rstrip())
+    try:
+        _stream().flush()
+    except OSError as error:
+        raise _given_up(error) from error
+
+
+def write(text: str) -> None:
+    """Raises BrokenPipeError or LaunchdeckError, as `flush` does."""
+    try:
+        _stream().write(text)
+    except OSError as error:
+        raise _given_up(error) from error
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output, and nothing else."""
+    print_line(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def print_json_line(document: Any) -> None:
+    """One of many documents, each on a line of its own and there at once."""
+    print_line(json.dumps(document, ensure_ascii=False))
+    flush()
+
+
+def print_line(text: object = "") -> None:
+    write(f"{text}\n")
+
+
+def clear_terminal() -> None:
+    """The cursor to the top left, and all below it away, so that a table is drawn in place."""
+    if sys.stdout.isatty():
+        write("\x1b[H\x1b[2J")
 
 
 @contextmanager
@@ -94,39 +105,10 @@ def _writes_to_standard_output() -> bool:
         return False
 
 
-def _excess(widths: Sequence[int], shown: Sequence[int]) -> int:
-    """By how many columns the table is wider than the terminal; a file or a pipe has room for everything."""
-    if not sys.stdout.isatty():
-        return 0
-    needed = sum(widths[at] for at in shown) + len(_BETWEEN) * (len(shown) - 1)
-    return needed - shutil.get_terminal_size().columns
-
-
-def _aligned(text: str, width: int, *, right: bool) -> str:
-    spaces = " " * (width - _columns(text))
-    return spaces + text if right else text + spaces
-
-
-def _elided(text: str, width: int) -> str:
-    if _columns(text) <= width:
-        return text
-    while _columns(text) > width - 1:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
-
-
-def _clean(text: str) -> str:
-    """Without what would move the cursor or change colours: names come from drivers and files."""
-    letters = unicodedata.normalize("NFC", text)
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) == "Cc" else each for each in letters)
-
-
-def _columns(text: str) -> int:
-    """How many columns of a terminal the text takes: Hangul takes two a letter, an accent none."""
-    return sum(_letter_columns(letter) for letter in text)
-
-
-def _letter_columns(letter: str) -> int:
-    if unicodedata.category(letter) in {"Mn", "Me", "Cf"}:
-        return 0
-    return 2 if unicodedata.east_asian_width(letter) in {"W", "F"} else 1
+def _given_up(error: OSError) -> Exception:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), _stream().fileno())  # or Python tries it once more when it ends
+    if isinstance(error, BrokenPipeError):
+        return error
+    return LaunchdeckError.of(
+        Cause.DISK_FULL, Message("The output cannot be written: {reason}.", reason=error.strerror or str(error))
+    )

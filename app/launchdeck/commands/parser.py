@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from launchdeck import __version__
+from launchdeck.commands import values
 
 COMMANDS: Final = {
     "serve": "the same as the window, without one: for servers",
@@ -53,7 +54,12 @@ def build_parser() -> argparse.ArgumentParser:
     added["logs"].add_argument("id", metavar="ID", help="a deployment's id or model name")
     added["logs"].add_argument("--follow", "-f", action="store_true", help="go on until the model ends, or Ctrl-C")
     added["logs"].add_argument(
-        "-n", "--lines", type=_line_count, default=50, metavar="N", help="how many of the last lines (default: 50)"
+        "-n",
+        "--lines",
+        type=values.line_count,
+        default=50,
+        metavar="N",
+        help="how many of the last lines (default: 50)",
     )
     added["completion"].add_argument("shell", choices=("bash", "zsh", "fish"))
     what = added["stop"].add_mutually_exclusive_group(required=True)
@@ -65,18 +71,11 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_api_port(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--api-port",
-        type=_port,
+        type=values.port,
         metavar="N",
         default=argparse.SUPPRESS,
         help="port of the HTTP interface for this run; 0: any that is free (default: as in the settings)",
     )
-
-
-def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65535:
-        raise ValueError(text)
-    return port
 
 
 def _add_inventory(parser: argparse.ArgumentParser) -> None:
@@ -92,19 +91,31 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
 
 def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="a GGUF file, or a folder in safetensors format")
-    parser.add_argument("--gpu", metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu")
-    parser.add_argument("--layers", default="auto", metavar="N|all|auto", help="layers on the GPUs (default: auto)")
+    parser.add_argument(
+        "--gpu", type=values.devices, metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu"
+    )
+    parser.add_argument(
+        "--layers",
+        type=values.layers,
+        default="auto",
+        metavar="N|all|auto",
+        help="layers on the GPUs (default: auto)",
+    )
     parser.add_argument("--ctx", type=int, metavar="N", help="context in tokens, shared by the slots")
     parser.add_argument("--parallel", type=int, metavar="N", help="slots: requests answered at the same time")
     parser.add_argument("--cache-type-k", default="f16", metavar="T", help="type of the K cache (default: f16)")
     parser.add_argument("--cache-type-v", default="f16", metavar="T", help="type of the V cache (default: f16)")
     parser.add_argument("--flash-attn", choices=("auto", "on", "off"), default="auto", help="default: auto")
-    parser.add_argument("--split", metavar="even|W,W", help="shares of several GPUs (default: by their free memory)")
+    parser.add_argument(
+        "--split", type=values.split, metavar="even|W,W", help="shares of several GPUs (default: by their free memory)"
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the engine's)")
     parser.add_argument("--batch-size", type=int, metavar="N", help="tokens in a batch (default: 2048)")
     parser.add_argument("--ubatch-size", type=int, metavar="N", help="of these at once (default: 512)")
     parser.add_argument("--n-cpu-moe", type=int, default=0, metavar="N", help="blocks whose experts stay in RAM")
-    parser.add_argument("--extra-args", default="", metavar="WORDS", help="more arguments, as one word in quotes")
+    parser.add_argument(
+        "--extra-args", type=values.words, default="", metavar="WORDS", help="more arguments, as one word in quotes"
+    )
     parser.add_argument("--serve", choices=("llm", "embedding"), help="serve as (default: what the model is made for)")
     parser.add_argument("--backend", choices=("auto", "vllm", "llama"), default="auto", help="default: auto")
 
@@ -117,10 +128,3 @@ def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
         default=True,
         help="return when the model is ready, or as soon as loading has begun (default: --wait)",
     )
-
-
-def _line_count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 10_000:
-        raise ValueError(text)
-    return count

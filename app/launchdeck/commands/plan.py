@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 
-from launchdeck.commands.output import print_json, print_line, print_table
-from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.commands.output import print_json, print_line
+from launchdeck.commands.table import print_table
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import DeviceEstimate, LaunchPlan
 from launchdeck.domain.request import (
-    ALL_LAYERS,
-    CPU_ONLY,
     DEFAULT_SLOT_COUNT,
-    EVEN_SPLIT,
     BackendChoice,
     FlashAttention,
     ModelLoadRequest,
 )
-from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
@@ -30,7 +25,6 @@ from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
 GIB = 1024**3
-RPC_PREFIX = "rpc:"
 
 
 def run(options: argparse.Namespace) -> int:
@@ -57,87 +51,32 @@ def run(options: argparse.Namespace) -> int:
 
 
 def request_from(options: argparse.Namespace) -> ModelLoadRequest:
-    """The request that the options of `plan` (and `deploy`) make.
-
-    Raises:
-        LaunchdeckError: an option's value cannot be read.
-    """
-    gpus, rpc_workers = _devices(options.gpu)
+    """The request that the options of `plan` (and `deploy`) make."""
     path = options.model.absolute()
     return ModelLoadRequest(
         model_path=path,
         server_type=ServerType(options.serve) if options.serve else _natural_server_type(options),
-        gpu_indices=gpus,
-        rpc_workers=rpc_workers,
-        n_gpu_layers=_layers(options.layers),
+        gpu_indices=options.gpu.gpu_indices if options.gpu else None,
+        rpc_workers=options.gpu.rpc_workers if options.gpu else (),
+        n_gpu_layers=options.layers,
         n_ctx=options.ctx,
         n_parallel=DEFAULT_SLOT_COUNT if options.parallel is None else options.parallel,
         cache_type_k=options.cache_type_k,
         cache_type_v=options.cache_type_v,
         backend=BackendChoice(options.backend),
         flash_attention=FlashAttention(options.flash_attn),
-        split=_split(options.split),
+        split=options.split,
         n_threads=options.threads,
         n_batch=options.batch_size,
         n_ubatch=options.ubatch_size,
         n_cpu_moe=options.n_cpu_moe,
-        extra_args=_words(options.extra_args),
+        extra_args=options.extra_args,
     )
 
 
 def _natural_server_type(options: argparse.Namespace) -> ServerType:
     known = inspect(options.model.absolute()).server_types
     return known[0] if known else ServerType.LLM
-
-
-def _layers(text: str) -> int | None:
-    if text == "auto":
-        return None
-    return ALL_LAYERS if text == "all" else _number(text, "--layers", "a number, all or auto")
-
-
-def _split(text: str | None) -> tuple[float, ...] | None:
-    if text is None:
-        return None
-    if text == "even":
-        return EVEN_SPLIT
-    try:
-        return tuple(float(word) for word in text.split(","))
-    except ValueError:
-        raise _unreadable("--split", text, "numbers joined by commas, or even") from None
-
-
-def _words(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError:
-        raise _unreadable("--extra-args", text, "words, with every quote closed") from None
-
-
-def _devices(text: str | None) -> tuple[tuple[int, ...] | None, tuple[str, ...]]:
-    """GPU indices and RPC workers out of "0,1", "cpu", "rpc:host:port"; None for the indices: we choose."""
-    if text is None:
-        return None, ()
-    if text == "cpu":
-        return CPU_ONLY, ()
-    words = text.split(",")
-    workers = tuple(word.removeprefix(RPC_PREFIX) for word in words if word.startswith(RPC_PREFIX))
-    indices = (word for word in words if not word.startswith(RPC_PREFIX))
-    return tuple(_number(word, "--gpu", "numbers joined by commas, or cpu") for word in indices), workers
-
-
-def _number(text: str, option: str, wanted: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise _unreadable(option, text, wanted) from None
-
-
-def _unreadable(option: str, text: str, wanted: str) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.BAD_REQUEST,
-        Message("{option} is {text}, but has to be {wanted}.", option=option, text=repr(text), wanted=wanted),
-    )
 
 
 def _print(plan: LaunchPlan) -> None:

@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -46,22 +46,30 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        return all(check["ok"] for check in self.checks)
+        return bool(self.checks) and all(check["ok"] for check in self.checks)
 
     @contextmanager
     def step(self, name: str) -> Iterator[list[str]]:
-        """Time a step. What it puts into the list is its detail; a LaunchdeckError is its failure, and passed on."""
+        """Time a step. What it puts into the list is its detail; what it raises is its failure, and passed on."""
         started_s = time.monotonic()
         detail: list[str] = []
         failure: str | None = None
         try:
             yield detail
-        except LaunchdeckError as error:
-            failure = str(error)
+        except BaseException as error:
+            failure = str(error) or type(error).__name__
             raise
         finally:
-            self.timings_s[name] = round(time.monotonic() - started_s, 3)
-            self.checks.append({"name": name, "ok": failure is None, "detail": failure or ", ".join(detail)})
+            self._add(name, time.monotonic() - started_s, failure, detail)
+
+    def note(self, error: BaseException) -> None:
+        """What ended the run, where no step has it."""
+        if self.ok or not self.checks:
+            self._add("run", 0.0, str(error) or type(error).__name__)
+
+    def _add(self, name: str, duration_s: float, failure: str | None, detail: Sequence[str] = ()) -> None:
+        self.timings_s[name] = round(duration_s, 3)
+        self.checks.append({"name": name, "ok": failure is None, "detail": failure or ", ".join(detail)})
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,8 +85,8 @@ def run(options: argparse.Namespace) -> int:
             in_console(setup, lambda core: _in_console(core, report))
         else:
             in_window(setup, lambda application: _in_window(application, report, options.screenshot))
-    except LaunchdeckError:
-        pass  # the report has it
+    except (LaunchdeckError, OSError, asyncio.CancelledError) as error:
+        report.note(error)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _print(report, as_json=options.json)

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 from launchdeck.api.client import ApiClient
 from launchdeck.api.opening import open_api
 from launchdeck.commands import systemd
-from launchdeck.compose import in_console, on_signals
+from launchdeck.compose import in_console, on_signals, setup_of
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.find import find_engines
 from launchdeck.settings.instance import SERVE, Instance
-from launchdeck.settings.paths import Paths
-from launchdeck.settings.setup import Setup
 
 if TYPE_CHECKING:
     from launchdeck.api.server import ApiServer
@@ -30,12 +28,17 @@ logger = logging.getLogger(__name__)
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes, or a window takes over. Ends with 1 where Launchdeck runs already."""
-    paths = Paths.resolve()
-    instance = Instance(paths)  # holds its lock for as long as it lives
+    setup = setup_of(options)
+    if not setup.settings.api_enabled and setup.asked_api_port is None:
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("'launchdeck serve' is nothing without the HTTP interface, which is switched off in the settings."),
+            Message("Switch it on there, or start with --api-port N for this run."),
+        )
+    instance = Instance(setup.paths)  # holds its lock for as long as it lives
     if not instance.acquire(SERVE):
-        raise _runs_already(ApiClient.find(paths))
+        raise _runs_already(ApiClient.find(setup.paths))
     _log_to_journal()
-    setup = Setup.of(paths, getattr(options, "inventory", None), api_port=getattr(options, "api_port", None))
     return in_console(setup, lambda core: Service(core).run())
 
 

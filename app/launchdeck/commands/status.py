@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import sys
+import contextlib
 import time
 from collections.abc import Iterator
 from typing import Any, Final
 
-from launchdeck.api.client import ApiClient
+from launchdeck.api.client import ApiClient, ApplicationGoneError
 from launchdeck.api.documents import deployment_document, models_document
-from launchdeck.commands.output import flush, print_json, print_line, print_table
+from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
+from launchdeck.commands.table import print_table
+from launchdeck.domain.deployment import State
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 
 INTERVAL_S: Final = 1.0
 MIB: Final = 1024**2
-_CLEAR: Final = "\x1b[H\x1b[2J"
 _HEADER: Final = ("ID", "Model", "State", "Engine", "URL", "GPU", "Layers", "Context", "VRAM MiB", "RAM MiB")
 
 
@@ -45,7 +45,8 @@ def _documents(paths: Paths) -> Iterator[dict[str, Any]]:
     while True:
         client = ApiClient.find(paths)
         if client is not None:
-            yield from client.stream("/api/inference/loading-status/stream")
+            with contextlib.suppress(ApplicationGoneError):
+                yield from client.stream("/api/inference/loading-status/stream")
             before = None
         else:
             document = _ask_shims(paths)
@@ -56,18 +57,21 @@ def _documents(paths: Paths) -> Iterator[dict[str, Any]]:
 
 
 def _ask_shims(paths: Paths) -> dict[str, Any]:
-    """The same document from the records and the shims; they know neither keys nor what was measured."""
-    return models_document(map(deployment_document, asyncio.run(direct.status(paths, adapters()))))
+    """The same document from the records and the shims; what the GPUs hold, they do not know."""
+    seen = asyncio.run(direct.look(paths, adapters()))
+    return models_document(
+        deployment_document(one.deployment, one.api_key) for one in seen if one.deployment.state is not State.STOPPED
+    )
 
 
 def _show_again(document: dict[str, Any], *, as_json: bool) -> None:
     """The table is drawn in place; of documents there is one a line."""
     if as_json:
-        print_line(json.dumps(document, ensure_ascii=False))
+        print_json_line(document)
     else:
-        sys.stdout.write(_CLEAR if sys.stdout.isatty() else "")
+        clear_terminal()
         _print(document)
-    flush()
+        flush()
 
 
 def _print(document: dict[str, Any]) -> None:

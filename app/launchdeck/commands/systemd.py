@@ -10,17 +10,22 @@ import os
 import socket
 from typing import TextIO
 
+logger = logging.getLogger(__name__)
+
 
 def notify(state: str) -> None:
-    """Tell the service manager, where one listens."""
+    """Tell the service manager, where one listens. That it does not hear us is no reason to end."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
-        notifying.connect(address)
-        notifying.sendall(state.encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notifying:
+            notifying.connect(address)
+            notifying.sendall(state.encode())
+    except OSError as error:
+        logger.warning("The service manager at %s was not told %r: %s", os.environ["NOTIFY_SOCKET"], state, error)
 
 
 def writes_to_journal(stream: TextIO) -> bool:

@@ -57,7 +57,7 @@ class Choice:
     """`reasons` are clauses that go on after "because"; `other` are the engines that could do it as well.
 
     `blocker` says why a plan for this engine can be shown and not be started. `for_others` are clauses that speak for
-    the other family of engines.
+    the other family of engines. `warnings` are to be told with the plan.
     """
 
     engine: EngineInfo
@@ -65,6 +65,7 @@ class Choice:
     other: tuple[EngineInfo, ...] = ()
     blocker: Failure | None = None
     for_others: tuple[Message, ...] = ()
+    warnings: tuple[Message, ...] = ()
 
 
 def choose(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], engines: Sequence[EngineInfo]) -> Choice:
@@ -116,14 +117,19 @@ def candidates(
     return [engine for engine in engines if engine.kind.backend is backend] or [_ANY[backend]]
 
 
-def for_recorded_machine(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu]) -> Choice:
-    """This machine's engines say nothing about the machine whose inventory was recorded; the rules do.
+def for_recorded_machine(
+    request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], engines: Sequence[EngineInfo]
+) -> Choice:
+    """This machine's engines say nothing about the machine whose inventory was recorded, the rules do; only that an
+    engine asked for by name is missing here has to be said.
 
     Raises:
         LaunchdeckError: the rules are against the only engine that reads this format, and nobody named it.
     """
     backend = _backend(request, model)
     advice = advise(model, gpus, request.server_type)
+    is_here = any(engine.kind.backend is backend and suits(engine, request, gpus) for engine in engines)
+    is_missing = request.backend is not BackendChoice.AUTO and not is_here
     blocker = Failure(
         Cause.ENGINE_UNSUITED,
         Message("This is a recorded machine: nothing can be started on it."),
@@ -133,7 +139,8 @@ def for_recorded_machine(request: ModelLoadRequest, model: ModelInfo, gpus: Sequ
         blocker = _other_format(model, advice)
         if request.backend is BackendChoice.AUTO:
             raise LaunchdeckError(blocker)
-    return replace(_choice(request, model, gpus, _ANY[backend]), blocker=blocker)
+    warnings = (_why_none(request, gpus, engines, backend).message,) if is_missing else ()
+    return replace(_choice(request, model, gpus, _ANY[backend]), blocker=blocker, warnings=warnings)
 
 
 def _backend(request: ModelLoadRequest, model: ModelInfo) -> Backend:

@@ -98,7 +98,7 @@ def _plan_llama(
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
         estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved)),
-        warnings=_warnings(request, context, devices, largest),
+        warnings=(*choice.warnings, *_warnings(request, context, devices, largest)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
@@ -122,7 +122,7 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
 
 def _choice(request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext) -> Choice:
     if context.inventory.replayed:
-        return for_recorded_machine(request, context.model, [reading.gpu for reading in readings])
+        return for_recorded_machine(request, context.model, [reading.gpu for reading in readings], context.engines)
     if request.n_gpu_layers == 0:  # then the devices are only looked at, and any engine will do
         return choose(replace(request, rpc_workers=()), context.model, (), context.engines)
     return choose(request, context.model, [reading.gpu for reading in readings], context.engines)

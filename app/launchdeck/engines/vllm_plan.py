@@ -92,7 +92,7 @@ def plan_vllm(
         device_names=_device_names(load),
         layers=LayerPlan(request.n_gpu_layers, resolved, memory.layer_count, largest),
         estimate=budget.estimate,
-        warnings=_warnings(request, memory, load, budget, dtype),
+        warnings=(*choice.warnings, *_warnings(request, memory, load, budget, dtype)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import shutil
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launchdeck.serving.failures import not_found, shim_silent
-from launchdeck.serving.findings import READ_BYTES
+from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.logs import LogBuffer
+from launchdeck.serving.readings import rss_bytes
 from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import ShimClient
@@ -22,18 +25,45 @@ if TYPE_CHECKING:
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.settings.paths import Paths
 
+logger = logging.getLogger(__name__)
 
-async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> list[Deployment]:
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A deployment as its supervisor and its log have it; its key where it lives."""
+
+    deployment: Deployment
+    api_key: str | None = None
+
+
+async def look(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> list[Seen]:
     """Every deployment on record, oldest first. Nothing is changed."""
     return [await _look(record, adapters[record.plan.engine.kind]) for record in read_records(paths.records)]
 
 
-async def _look(record: Record, adapter: EngineAdapter) -> Deployment:
+async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> list[Deployment]:
+    """The same without keys."""
+    return [seen.deployment for seen in await look(paths, adapters)]
+
+
+async def _look(record: Record, adapter: EngineAdapter) -> Seen:
     client = await reach(record.status)
     if client is None:
-        return recall_ended(read_again(record), adapter, LogBuffer())
-    await client.close()
-    return recall_live(record, ShimStatus.of(client.status))
+        return Seen(recall_ended(read_again(record), adapter, LogBuffer()))
+    try:
+        client.listen(lambda _event: None)
+        api_key = (await client.ask("secrets"))["secrets"].get("api_key")
+    except ConnectionError as error:
+        logger.warning("The supervisor of %s does not give its key: %s", record.plan.model_id, error)
+        api_key = None
+    finally:
+        await client.close()
+    live = recall_live(record, ShimStatus.of(client.status))
+    reader = LogReader(adapter, LogBuffer())
+    reader.feed(read_log(str(record.folder), 0, READ_BYTES)[1])  # what an engine applies, it says at its start
+    found = reader.findings
+    seen = replace(live, applied=found.applied, progress=found.progress, rss_bytes=rss_bytes(live.pids))
+    return Seen(seen, api_key)
 
 
 def log(paths: Paths, name: str, adapters: Mapping[EngineKind, EngineAdapter]) -> LogBuffer:

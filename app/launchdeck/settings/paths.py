@@ -55,12 +55,20 @@ class Paths:
         """Make all folders, readable by the user alone, also where they were not.
 
         Raises:
-            LaunchdeckError: one belongs to somebody else, who could read keys or answer in the place of a model there:
-                without a login session the runtime folder lies in /tmp, where anybody may have made it before.
+            LaunchdeckError: one cannot be made, or belongs to somebody else, who could read keys or answer in the place
+                of a model there: without a login session the runtime folder lies in /tmp, where anybody may have made
+                it before.
         """
         for field in fields(self):
             folder: Path = getattr(self, field.name)
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            try:
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise LaunchdeckError.of(
+                    Cause.START_FAILED,
+                    Message("The folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror),
+                    Message("Make room for it, or name another place in the variable LAUNCHDECK_HOME."),
+                ) from error
             _make_private(folder)
 
     @property
