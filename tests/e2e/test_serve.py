@@ -130,13 +130,69 @@ def test_models_outlive_serve_and_the_commands_go_straight_to_their_shims(home: 
         serve.send_signal(signal.SIGTERM)
         serve.communicate(timeout=DEADLINE_S)
     (shown,) = document("status")["models"]
-    assert (shown["state"], shown["id"], shown["api_key"]) == ("running", entry["id"], None)
+    assert (shown["state"], shown["id"], shown["api_key"]) == ("running", entry["id"], entry["api_key"])
+    assert shown["applied"] == entry["applied"]
+    assert shown["measured"]["rss_bytes"] > 0
     following = subprocess.Popen([*COMMAND, "logs", "smol", "--follow"], stdout=subprocess.PIPE, text=True)
     time.sleep(1)
     assert document("stop", "--all") == {"stopped": ["smol"]}
     output, _ = following.communicate(timeout=DEADLINE_S)
     assert following.returncode == 0
     assert "llama" in output
+
+
+def test_watching_goes_on_when_the_application_dies_and_ends_with_ctrl_c(home: Path, demo_model: Path) -> None:
+    with started("serve") as serve:
+        until_open(home, serve)
+        watching = subprocess.Popen([*COMMAND, "status", "--watch", "--json"], stdout=subprocess.PIPE, text=True)
+        assert watching.stdout is not None
+        assert json.loads(watching.stdout.readline()) == {"models": []}
+        entry = deploy(demo_model, "smol")
+        serve.kill()
+        serve.communicate(timeout=DEADLINE_S)
+    document("stop", "--all")
+    shown = [json.loads(line)["models"] for line in iter(watching.stdout.readline, '{"models": []}\n')]
+    assert {one["id"] for models in shown for one in models} == {entry["id"]}
+    assert shown[-1][0]["state"] in {"running", "stopping"}
+    watching.send_signal(signal.SIGINT)
+    watching.communicate(timeout=DEADLINE_S)
+    assert watching.returncode == 0
+
+
+def test_serve_ends_with_the_reason_where_it_cannot_serve(home: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert f"port {port}" in launchdeck("serve", "--api-port", port, expect=1)
+    settings = home / "config" / "settings.toml"
+    settings.write_text(settings.read_text() + "api_enabled = false\n")
+    assert "switched off" in launchdeck("serve", expect=1)
+    assert list((home / "runtime").iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_end_of_its_terminal_ends_serve_in_order(home: Path, number: signal.Signals) -> None:
+    with started("serve", NOTIFY_SOCKET=str(home / "nobody-listens")) as serve:
+        until_open(home, serve)
+        serve.send_signal(number)
+        _, errors = serve.communicate(timeout=DEADLINE_S)
+    assert serve.returncode == 0, errors
+    assert "was not told" in errors
+    assert "Traceback" not in errors
+    assert not (home / "runtime" / "api-url").exists()
+
+
+def test_a_hang_up_is_ignored_where_it_is_to_be(home: Path) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        with started("serve") as serve:
+            until_open(home, serve)
+            serve.send_signal(signal.SIGHUP)
+            time.sleep(0.5)
+            assert serve.poll() is None
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def test_deploy_says_how_to_start_one_where_none_runs(demo_model: Path) -> None:

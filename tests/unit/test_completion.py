@@ -34,6 +34,9 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("launchdeck", "plan", "--backend", "v") == {"vllm"}
     assert completed("launchdeck", "deploy", "--no-w") == {"--no-wait"}
     assert {"bash", "zsh", "fish"} <= completed("launchdeck", "completion", "")
+    assert completed("launchdeck", "--inventory", "/etc/host") >= {"/etc/hosts"}
+    assert completed("launchdeck", "plan", "--inventory", "/etc/host") >= {"/etc/hosts"}
+    assert completed("launchdeck", "--api-port", "0", "ser") == {"serve"}
 
 
 @pytest.mark.parametrize("shell", [zsh, fish])
@@ -46,7 +49,7 @@ def test_the_other_shells_know_every_option(shell: object) -> None:
                 assert (flag if shell is zsh else f" {'-l' if flag[1] == '-' else '-s'} {flag.lstrip('-')} ") in text
     interpreter = shutil.which("zsh" if shell is zsh else "fish")
     if interpreter is not None:
-        subprocess.run([interpreter, "--no-execute"], input=text, text=True, check=True, timeout=30)
+        subprocess.run([interpreter, "-n"], input=text, text=True, check=True, timeout=30)
 
 
 def test_the_man_page_is_up_to_date() -> None:

@@ -236,7 +236,9 @@ class HandedOver(Answer):
 
 
 class Problem(BaseModel):
-    """RFC 9457. `detail` has the words of the window; the members after it are there where a launch is refused."""
+    """RFC 9457. `detail` has the words of the window, `advice` what to do about it; it and the members after it are
+    there where a launch is refused.
+    """
 
     type: str
     title: str

@@ -115,9 +115,8 @@ def _refusal(status: int, body: bytes) -> LaunchdeckError:
     """The application's own words; of a refusal that has none (too many connections) the number."""
     try:
         problem = json.loads(body)
-        message = problem["detail"].removesuffix(f" {problem.get('advice')}")
         cause = problem.get("cause") or (Cause.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Cause.BAD_REQUEST)
-        return LaunchdeckError(failure_of(problem | {"cause": cause, "message": message}))
+        return LaunchdeckError(failure_of(problem | {"cause": cause, "message": problem["detail"]}))
     except (ValueError, KeyError, TypeError):
         return LaunchdeckError.of(
             Cause.NOT_READY,

@@ -43,7 +43,7 @@ class Problem:
         return cls(
             status=_STATUS.get(failure.cause, HTTPStatus.INTERNAL_SERVER_ERROR),
             kind=str(failure.cause),
-            detail=str(failure),
+            detail=str(failure.message),
             extra={name: document[name] for name in ("cause", "advice", "evidence", "fixes")},
         )
 

@@ -59,17 +59,20 @@ def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 def bash(commands: tuple[Command, ...]) -> str:
     """Options and commands where a word begins so, files elsewhere."""
     names = " ".join(command.name for command in commands if command.name)
-    values = {flag: option.choices for c in commands for option in c.options for flag in option.flags if option.choices}
+    options = [option for command in commands for option in command.options]
+    values = {flag: option.choices for option in options for flag in option.flags if option.choices}
+    others = dict.fromkeys(flag for option in options if option.choices == () for flag in option.flags)
     lines = [
         "# source <(launchdeck completion bash)",
         "_launchdeck() {",
-        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command= words= word",
+        "    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD-1]} command= files= words= word",
         '    for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do',
         f"        case $word in {names.replace(' ', '|')}) command=$word; break;; esac",
         "    done",
         "    case $previous in",
         *(f'        {flag}) words="{" ".join(choices)}";;' for flag, choices in values.items()),
-        "        *) case $command in",
+        f"        {'|'.join(others)}) files=yes;;",
+        "        *) files=$command; case $command in",
     ]
     for command in commands:
         flags = " ".join(flag for option in command.options for flag in option.flags)
@@ -81,7 +84,7 @@ def bash(commands: tuple[Command, ...]) -> str:
         "        esac;;",
         "    esac",
         '    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")',
-        '    [[ -z $command ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current")',
+        '    [[ -z $files ]] || mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "$current")',
         "}",
         "complete -o filenames -F _launchdeck launchdeck",
     ]

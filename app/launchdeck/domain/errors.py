@@ -48,7 +48,10 @@ class Failure:
     fixes: tuple[Fix, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.message} {self.advice}" if self.advice else str(self.message)
+        if self.advice is None:
+            return str(self.message)
+        message = str(self.message)
+        return f"{message} {self.advice}" if message.endswith(".") else f"{message}. {self.advice}"
 
 
 class LaunchdeckError(Exception):

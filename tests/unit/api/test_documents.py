@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import httpx
@@ -114,7 +115,8 @@ def test_twenty_models_and_no_more() -> None:
         async with api.running() as (bench, http):
             await bench.load(http, model_id="first")
             problem = await refusal(http, 409, model_path=str(bench.model()), gpu_indices=[])
-            assert problem["detail"].startswith("No available ports (max 1 models reached)")
+            assert problem["detail"] == "No available ports (max 1 models reached)"
+            assert problem["advice"].startswith("Stop a model")
             assert problem["cause"] == "no_port"
             assert len(bench.manager.deployments) == 1
 
@@ -167,6 +169,30 @@ def test_what_is_no_request_is_told(content: bytes) -> None:
                 answer = await http.post(f"/api/inference/{path}", headers=headers, content=content)
                 assert answer.status_code == 400, answer.text
                 assert "The request cannot be used" in answer.json()["detail"]
+
+    api.run(scenario)
+
+
+def test_a_name_may_have_slashes() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            await bench.load(http, model_id="org/tiny")
+            await bench.until(http, "org/tiny", "running")
+            for name in ("org%2Ftiny", "org/tiny"):
+                assert (await http.get(f"/api/inference/logs/{name}")).json()["model_id"] == "org/tiny"
+                async with http.stream("GET", f"/api/inference/logs/{name}/stream") as answer:
+                    assert answer.headers["content-type"].startswith("text/event-stream")
+            assert (await http.get("/api/inference/logs/org/other")).json()["cause"] == "not_found"
+
+    api.run(scenario)
+
+
+def test_a_file_whose_name_is_no_text_is_listed() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            (bench.model().parent / os.fsdecode(b"bad\xff.gguf")).write_bytes(b"GGUF")
+            found = (await http.get("/api/management/models")).json()["models"]
+            assert any(os.fsencode(model["path"]).endswith(b"/bad\xff.gguf") for model in found)
 
     api.run(scenario)
 

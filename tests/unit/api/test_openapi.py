@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from typing import Any
+from typing import Any, get_args
+
+from pydantic import BaseModel
 
 from fakes import api
+from launchdeck.api import answers
 from launchdeck.api.operations import OPERATIONS
 
 EXAMPLES = 8
@@ -37,6 +40,41 @@ def test_every_answer_is_as_described() -> None:
             text = await checked_by_schemathesis(bench, "--exclude-checks", excluded)
             tested = len([one for one in OPERATIONS if not re.search(STREAMS, one.path)])
             assert re.search(rf"Tested: {tested}\b", text), text
+
+    api.run(scenario)
+
+
+def undescribed(answer: type[BaseModel], document: dict[str, Any]) -> set[str]:
+    """Members that the description does not have, or that are not there, at any depth."""
+    wrong = {f"{answer.__name__}.{name}" for name in set(answer.model_fields) ^ set(document)}
+    for name, field in answer.model_fields.items():
+        inner = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+        model = next((kind for kind in inner if issubclass(kind, BaseModel)), None)
+        value = document.get(name)
+        for part in value if isinstance(value, list) else [value]:
+            if model is not None and isinstance(part, dict):
+                wrong |= undescribed(model, part)
+    return wrong
+
+
+def test_every_member_of_every_answer_is_described() -> None:
+    async def scenario() -> None:
+        async with api.running(hand_over=True, last_port=65535) as (bench, http):
+            body = {"model_path": str(bench.model()), "gpu_indices": []}
+            started = await bench.load(http, model_id="tiny", gpu_index=0, gpu_indices=None)
+            await bench.until(http, "tiny", "running")
+            calls: dict[str, dict[str, Any]] = {
+                "/api/inference/plan": body,
+                "/api/inference/unload": {"model_id": "tiny"},
+            }
+            assert undescribed(answers.Started, started) == set()
+            for operation in sorted(OPERATIONS, key=lambda one: (one.method, one.path)):  # unload is the last
+                if not isinstance(operation.answer, type) or operation.path.endswith(("/load", "/restart")):
+                    continue
+                path = operation.path.replace("{name}", "tiny")
+                answer = await http.request(operation.method, path, json=calls.get(path, {}))
+                assert answer.status_code == operation.status, answer.text
+                assert undescribed(operation.answer, answer.json()) == set()
 
     api.run(scenario)
 
