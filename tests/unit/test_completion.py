@@ -63,3 +63,16 @@ def test_the_man_page_is_up_to_date() -> None:
     if shutil.which("man") is not None:
         shown = subprocess.run(["man", "-l", str(man.PAGE)], capture_output=True, text=True, check=True, timeout=30)
         assert "launchdeck serve" in shown.stdout
+    if shutil.which("mandoc") is not None:
+        subprocess.run(["mandoc", "-T", "lint", "-W", "style", str(man.PAGE)], check=True, timeout=30)
+
+
+def test_the_man_page_has_every_word_of_the_help() -> None:
+    page = (MAN.parent / "launchdeck.1").read_text(encoding="utf-8").replace("\\-", "-").replace("\n", " ")
+    for command in ALL:
+        for option in command.options:
+            assert option.value in page
+            assert option.meaning[1:] in page
+        for operand in command.operands:
+            assert operand.usage in page
+            assert operand.meaning[1:] in page

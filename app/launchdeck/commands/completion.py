@@ -12,11 +12,24 @@ from launchdeck.commands.parser import build_parser
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """`flags` with their dashes; `choices` are empty where anything may follow, None where nothing does."""
+    """`flags` with their dashes; `choices` are empty where anything may follow, None where nothing does.
+
+    `value` is what a usage line calls that which follows.
+    """
 
     flags: tuple[str, ...]
     meaning: str
     choices: tuple[str, ...] | None
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """A word without dashes; `usage` has brackets where it may be left out."""
+
+    name: str
+    usage: str
+    meaning: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,7 @@ class Command:
     name: str
     meaning: str
     options: tuple[Option, ...]
+    operands: tuple[Operand, ...] = ()
 
 
 def run(options: argparse.Namespace) -> int:
@@ -42,14 +56,23 @@ def commands_of(parser: argparse.ArgumentParser) -> Iterator[Command]:
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 (argparse has no public name for it)
             meanings = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
             for name, command in action.choices.items():
-                yield Command(name, meanings[name], tuple(_options(command)))
+                yield Command(name, meanings[name], tuple(_options(command)), tuple(_operands(command)))
 
 
 def _options(parser: argparse.ArgumentParser) -> Iterator[Option]:
     for action in _actions(parser):
         if action.option_strings:
             choices = None if action.nargs == 0 else tuple(map(str, action.choices or ()))
-            yield Option(tuple(action.option_strings), action.help or "", choices)
+            value = "" if choices is None else str(action.metavar or "|".join(choices))
+            yield Option(tuple(action.option_strings), action.help or "", choices, value)
+
+
+def _operands(parser: argparse.ArgumentParser) -> Iterator[Operand]:
+    for action in _actions(parser):
+        if not action.option_strings:
+            name = str(action.metavar or "|".join(map(str, action.choices or ())))
+            usage = {"*": f"[{name} ...]", "?": f"[{name}]"}.get(str(action.nargs), name)
+            yield Operand(name, usage, action.help or "")
 
 
 def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:

@@ -61,9 +61,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="how many of the last lines (default: 50)",
     )
-    added["completion"].add_argument("shell", choices=("bash", "zsh", "fish"))
+    added["completion"].add_argument("shell", choices=("bash", "zsh", "fish"), help="whose completion it is to be")
     what = added["stop"].add_mutually_exclusive_group(required=True)
-    what.add_argument("id", nargs="?", help="a deployment's id or model name")
+    what.add_argument("id", nargs="?", metavar="ID", help="a deployment's id or model name")
     what.add_argument("--all", action="store_true", help="everything that runs")
     return parser
 
