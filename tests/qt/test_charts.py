@@ -228,3 +228,13 @@ def test_a_recorded_machine_is_marked_in_what_is_saved_too(charts: Charts):
     charts.show_inventory(replace(at(NOW_S), replayed=True))
     assert charts.memory.title == "VRAM · REPLAY"
     assert all("REPLAY" in column.title for column in charts.visible_columns())
+
+
+def test_a_chart_that_nobody_can_fill_says_so(charts: Charts):
+    charts.show_inventory(at(NOW_S, 6.0, None))
+    assert charts.utilization.plot.note == "Not measurable"
+    assert charts.memory.plot.note == ""
+    charts.show_inventory(at(NOW_S + 5, 6.0, 7))
+    assert charts.utilization.plot.note == ""
+    charts.show_inventory(at(NOW_S + 10, 6.0, None))
+    assert charts.utilization.plot.note == ""  # what was measured can still be seen

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DASH_PX = 10
 _GAP_PX = 5
 _BETWEEN_PX = 12
-_LEAST_BETWEEN_PX = 2
+_LEAST_BETWEEN_PX = 6
 
 
 class Detail(IntEnum):

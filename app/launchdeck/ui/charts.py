@@ -220,6 +220,15 @@ class Charts(QWidget):
             color = theme.tokens().curve(reading.gpu.index)
             panel.plot.set_curve(uuid, color, times_s - self._view.until_s, values)
             panel.plot.set_curve_visible(uuid, uuid not in self._hidden)
+        panel.plot.set_note("" if self._is_measured(metric) or panel.plot.has_curve else not_measurable())
+
+    def _is_measured(self, metric: str) -> bool:
+        """Whether any device has a value just now."""
+        readings = _devices(self._inventory) if self._inventory else ()
+        samples = [reading.sample for reading in readings]
+        return any(
+            (s.used_memory_bytes if metric == "vram_gib" else s.utilization_percent) is not None for s in samples
+        )
 
     def _show_values(self) -> None:
         """In the legend: the values under the crosshair, or else at the right edge."""

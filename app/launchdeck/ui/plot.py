@@ -70,6 +70,7 @@ class Plot(QWidget):
         self._layer: Curves | None = None
         self._markers: list[tuple[float, Marker]] = []
         self._crosshair: float | None = None
+        self._note = ""
         self._dragged_from_px: float | None = None
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setMouseTracking(True)
@@ -103,6 +104,21 @@ class Plot(QWidget):
         if self._layer is not None:
             self._curves[uuid] = _Curve(offsets_s, values)
             self._layer.set_curve(uuid, color, offsets_s, values)
+
+    @property
+    def has_curve(self) -> bool:
+        """Whether there is a value to be drawn."""
+        return any((curve.values >= 0).any() for curve in self._curves.values())  # NaN is not
+
+    @property
+    def note(self) -> str:
+        return self._note
+
+    def set_note(self, text: str) -> None:
+        """Words in the middle, for a chart without a curve."""
+        if text != self._note:
+            self._note = text
+            self.update()
 
     def keep_curves(self, uuids: set[str]) -> None:
         """Remove the curves of all other devices."""
@@ -154,6 +170,9 @@ class Plot(QWidget):
         for line in range(_GRID_LINES + 1):
             y = self.y_px(line / _GRID_LINES)
             painter.drawLine(0, y, self.width(), y)
+        if self._note:
+            painter.setPen(QColor(tokens.muted))
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._note)
         self._paint_markers(painter)
         if self._crosshair is not None:
             painter.setPen(QColor(tokens.muted))
