@@ -10,6 +10,7 @@
  *   N.delay_ms.CALL=...         the same for GPU N alone
  * Every call is added to the calls' file, if one is named, as a line `CALL N`.
  */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,34 +19,52 @@
 
 typedef unsigned long long u64;
 
-static char text[65536];
-static char *keys[2048], *values[2048];
-static int lines, opened = -1;
+/* One reading of the file. It is never changed, nor freed: other threads may be in the middle of using it. */
+typedef struct { char text[65536]; char *keys[2048], *values[2048]; int lines; } Answers;
+
+static Answers none;
+static Answers *_Atomic answers = &none;
+static pthread_mutex_t loading = PTHREAD_MUTEX_INITIALIZER;
 static struct stat seen;
+static int opened = -1;
+
+static Answers *read_answers(const char *path) {
+    Answers *fresh = calloc(1, sizeof *fresh);
+    FILE *file = fopen(path, "r");
+    char *rest = NULL;
+    if (!fresh || !file) return &none;
+    fresh->text[fread(fresh->text, 1, sizeof fresh->text - 1, file)] = 0;
+    fclose(file);
+    for (char *line = strtok_r(fresh->text, "\n", &rest); line && fresh->lines < 2048; line = strtok_r(NULL, "\n", &rest)) {
+        char *equals = strchr(line, '=');
+        if (!equals) continue;
+        *equals = 0;
+        fresh->keys[fresh->lines] = line;
+        fresh->values[fresh->lines++] = equals + 1;
+    }
+    return fresh;
+}
 
 static void load(void) {
     const char *path = getenv(ANSWERS_FILE);
     struct stat now;
-    if (!path || stat(path, &now)) { lines = 0; memset(&seen, 0, sizeof seen); return; }
-    if (now.st_ino == seen.st_ino && !memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) return;
-    seen = now;
-    lines = 0;
-    FILE *file = fopen(path, "r");
-    if (!file) return;
-    text[fread(text, 1, sizeof text - 1, file)] = 0;
-    fclose(file);
-    for (char *line = strtok(text, "\n"); line && lines < 2048; line = strtok(NULL, "\n")) {
-        char *equals = strchr(line, '=');
-        if (!equals) continue;
-        *equals = 0;
-        keys[lines] = line;
-        values[lines++] = equals + 1;
+    pthread_mutex_lock(&loading);
+    if (!path || stat(path, &now)) {
+        answers = &none;
+        memset(&seen, 0, sizeof seen);
+    } else if (now.st_ino != seen.st_ino || memcmp(&now.st_mtim, &seen.st_mtim, sizeof now.st_mtim)) {
+        seen = now;
+        answers = read_answers(path);
     }
+    pthread_mutex_unlock(&loading);
 }
 
+static inline int is_told(void) { return answers->lines > 0; }
+
 static const char *get(const char *key) {
-    for (int i = 0; i < lines; i++)
-        if (!strcmp(keys[i], key)) return values[i];
+    const Answers *told = answers;
+    for (int i = 0; i < told->lines; i++)
+        if (!strcmp(told->keys[i], key)) return told->values[i];
     return "";
 }
 
@@ -57,7 +76,7 @@ static const char *of(int gpu, const char *key) {
 
 static u64 number(int gpu, const char *key) { return strtoull(of(gpu, key), NULL, 0); }
 
-/* What the file has for a key at this moment. It leaves alone what has been read, which other threads may be using. */
+/* What the file has for a key at this moment. */
 static int now(const char *key) {
     char line[4096];
     size_t length = strlen(key);

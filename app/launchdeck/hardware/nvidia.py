@@ -181,20 +181,21 @@ class NVMLDetector:
 
     def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> None:
         """One that is lost already is listed where something is left to know it by."""
-        handle = None
+        handle, is_lost = None, False
         try:
             handle = self._nvml.ask(name, call, argument)
             if handle is None:
                 return
             gpu = self._describe(name, handle)
         except GpuLostError:
-            gpu = self._lost_gpu(name, handle)
-            self._note_lost(_key(gpu), is_lost=True)
-            if handle is None and gpu.pci_address is None:
-                return
-        self._gpus[_key(gpu)] = gpu
+            gpu, is_lost = self._lost_gpu(name, handle), True
+        if devices is not self._devices:
+            return  # it took so long that the library has been closed since
+        self._note_lost(_key(gpu), is_lost=is_lost)
         if handle is not None:
             devices[_key(gpu)] = _Device(gpu, handle)
+        if handle is not None or gpu.pci_address is not None:
+            self._gpus[_key(gpu)] = gpu
 
     def _describe(self, name: str, handle: Any) -> Gpu:
         address = _address(self._nvml.ask(name, "nvmlDeviceGetPciInfo", handle))

@@ -68,7 +68,7 @@ class OwnedDetector:
 
     @property
     def is_late(self) -> bool:
-        """Whether the latest call was given up."""
+        """Whether a call was given up since the latest look at which devices there are."""
         return self._is_late
 
     @property
@@ -133,6 +133,7 @@ class OwnedDetector:
             raise StalledError(stuck.stalled_for_s)
         patience_s = self._patience_s if self._was_asked else max(self._patience_s, _FIRST_PATIENCE_S)
         self._was_asked = True
+        self._is_late = False
         return self._in_thread(work, patience_s)
 
     def _set_aside(self, key: str) -> None:
@@ -140,7 +141,6 @@ class OwnedDetector:
         self._stuck[key], self._thread = self._thread, OwnerThread(self.detector.name)
 
     def _in_thread(self, work: Callable[[], _T], patience_s: float) -> _T:
-        self._is_late = bool(self._stuck)
         try:
             return self._thread.call(work, patience_s)
         except StalledError:

@@ -32,7 +32,7 @@ static int copy(char *to, unsigned size, const char *from) {
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
     enter("Init", -1);
-    if (!lines) return NO_LIBRARY;
+    if (!is_told()) return NO_LIBRARY;
     if (*get("noise")) puts(get("noise"));
     if (atoi(get("init"))) return atoi(get("init"));
     opened = atoi(get("count"));
