@@ -44,7 +44,8 @@ class Truth:
 def ask(engine_bin: Path, model: Path, load: Load, layers: Sequence[int]) -> dict[int, Truth]:
     """llama.cpp's accounting for each number of layers; `load.n_gpu_layers` is not looked at.
 
-    The program cannot place recurrent states on its pretended GPUs and ends there: such numbers are missing.
+    The program cannot place recurrent states on its pretended GPUs and ends there: such numbers are missing. So are all
+    where llama.cpp itself refuses the load.
     """
     outputs = load.n_ubatch if load.embedding else load.n_parallel
     command = [str(engine_bin / "llama-memory-truth"), "-m", str(model)]
@@ -57,7 +58,8 @@ def ask(engine_bin: Path, model: Path, load: Load, layers: Sequence[int]) -> dic
     command += ["-ngl", ",".join(map(str, layers))]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
     truths = {int(m[1]): _truth(m[2]) for m in map(_LINE.match, answer.stdout.splitlines()) if m}
-    assert "cache_" in answer.stderr or set(truths) == set(layers), f"{' '.join(command)}\n{answer.stderr}"
+    excused = "cache_" in answer.stderr or "requires flash_attn" in answer.stderr
+    assert excused or set(truths) == set(layers), f"{' '.join(command)}\n{answer.stderr}"
     return truths
 
 

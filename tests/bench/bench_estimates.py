@@ -4,7 +4,8 @@
 
 Truth is llama.cpp's own accounting (`llama-memory-truth`). Weights and cache count as exact only to the byte, on every
 device and on the host. A total is that of one GPU, without the context of its process; where others say nothing, the
-case counts among neither their median nor their worst. "auto" is judged as `auto_truth` has it.
+case counts among neither their median nor their worst. A GPU that gets next to nothing is no case. "auto" is judged as
+`auto_truth` has it.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Score:
 
     def add_totals(self, name: str, totals: Iterable[int], truth: Truth) -> None:
         pairs = zip(totals, truth.gpus, strict=True)
-        self.totals[name] += [Total(true.total, total - true.total) for total, true in pairs if true.total]
+        self.totals[name] += [Total(true.total, total - true.total) for total, true in pairs if true.total >= MIB]
 
 
 def score(engine_bin: Path, path: Path) -> Score:
@@ -108,7 +109,7 @@ def score(engine_bin: Path, path: Path) -> Score:
         for layers, truth in ask(engine_bin, path, load, sorted({1, 2, n // 2, n - 1, n})).items():
             asked = replace(load, n_gpu_layers=layers)
             estimate = timed_estimate(model, asked, result)
-            result.cases += sum(gpu.total > 0 for gpu in truth.gpus)
+            result.cases += sum(gpu.total >= MIB for gpu in truth.gpus)
             result.add(estimate, truth)
             result.add_totals(OURS, (device.total_bytes for device in estimate.devices), truth)
             for name, peer in PEERS.items():

@@ -32,6 +32,8 @@ _ONE_PART_A_LAYER = frozenset({"nemotron_h", "nemotron_h_moe"})
 _FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 # A second, small cache of keys tells which tokens are worth attending to.
 _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
+_STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
+_KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
 _OWN_CACHES_OF_GEMMA3N = 20
 # The layers that predict further tokens have no cache of their own.
 _NO_CACHE_FOR_NEXTN = frozenset({
@@ -95,14 +97,14 @@ class Window:
 
 def window(hp: Hyperparameters) -> Window:
     """The model's sliding window."""
-    rule = _SLIDING.get(hp.architecture)
+    pattern = hp.get("attention.sliding_window_pattern")
+    rule = _SLIDING.get(hp.architecture, _Sliding(0, array=True) if isinstance(pattern, tuple) else None)
     none = Window(0, (False,) * hp.n_layer_all)
     if rule is None or rule.blocks not in {None, hp.n_layer}:
         return none
     size = hp.integer("attention.sliding_window", rule.size)
     if size == 0 or (rule.fixed and hp.architecture != "llama4" and hp.get("attention.sliding_window") is None):
         return none
-    pattern = hp.get("attention.sliding_window_pattern")
     if isinstance(pattern, tuple) and rule.array:
         layers: Sequence[bool] = [bool(flag) for flag in pattern[: hp.n_layer]]
     elif isinstance(pattern, int) and rule.array and not rule.period:
@@ -119,7 +121,7 @@ def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     if hp.architecture in _WITHOUT_CACHE | _RECURRENT:
         return (False,) * hp.n_layer_all
     end = hp.n_layer if hp.architecture in _NO_CACHE_FOR_NEXTN else _own_cache_end(hp)
-    recurrent = (False,) * hp.n_layer_all if hp.architecture == "falcon-h1" else recurrent_layers(hp)
+    recurrent = _states_instead_of_attention(hp)
     mixing = [not n_ff for n_ff in hp.n_ff] if hp.architecture in _ONE_PART_A_LAYER else [True] * hp.n_layer_all
     return tuple(layer < end and not state and mixing[layer] for layer, state in enumerate(recurrent))
 
@@ -131,9 +133,9 @@ def reads_cache(hp: Hyperparameters) -> bool:
 
 def attending_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it attends: with a cache of its own, with another's, or without."""
-    stateful = (False,) * hp.n_layer_all if hp.architecture == "falcon-h1" else recurrent_layers(hp)
     heads = zip(hp.n_head, hp.n_head_kv, strict=True)
-    return tuple(min(pair) > 0 and not state for pair, state in zip(heads, stateful, strict=True))
+    states = _states_instead_of_attention(hp)
+    return tuple(min(pair) > 0 and not state for pair, state in zip(heads, states, strict=True))
 
 
 def borrowed_layers(hp: Hyperparameters) -> tuple[int, ...]:
@@ -184,7 +186,8 @@ def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
         return tuple(
             heads == 0 and not (without_ff and n_ff) for heads, n_ff in zip(hp.n_head_kv, hp.n_ff, strict=True)
         )
-    return (False,) * hp.n_layer_all
+    stateful = _blocks_with(hp, _STATE_PARTS)  # an architecture that is not known, by what its layers are made of
+    return tuple(layer in stateful for layer in range(hp.n_layer_all))
 
 
 def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
@@ -203,6 +206,22 @@ def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
     if hp.architecture == "minimax-01":
         return 0, heads * hp.key_length * hp.key_length
     return max(conv - 1, 0) * (inner + 2 * hp.integer("ssm.group_count") * size), size * inner
+
+
+def _states_instead_of_attention(hp: Hyperparameters) -> tuple[bool, ...]:
+    """For every layer whether it keeps a state and does not attend besides, as those of Falcon-H1 do."""
+    both = _blocks_with(hp, _KEY_PARTS) if hp.architecture not in _HEADLESS_IS_RECURRENT else frozenset[int]()
+    return tuple(state and layer not in both for layer, state in enumerate(recurrent_layers(hp)))
+
+
+def _blocks_with(hp: Hyperparameters, parts: frozenset[str]) -> frozenset[int]:
+    """The layers that have one of these weights."""
+    names = (tensor.name.split(".") for tensor in hp.header.tensors)
+    return frozenset(
+        int(name[1])
+        for name in names
+        if len(name) > 2 and name[0] == "blk" and name[1].isdecimal() and name[2] in parts
+    )
 
 
 def _own_cache_end(hp: Hyperparameters) -> int:

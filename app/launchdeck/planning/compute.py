@@ -139,21 +139,23 @@ class Graph:
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role)
-            return max(_PIPELINE_COPIES * copied + self._layer(role) + self.brought * role.first, output)
+            return max(_PIPELINE_COPIES * copied + self._own_layer(role) + self.brought * role.first, output)
         inputs += role.borrowed_bytes
         if role.first:
             layer = self._lent_layer(role) if role.lent_blocks else self._layer(role)
             if role.lent_experts_bytes:
                 layer = max(layer, self.feed_forward + self.row + role.lent_experts_bytes)
             return max(inputs + layer + self.brought, output)
-        # After its attention the last block goes on with the tokens that have results.
-        layer = self._attention(role) if role.ends and role.blocks == 1 else self._layer(role) - self.row
-        return max(inputs + layer, output)
+        return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
     def _entering(self, role: Role) -> int:
         if role.first:
             return self.crossing.first
         return self.crossing.next + role.blocks * self.crossing.block
+
+    def _own_layer(self, role: Role) -> int:
+        """After its attention the last block goes on with the tokens that have results."""
+        return self._attention(role) if role.ends and role.blocks == 1 else self._layer(role)
 
     def _layer(self, role: Role) -> int:
         return max(self.feed_forward, self._attention(role))

@@ -82,6 +82,7 @@ class KvCache:
         self._attending = (*attending, False)
         self._state = recurrent_state(hp)
         self._lenders = borrowed_layers(hp)
+        self._lends = any(lender != layer for layer, lender in enumerate(self._lenders))
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
         self._sums: dict[Layout, _Sums] = {}
 
@@ -107,7 +108,7 @@ class KvCache:
 
     def borrowed_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
         """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
-        if all(lender >= first for lender in self._lenders[first:end]):
+        if not self._lends:
             return 0
         sums = self._sums_of(layout)
         borrowed = [lender for lender in self._lenders[first:end] if lender < first]

@@ -170,6 +170,29 @@ def test_a_model_partly_on_gpus_is_close(tmp_path: Path, engine_bin: Path, name:
                 assert abs(ours.total - true.total) < max(64 * MIB, 0.03 * true.total), (load, layers)
 
 
+@pytest.mark.parametrize(
+    "name", ["llama-8b", "qwen3moe", "deepseek2", "mamba2", "falcon-h1", "qwen35", "granite_window"]
+)
+def test_an_architecture_that_nobody_knows_is_known_by_its_keys_and_tensors(tmp_path: Path, name: str) -> None:
+    """Weights and cache are those of the architecture that it is like."""
+    known = granite_window() if name == "granite_window" else ARCHITECTURES[name]
+    named = str(known.metadata["general.architecture"])
+    keys = {key.replace(f"{named}.", "new-one.", 1): value for key, value in known.metadata.items()}
+    renamed = Gguf(keys | {"general.architecture": "new-one"}, known.tensors)
+    models = [MemoryModel.of(read_header(g.write(tmp_path / f"{i}.gguf"))) for i, g in enumerate((known, renamed))]
+    for layers in (0, 3, models[0].layer_count):
+        ours, true = (estimated(model, TWO_GPUS, layers) for model in reversed(models))
+        assert without_compute(ours) == without_compute(true), layers
+
+
+def granite_window() -> Gguf:
+    """Granite with a window in three of four layers."""
+    window = {"granite_swa.attention.sliding_window": 1024}
+    pattern = {"granite_swa.attention.sliding_window_pattern": [i % 4 != 3 for i in range(8)]}
+    plain = llama(architecture="granite_swa", n_layer=8, logit_scale=8.0)
+    return replace(plain, metadata={**plain.metadata, **window, **pattern})
+
+
 def test_results_for_every_token_need_room(tmp_path: Path, engine_bin: Path) -> None:
     path = ARCHITECTURES["llama-8b"].write(tmp_path / "m.gguf")
     load = replace(LOAD, embedding=True)
