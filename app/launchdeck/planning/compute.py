@@ -10,7 +10,7 @@ size: there the form is an approximation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.activations import (
     attention_floats_per_token,
@@ -49,8 +49,7 @@ class Work:
         return not self.layout.transposed
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """A GPU's part: how many blocks it has, whether the model's last block is one of them (`ends`), whether it is the
     `first` GPU and whether it has the output layer (`last`).
 
@@ -58,7 +57,7 @@ class Role:
     `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
     works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights, and
     `lent_experts_bytes` that for experts which stay there while the rest of their block does not. `borrowed_bytes` are
-    the caches of other devices that its layers read.
+    the caches of other devices that its layers read. (A tuple, because one is made for each GPU at every tick.)
     """
 
     blocks: int

@@ -85,6 +85,7 @@ class KvCache:
         self._lends = any(lender != layer for layer, lender in enumerate(self._lenders))
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
         self._sums: dict[Layout, _Sums] = {}
+        self._latest: tuple[Layout, _Sums] | None = None
 
     @property
     def has_window(self) -> bool:
@@ -126,10 +127,14 @@ class KvCache:
         return sum(_padded(size * _STATE_ELEMENT_BYTES * sequences, _GPU_ALIGNMENT) for size in self._state)
 
     def _sums_of(self, layout: Layout) -> _Sums:
+        latest = self._latest
+        if latest is not None and latest[0] is layout:  # quicker than to hash it
+            return latest[1]
         sums = self._sums.get(layout)
         if sums is None:
             in_window = (*self._window.layers, False)
             sums = self._sums[layout] = _Sums.of(self._stored_rows(layout), self._indexer_rows, in_window, layout)
+        self._latest = (layout, sums)
         return sums
 
     def _stored_rows(self, layout: Layout) -> list[tuple[int, int]]:
