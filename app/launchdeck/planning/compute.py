@@ -33,6 +33,13 @@ _ALIGNMENT = 128
 _HOST_ALIGNMENT = 64
 _PIPELINE_COPIES = 4
 _SMALLEST_ROTATION = 64
+# They go on with the results alone after the last block, not within it: more could be predicted from all tokens.
+_CUT_LATE = frozenset({
+    "bailingmoe3", "cohere2moe", "gemma3n", "gemma4", "gpt-oss", "hy_v3", "nemotron_h", "qwen35", "qwen35moe",
+    "qwen3next", "step35",
+})  # fmt: skip
+# They add to every score a number by the distance of the tokens, and have no flash attention therefore.
+_BIASED_BY_DISTANCE = frozenset({"t5encoder"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +98,13 @@ class ByKind:
 class Crossing:
     """Bytes that a device gets from the one before it, the `first` from the host; the others for each `block` too.
 
-    `into_output`: whether the output layer wants them all as well, and not the results alone.
+    `output`: what comes to a device with the output layer alone, 0 where these are but the results.
     """
 
     first: int
     next: int
     block: int
-    into_output: bool
+    output: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +139,8 @@ class Graph:
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if not role.blocks and not role.first and not self.crossing.into_output:
-            return output
+        if not role.blocks and not role.first:
+            return max((1 + (_PIPELINE_COPIES if role.pipeline else 1)) * self.crossing.output, output)
         inputs = self.inputs + self.seen.sum_of(role)
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
@@ -153,8 +160,9 @@ class Graph:
         return self.crossing.next + role.blocks * self.crossing.block
 
     def _own_layer(self, role: Role) -> int:
-        """After its attention the last block goes on with the tokens that have results."""
-        return self._attention(role) if role.ends and role.blocks == 1 else self._layer(role)
+        """After its attention the last block goes on with the results alone, usually."""
+        alone = role.ends and role.blocks == 1 and not self.crossing.output
+        return self._attention(role) if alone else self._layer(role)
 
     def _layer(self, role: Role) -> int:
         return max(self.feed_forward, self._attention(role))
@@ -214,6 +222,8 @@ class ComputeBuffers:
         self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
+        self._cuts_late = hp.architecture in _CUT_LATE
+        self._biased_heads = self._n_head if hp.architecture in _BIASED_BY_DISTANCE else 0
         self._has_index = not self._n_value and any(indexed_layers(hp))
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
@@ -244,16 +254,21 @@ class ComputeBuffers:
                 first=first * row + brought,
                 next=following * row + brought,
                 block=brought // self._n_layer,
-                into_output=first > 1,
+                output=self._output_crossing_bytes(work, row, following * row + brought),
             ),
             whole=self._whole,
         )
+
+    def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
+        if self._crossing_rows[0] > 1:
+            return streams
+        return row if self._cuts_late or work.outputs == work.tokens else 0
 
     def _seen_bytes(self, work: Work, cells: int) -> int:
         """Places in the cache, and for every pair of token and cell whether the one sees the other."""
         seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
         if not self._n_key_value:
-            return work.tokens * seen_bytes * work.tokens
+            return work.tokens * (seen_bytes + _FLOAT_BYTES * self._biased_heads) * work.tokens
         # Without flash attention values are stored number by number, each with its own place.
         values = min(self._n_value, 1) if work.flash_attention else self._n_value
         masks = seen_bytes + (_HALF_BYTES if self._has_index else 0)
@@ -275,9 +290,9 @@ class ComputeBuffers:
 
     def _scratch_bytes(self, work: Work, cells: int) -> int:
         """Without flash attention the scores of all cells; with it a copy of a quantised cache in 16 bits."""
-        if not work.flash_attention:
+        if not work.flash_attention or self._biased_heads:
             seen = cells // work.cells.streams if self._n_key_value else work.tokens
-            return _FLOAT_BYTES * work.tokens * seen * self._n_head
+            return _FLOAT_BYTES * work.tokens * seen * (self._n_head + self._biased_heads)
         if work.layout.type_k.is_quantised or work.layout.type_v.is_quantised:
             return _HALF_BYTES * cells * self._n_key_value
         # An indexer scores all cells; half of it finds a place in what is there anyway. Measured.
