@@ -106,7 +106,7 @@ def test_an_embedding_over_http(tmp_path: Path) -> None:
         running = await vllm.running(key)
         texts = ["one cat", "one cat", "seven oceans"]
         found = await client.embed(running.plan.url, vllm.manager.api_key(key), "tiny-bert", texts)
-        assert found.dimensions == 64
+        assert found.dimensions == 128
         assert found.vectors[0] == pytest.approx(found.vectors[1], abs=1e-2)
         assert found.vectors[0] != found.vectors[2]
         await vllm.manager.stop(key)
