@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _KEYS = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:self_attn|attention|attn)\.k_proj\.weight$")
 _KEY_NORM = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:self_attn|attention|attn)\.k_norm\.weight$")
-_BLOCK = re.compile(r"(?:^|\.)(?:layers?|h|blocks)\.(\d+)\.")
+_BLOCK = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 _OTHER_TOWERS = re.compile(r"vision|visual|audio|image|speech")
 
 
 def completed(config: ModelConfig, tensors: Sequence[SafeTensor]) -> ModelConfig:
     """The config with what is missing read off the tensors. The number of KV heads follows what the keys really are."""
     own = [tensor for tensor in tensors if not _OTHER_TOWERS.search(tensor.name)]
-    n_layer = config.n_layer or _block_count(own)
+    stored = _block_count(own)
+    # More are stored than the config counts where some only speculate; fewer where it told a default.
+    n_layer = min(config.n_layer or stored, stored) if stored else config.n_layer
     head_dim = config.head_dim or _width(own, _KEY_NORM)
     n_head_kv = config.n_head_kv
     key_width = _width(own, _KEYS)

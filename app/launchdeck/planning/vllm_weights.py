@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from launchdeck.models.safetensors import SafetensorsHeader
     from launchdeck.models.safetensors_file import SafeTensor
 
-_BLOCK_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|blocks)\.(\d+)\.")
+_BLOCK_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 # What every GPU of a tensor-parallel group holds whole: norms and biases, what projects into a latent, routers, places.
 _WHOLE = re.compile(r"norm|_a_proj|\.gate\.|router|position_embeddings|token_type_embeddings")
 _KV_HEADS = re.compile(r"\.[kv]_proj\.")

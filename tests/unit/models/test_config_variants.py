@@ -101,6 +101,11 @@ def test_what_is_missing_is_read_off_the_tensors(tmp_path: Path) -> None:
     assert (config.n_layer, config.n_head_kv, config.dtype) == (4, 2, "bfloat16")
 
 
+@pytest.mark.parametrize(("said", "n_layer"), [({}, 4), ({"num_hidden_layers": 3}, 3), ({"num_hidden_layers": 40}, 4)])
+def test_there_are_no_more_layers_than_are_stored(tmp_path: Path, said: dict[str, Any], n_layer: int) -> None:
+    assert config_of(tmp_path, without("num_hidden_layers") | said).n_layer == n_layer
+
+
 @pytest.mark.parametrize(("stored", "dtype"), [("F16", "float16"), ("F32", "float32"), ("BF16", "bfloat16")])
 def test_the_type_is_that_of_most_numbers(tmp_path: Path, stored: str, dtype: str) -> None:
     assert config_of(tmp_path, without("torch_dtype"), stored).dtype == dtype
