@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from launchdeck.commands.output import print_table
+from launchdeck.commands.table import print_table
 
 HEADER = ("GPU", "Name", "Use", "Power", "Fan")
 ROWS = [("0", "NVIDIA GeForce RTX 4090", "43 %", "210 / 450 W", "38 %"), ("1", "라데온 RX 7900 XTX", "7 %", "9 W", "-")]
