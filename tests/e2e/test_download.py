@@ -74,6 +74,41 @@ def test_a_download_is_paused_and_goes_on(server, launchdeck_home) -> None:
     in_real_window(journey, quick_settings())
 
 
+def test_a_download_goes_on_when_its_dialog_is_closed(server) -> None:
+    server.breaks = [1_000_000] + [0] * 4
+
+    async def journey(application, core) -> None:
+        dialog = await open_downloads(application)
+        click(dialog, "Download")
+        shown = application.window.status_line.download
+        await until(lambda: shown.isVisible() and NAME in shown.text(), "the download in the status line")
+        dialog.close()
+        await until(lambda: len(server.ranges) > 1, "that it goes on")
+        assert shown.isVisible()
+        shown.click()
+        assert dialog.isVisible()
+        assert button(dialog, "Pause").isEnabled()
+        dialog.close()
+        server.breaks.clear()
+        await until(lambda: "was checked" in application.window.notice.text, "the word that it is there")
+        assert not shown.isVisible()
+
+    in_real_window(journey, quick_settings())
+
+
+def test_a_download_is_paused_when_the_application_ends(server, launchdeck_home) -> None:
+    server.breaks = [1_000_000] + [0] * 4
+
+    async def journey(application, core) -> None:
+        dialog = await open_downloads(application)
+        click(dialog, "Download")
+        await until(lambda: list(launchdeck_home.rglob("*.part")) and len(server.ranges) > 1, "a part of it")
+        dialog.close()
+
+    in_real_window(journey, quick_settings())
+    assert list(launchdeck_home.rglob("*.part")), "what has come is kept"
+
+
 def test_a_repository_without_models_says_so(server) -> None:
     server.files = {f"{REPOSITORY}/README.md": b"nothing"}
 

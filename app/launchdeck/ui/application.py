@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Slot
+from PySide6.QtCore import QObject, Slot
 from PySide6.QtWidgets import QApplication
 
 from launchdeck.domain.deployment import Deployment
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from launchdeck.ui.discovery import Discovery
     from launchdeck.ui.engines_desk import EnginesDesk
     from launchdeck.ui.first_frame import FirstFrame
+    from launchdeck.ui.library_desk import LibraryDesk
     from launchdeck.ui.tray import Tray
     from launchdeck.ui.try_it import TryItTab
     from launchdeck.ui.window_api import WindowApi
@@ -51,6 +52,7 @@ class WindowApplication(QObject):
     api: WindowApi
     discovery: Discovery
     engines: EnginesDesk
+    library: LibraryDesk
     tray: Tray
     try_it: TryItTab
 
@@ -96,6 +98,7 @@ class WindowApplication(QObject):
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
         self.engines.close()
+        self.library.close()
         self.controller.close()
         await self.api.close()
         self.try_it.cancel()
@@ -179,6 +182,7 @@ class WindowApplication(QObject):
         from launchdeck.ui.controller import Controller  # noqa: PLC0415
         from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
         from launchdeck.ui.engines_desk import EnginesDesk  # noqa: PLC0415
+        from launchdeck.ui.library_desk import LibraryDesk  # noqa: PLC0415
         from launchdeck.ui.tray import Tray  # noqa: PLC0415
         from launchdeck.ui.window_api import WindowApi  # noqa: PLC0415
 
@@ -196,34 +200,12 @@ class WindowApplication(QObject):
         self.window.quit_requested.connect(self.ask_to_quit)
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
-        self.panels.form.library_requested.connect(self._open_library)
+        self.library = LibraryDesk(self.window, self.core, self.discovery, self.panels.form)
+        self.panels.form.library_requested.connect(self.library.open_library)
         self.engines = EnginesDesk(self.window, self.core, self.discovery, self.controller, self._apply_settings)
         self.panels.form.engines_requested.connect(self.engines.open)
         self.tray.show_requested.connect(self.window.bring_to_front)
         self.tray.quit_requested.connect(self.ask_to_quit)
-
-    @Slot()
-    def _open_library(self) -> None:
-        from launchdeck.ui.library_dialog import LibraryDialog  # noqa: PLC0415 (when it is wanted)
-
-        dialog = LibraryDialog(self.window)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        if self.core.planner.inventory is not None:
-            dialog.set_inventory(self.core.planner.inventory)
-        dialog.set_models(self.discovery.models)
-        self.discovery.models_found.connect(dialog.set_models)
-        dialog.chosen.connect(self.panels.form.choose_model)
-        dialog.add_folder_requested.connect(self.panels.form.add_folder_requested)
-        dialog.download_requested.connect(self._open_download)
-        dialog.open()
-
-    @Slot()
-    def _open_download(self) -> None:
-        from launchdeck.ui.download_dialog import DownloadDialog  # noqa: PLC0415 (when it is wanted)
-
-        dialog = DownloadDialog(self._setup.paths.data / "models", self.core.planner.inventory, self.window)
-        dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        dialog.open()
 
     async def _make_tabs(self) -> None:
         """One after the other, so that the window answers in between."""

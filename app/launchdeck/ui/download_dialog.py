@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import (
     QDialog,
@@ -33,29 +31,28 @@ from launchdeck.ui.progress_text import progress_text
 
 if TYPE_CHECKING:
     from launchdeck.domain.gpu import Inventory
-    from launchdeck.models.download import Progress
+    from launchdeck.ui.model_getting import ModelGetting
 
 _SIZE_PX = (680, 560)
 _STEPS = 1000
-_SHOW_INTERVAL_S = 0.1
 
 
 class DownloadDialog(QDialog):
-    """What is downloaded lies below `folder`. Closing the dialog pauses; what has come stays for the next time."""
+    """Shows what `getting` does and steers it. A download goes on when the dialog is closed."""
 
-    def __init__(self, folder: Path, inventory: Inventory | None, parent: QWidget | None = None) -> None:
+    def __init__(self, getting: ModelGetting, inventory: Inventory | None, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setWindowTitle(tr("Download a model"))
-        self._folder = folder
+        self._getting = getting
         self._inventory = inventory
         self._choices: list[hub.Choice] = []
         self._looking = Asking(self._looked)
-        self._fetching = Asking(self._fetched)
         self._make_parts()
         self._lay_out()
-        self._shown_at_s = 0.0
-        self.finished.connect(self._give_up)
-        self._enable()
+        getting.changed.connect(self._show_getting)
+        getting.ended.connect(self._show_end)
+        self.finished.connect(self._looking.cancel)
+        self._show_getting()
 
     def showEvent(self, event: QShowEvent) -> None:
         """What was begun before the last restart is the first thing to be seen."""
@@ -64,14 +61,10 @@ class DownloadDialog(QDialog):
             self._looking.start(self._list_begun)
 
     async def _list_begun(self) -> None:
-        found = await asyncio.to_thread(hub.begun, self._folder)
+        found = await asyncio.to_thread(hub.begun, self._getting.folder)
         self.repositories.addItems(found)
         if found:
             self._show(tr("Begun earlier: {count}. Choose one to go on.", count=len(found)))
-
-    def _give_up(self) -> None:
-        self._looking.cancel()
-        self._fetching.cancel()
 
     def _search(self) -> None:
         text = self.search.text().strip()
@@ -111,40 +104,38 @@ class DownloadDialog(QDialog):
 
     def _start_or_pause(self) -> None:
         choice = self._choice()
-        if self._fetching.is_running:
-            self._fetching.cancel()
+        if self._getting.choice is not None:
+            self._getting.pause()
             self._show(tr("Paused. What has come is kept."))
         elif choice is not None:
-            self._fetching.start(lambda: self._fetch(choice))
+            self._show("")
+            self._getting.start(choice)
+
+    @Slot()
+    def _show_getting(self) -> None:
+        progress = self._getting.progress
+        self._bar.setVisible(progress is not None)
+        if self._getting.choice is not None and progress is not None:
+            self._bar.setValue(_STEPS * progress.done_bytes // max(progress.total_bytes, 1))
+            self._show(f"{self._getting.choice.name}: {progress_text(progress)}")
         self._enable()
 
-    async def _fetch(self, choice: hub.Choice) -> None:
-        await hub.fetch(choice, self._folder, self._show_progress)
-        self._show(tr("✓ {name} is there and was checked.", name=choice.name), "ok")
-
-    def _show_progress(self, progress: Progress) -> None:
-        """Now and then: the news come a thousand times a second."""
-        now_s = time.monotonic()
-        if now_s - self._shown_at_s < _SHOW_INTERVAL_S and progress.done_bytes < progress.total_bytes:
-            return
-        self._shown_at_s = now_s
-        self._bar.setValue(_STEPS * progress.done_bytes // max(progress.total_bytes, 1))
-        self._show(progress_text(progress))
+    @Slot(object, str)
+    def _show_end(self, choice: hub.Choice, error: str) -> None:
+        if error:
+            self._show(f"▲ {error}", "bad")
+        else:
+            self._show(tr("✓ {name} is there and was checked.", name=choice.name), "ok")
 
     def _looked(self, error: str) -> None:
         if error:
             self._show(f"▲ {error}", "bad")
 
-    def _fetched(self, error: str) -> None:
-        if error:
-            self._show(f"▲ {error}", "bad")
-        self._enable()
-
     def _enable(self) -> None:
         choice = self._choice()
-        running = self._fetching.is_running
+        running = self._getting.choice is not None
         self._go.setEnabled(running or choice is not None)
-        begun = choice is not None and 0 < choice.fetched_bytes(self._folder) < choice.size_bytes
+        begun = choice is not None and 0 < choice.fetched_bytes(self._getting.folder) < choice.size_bytes
         self._go.setText(tr("Pause") if running else tr("Go on") if begun else tr("Download"))
         for part in (self.search, self.repositories, self.files):
             part.setEnabled(not running)
@@ -155,7 +146,7 @@ class DownloadDialog(QDialog):
         self.note.style().polish(self.note)
 
     def _make_parts(self) -> None:
-        self.search = QLineEdit(placeholderText=tr("Search the hub, then press Enter"))
+        self.search = QLineEdit(placeholderText=tr("Search Hugging Face, say for “qwen3 gguf”, then press Enter"))
         self.search.setAccessibleName(tr("Search the hub"))
         self.search.returnPressed.connect(self._search)
         self.repositories = QListWidget()
@@ -186,6 +177,7 @@ class DownloadDialog(QDialog):
         for title, part in ((tr("Repositories"), self.repositories), (tr("Files"), self.files)):
             heading = QLabel(title.upper())
             heading.setProperty("role", "heading")
+            part.setProperty("role", "panel")
             layout.addWidget(heading)
             layout.addWidget(part, 1)
         layout.addWidget(self._bar)

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton
 
 from launchdeck import __version__
 from launchdeck.domain.deployment import Deployment
 from launchdeck.ui.api_button import ApiButton
 from launchdeck.ui.i18n import tr
 
+if TYPE_CHECKING:
+    from launchdeck.models.download import Progress
+    from launchdeck.models.hub import Choice
+
 
 class StatusLine(QFrame):
+    """`download` is there while a model is on its way, and leads to it."""
+
     def __init__(self) -> None:
         super().__init__()
         self.setProperty("role", "bar")
         self._models = QLabel()
         self._ports = QLabel()
+        self.download = QPushButton(visible=False)
+        self.download.setProperty("kind", "flat")
         self.api = ApiButton()
         version = QLabel(f"Launchdeck {__version__}")
         for label in (self._models, self._ports, version):
@@ -29,8 +38,17 @@ class StatusLine(QFrame):
         layout.addWidget(self._models)
         layout.addWidget(self._ports)
         layout.addStretch(1)
+        layout.addWidget(self.download)
         layout.addWidget(self.api)
         layout.addWidget(version)
+
+    def show_download(self, choice: Choice | None, progress: Progress | None) -> None:
+        """A download that is on its way, in a few words; None: there is none."""
+        self.download.setVisible(choice is not None)
+        if choice is not None:
+            percent = 0 if progress is None else 100 * progress.done_bytes // max(progress.total_bytes, 1)
+            self.download.setText(f"↓ {choice.name}  {percent} %")
+            self.download.setAccessibleName(tr("Download of {name}", name=choice.name))
 
     def show_deployments(self, deployments: Sequence[Deployment], ports: range) -> None:
         """Count the states, and the ports nobody of ours holds."""
