@@ -7,9 +7,9 @@ import socket
 from collections.abc import Awaitable, Callable
 
 import psutil
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QPlainTextEdit, QPushButton, QWidget
 
 from launchdeck.compose import in_window
 from launchdeck.core import Core
@@ -18,6 +18,7 @@ from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.application import WindowApplication
+from launchdeck.ui.main_window import MainWindow
 
 DEADLINE_S = 60.0
 
@@ -38,6 +39,15 @@ def in_real_window(journey: Journey, settings: Settings | None = None) -> None:
         return 0
 
     assert in_window(Setup.of(Paths.resolve(), settings=settings), main) == 0
+    _forget_windows()
+
+
+def _forget_windows() -> None:
+    """The application ends with its window; a process of tests goes on, and would style all of them ever anew."""
+    for widget in QApplication.topLevelWidgets():
+        if isinstance(widget, MainWindow):
+            widget.deleteLater()
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
 
 
 async def until(is_true: Callable[[], object], what: str, deadline_s: float = DEADLINE_S) -> None:

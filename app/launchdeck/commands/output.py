@@ -87,6 +87,7 @@ def stray_output_on_stderr() -> Iterator[None]:
     try:
         with os.fdopen(kept, "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors, closefd=False) as _ours:
             yield
+            flush()
     finally:
         _ours = None
         sys.stdout.flush()

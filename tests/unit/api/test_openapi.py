@@ -65,6 +65,7 @@ def test_every_member_of_every_answer_is_described() -> None:
             await bench.until(http, "tiny", "running")
             calls: dict[str, dict[str, Any]] = {
                 "/api/inference/plan": body,
+                "/api/inference/start-with-launchdeck": {"model_id": "tiny", "enabled": True},
                 "/api/inference/unload": {"model_id": "tiny"},
             }
             assert undescribed(answers.Started, started) == set()
