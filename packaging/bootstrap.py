@@ -38,6 +38,8 @@ DEV_INPUTS = (*RUN_INPUTS, DEV_LOCK)
 
 PIP = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--retries=2"]
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
+# Most of a journey is waiting. By files, so that what a file prepares for its tests is prepared once.
+ALL_TESTS = ["--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile"]
 
 
 class SetupError(Exception):
@@ -187,7 +189,7 @@ def test(arguments: list[str], *, install: bool) -> int:
     prepare(dev=True)
     checks = [] if arguments else CHECKS
     failed = [" ".join(check) for check in checks if run_module(check) != 0]
-    if run_module(["pytest", *arguments]) != 0:
+    if run_module(["pytest", *(arguments or ALL_TESTS)]) != 0:
         failed.append("pytest")
     if failed:
         raise SetupError(f"Failed, with the reasons above: {', '.join(failed)}")

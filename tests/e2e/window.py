@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -21,6 +22,7 @@ from launchdeck.ui.application import WindowApplication
 from launchdeck.ui.main_window import MainWindow
 
 DEADLINE_S = 60.0
+_PORTS_OF_A_WORKER = 2000
 
 Journey = Callable[[WindowApplication, Core], Awaitable[None]]
 
@@ -108,8 +110,13 @@ def type_and_send(pane: QWidget, text: str) -> None:
 
 
 def free_ports(count: int) -> range:
-    """That many consecutive ports nobody uses, away from the ones a user's models have."""
-    for first in range(18001, 28001, count):
+    """That many consecutive ports nobody uses, away from the ones a user's models have.
+
+    Tests that run at the same time look in different places: a port is only taken when a model is started.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lowest = 18001 + worker * _PORTS_OF_A_WORKER
+    for first in range(lowest, lowest + _PORTS_OF_A_WORKER - count, count):
         try:
             for port in range(first, first + count):
                 with socket.socket() as probe:
