@@ -23,15 +23,28 @@ _GUTTER_PX = 30
 _STRIP_PX = 20
 _HEAD_PX = 7
 _LABEL_GAP_PX = 6
+_LOWEST_PX = 58
+_TIGHT_PX = 84
 
 
 class ChartPanel(QFrame):
-    def __init__(self, title: str, unit: str, top: float, usual_value: str, parent: QWidget | None = None) -> None:
+    """`usual_value` keeps its room in the legend; `axis_below`: a panel under this one has the same times."""
+
+    def __init__(
+        self,
+        title: str,
+        unit: str,
+        top: float,
+        usual_value: str,
+        *,
+        axis_below: bool = False,
+        parent: QWidget | None = None,
+    ) -> None:
         super().__init__(parent)
         self.setProperty("role", "panel")
         self.unit = unit
         self.plot = Plot(top)
-        self.axes = ChartAxes(self.plot)
+        self.axes = ChartAxes(self.plot, axis_below=axis_below)
         self.legend = Legend(unit, usual_value)
         self._title = QLabel()
         self._title.setProperty("role", "title")
@@ -60,16 +73,17 @@ class ChartPanel(QFrame):
 
 
 class ChartAxes(QWidget):
-    """Labels around the area that holds the curves."""
+    """Labels around the area that holds the curves. In a low window one axis of times does for both charts."""
 
-    def __init__(self, plot: Plot, parent: QWidget | None = None) -> None:
+    def __init__(self, plot: Plot, *, axis_below: bool = False, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._plot = plot
+        self._axis_below = axis_below
         plot.setParent(self)
         self._marks = time_marks(300.0)
         self._crosshair: Mark | None = None
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumHeight(70)
+        self.setMinimumHeight(_LOWEST_PX)
 
     def set_axes(self, view: TimeView, top: float) -> None:
         """Name these times and values."""
@@ -97,6 +111,10 @@ class ChartAxes(QWidget):
             y = self._plot.y() + self._plot.y_px(mark.place)
             beside = QRect(0, y - 10, _GUTTER_PX - _LABEL_GAP_PX, 20)
             painter.drawText(beside, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, mark.text)
+        if self._shows_times():
+            self._paint_times(painter)
+
+    def _paint_times(self, painter: QPainter) -> None:
         crosshair = QRectF() if self._crosshair is None else self._time_label(self._crosshair)
         for mark in self._marks:
             label = self._time_label(mark)
@@ -114,6 +132,9 @@ class ChartAxes(QWidget):
         left = min(max(left, area.left()), area.right() + 1 - width)
         return QRectF(left, self.height() - _STRIP_PX, width, _STRIP_PX)
 
+    def _shows_times(self) -> bool:
+        return not self._axis_below or self.height() >= _TIGHT_PX
+
     def _area(self) -> QRect:
-        height = self.height() - _STRIP_PX - _HEAD_PX
+        height = self.height() - _HEAD_PX - (_STRIP_PX if self._shows_times() else _HEAD_PX)
         return QRect(_GUTTER_PX, _HEAD_PX, max(self.width() - _GUTTER_PX, 1), max(height, 1))

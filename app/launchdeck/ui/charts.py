@@ -52,7 +52,7 @@ class Charts(QWidget):
         self._crosshair: float | None = None
         self._markers: deque[Marker] = deque(maxlen=_MARKERS_KEPT)
         self._top = 24.0
-        self.memory = ChartPanel(tr("VRAM"), "GiB", 24, "88.8")
+        self.memory = ChartPanel(tr("VRAM"), "GiB", 24, "88.8", axis_below=True)
         self.utilization = ChartPanel(tr("Utilization"), "%", 100, "88")
         self._panels = {"vram_gib": self.memory, "utilization_percent": self.utilization}
         layout = QVBoxLayout(self)

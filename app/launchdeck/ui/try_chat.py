@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
     from launchdeck.engines.client import ChatChunk
 
+_TRANSCRIPT_LOWEST_PX = 52
 _PROMPT_PX = 54
 _MAX_LINES = 5000
 
@@ -39,6 +40,7 @@ class ChatPane(QWidget):
         self._asking = Asking(self._ended)
         self._transcript = QPlainTextEdit(readOnly=True, maximumBlockCount=_MAX_LINES, undoRedoEnabled=False)
         self._transcript.setAccessibleName(tr("Conversation"))
+        self._transcript.setMinimumHeight(_TRANSCRIPT_LOWEST_PX)
         self._prompt = QPlainTextEdit(tabChangesFocus=True, placeholderText=tr("Ask something"))
         self._prompt.setAccessibleName(tr("Prompt"))
         self._prompt.setFixedHeight(_PROMPT_PX)
@@ -111,7 +113,7 @@ class ChatPane(QWidget):
             speed = chunk.tokens / streaming_s
         parts = [tr("{seconds} s", seconds=f"{elapsed_s:.1f}")]
         if chunk.tokens:
-            parts.append(tr("{count} tokens", count=f"{chunk.tokens:,}"))
+            parts.append(tr("1 token") if chunk.tokens == 1 else tr("{count} tokens", count=f"{chunk.tokens:,}"))
         if speed is not None:
             parts.append(f"{speed:.1f} tok/s")
             self.speed_measured.emit(deployment_id, speed)
