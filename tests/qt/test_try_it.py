@@ -143,6 +143,22 @@ def test_the_answer_streams_and_its_speed_is_told(qtbot, loop, tab, model):
     assert any("2 tokens" in text and "96.5 tok/s" in text for text in labels(tab))
 
 
+def test_what_is_asked_and_answered_stays_in_sight_where_there_is_little_room(qtbot, loop, tab, model):
+    tab.show_deployment(LLM)
+    tab.resize(320, tab.minimumSizeHint().height())
+    model.chunks = [Chunk("one\ntwo\nthree\nfour\n"), Chunk("five", 2, 96.5)]
+    bar = field(tab, "Conversation").verticalScrollBar()
+
+    async def scenario():
+        for text in ("Hi", "And?"):
+            ask(qtbot, tab, text)
+            await until(lambda: not button(tab, "Stop").isEnabled())
+
+    run(loop, scenario())
+    assert bar.maximum() > 0
+    assert bar.value() == bar.maximum()
+
+
 def test_a_conversation_goes_on_and_can_be_forgotten(qtbot, loop, tab, model):
     tab.show_deployment(LLM)
 

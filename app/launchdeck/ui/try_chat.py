@@ -76,6 +76,7 @@ class ChatPane(QWidget):
         self._write_title(tr("You"))
         self._write(text)
         self._write_title(deployment.plan.model_id)
+        self._go_to_end()
         self._set_status(tr("Waiting for the first word …"))
         self._asking.start(lambda: self._answer(deployment))
         self._update_buttons()
@@ -149,7 +150,11 @@ class ChatPane(QWidget):
         cursor.movePosition(QTextCursor.MoveOperation.End)
         cursor.insertText(text, QTextCharFormat())
         if at_end:
-            bar.setValue(bar.maximum())
+            self._go_to_end()
+
+    def _go_to_end(self) -> None:
+        bar = self._transcript.verticalScrollBar()
+        bar.setValue(bar.maximum())
 
     def _update_buttons(self) -> None:
         running = self._asking.is_running
