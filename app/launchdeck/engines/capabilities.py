@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import Listed
+from launchdeck.engines.json_file import read_json, write_json
 from launchdeck.engines.llama_argv import OPTION_VARIABLES
 from launchdeck.planning.placement import MASKS, child_environment
 
@@ -47,7 +47,7 @@ class CapabilityCache:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._entries = _read(file)
+        self._entries = read_json(file)
 
     def ask(self, command: Sequence[str], path: Path) -> Capabilities:
         """What the program that `path` holds can do, from here or from the program itself.
@@ -63,17 +63,8 @@ class CapabilityCache:
         if not entry.get("devices") or entry["boot"] != _boot_id():
             entry |= {"devices": list_devices(command), "boot": _boot_id()}
             self._entries[str(path)] = entry
-            self._write()
+            write_json(self._file, self._entries)
         return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))
-
-    def _write(self) -> None:
-        try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            half = self._file.with_suffix(".new")
-            half.write_text(json.dumps(self._entries), encoding="utf-8")
-            half.replace(self._file)
-        except OSError as error:
-            logger.warning("what the engines can do is not kept (%s): it is asked again at the next start", error)
 
 
 def list_devices(command: Sequence[str], extra: Sequence[str] = (), timeout_s: float = ANSWER_TIMEOUT_S) -> list[str]:
@@ -165,14 +156,3 @@ def _unusable(command: Sequence[str], reason: object) -> LaunchdeckError:
 
 def _boot_id() -> str:
     return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
-
-
-def _read(file: Path) -> dict[str, dict[str, Any]]:
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        logger.warning("%s cannot be read (%s): the engines are asked again", file, error)
-        return {}
-    return entries if isinstance(entries, dict) else {}

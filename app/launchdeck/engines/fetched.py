@@ -14,6 +14,7 @@ from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.json_file import read_json
 from launchdeck.engines.offers import OfferKind
+from launchdeck.settings.files import replace_text
 from launchdeck.settings.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -44,11 +45,8 @@ def fetched_engines(paths: Paths) -> tuple[FetchedEngine, ...]:
 
 def keep(engine: FetchedEngine) -> None:
     """Note that it is complete: from now on it is found. Raises OSError."""
-    note = engine.folder / _NOTE
-    half = note.with_suffix(".new")
     program = engine.program.relative_to(engine.folder).as_posix()
-    half.write_text(json.dumps({"kind": engine.kind, "title": engine.title, "program": program}), encoding="utf-8")
-    half.replace(note)
+    replace_text(engine.folder / _NOTE, json.dumps({"kind": engine.kind, "title": engine.title, "program": program}))
 
 
 def folder_of(engine: EngineInfo, paths: Paths) -> Path | None:

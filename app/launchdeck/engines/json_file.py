@@ -7,6 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from launchdeck.settings.files import replace_text
+
 logger = logging.getLogger(__name__)
 
 
@@ -25,9 +27,6 @@ def read_json(file: Path) -> dict[str, Any]:
 def write_json(file: Path, document: dict[str, Any]) -> None:
     """Replace the file as a whole."""
     try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        half = file.with_suffix(".new")
-        half.write_text(json.dumps(document), encoding="utf-8")
-        half.replace(file)
+        replace_text(file, json.dumps(document))
     except OSError as error:
         logger.warning("%s cannot be written (%s): what stands in it is found out again", file, error)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import tempfile
 import threading
 import zipfile
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from launchdeck.monitor.history import METRICS, Rows
+from launchdeck.settings.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -84,17 +83,8 @@ def _unpacked(archive: Mapping[str, np.ndarray]) -> dict[str, Rows]:
 
 
 def _replace(path: Path, rows: Mapping[str, Rows]) -> None:
-    """Written beside the file and flushed to the disk before it takes the file's name."""
     arrays: dict[str, np.ndarray] = {"format": np.array(_FORMAT), "uuids": np.array(list(rows), np.str_)}
     for place, (times, values) in enumerate(rows.values()):
         arrays[f"times_{place}"], arrays[f"values_{place}"] = times, values
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)

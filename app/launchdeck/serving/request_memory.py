@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
+from launchdeck.settings.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,15 +77,9 @@ class RequestMemory:
         self._write(replace(self._memory, presets=kept))
 
     def _write(self, memory: _Memory) -> None:
-        half = self._file.with_suffix(".new")
         document = {"last": _encoded(memory.last), "presets": _encoded(memory.presets)}
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with half.open("w", encoding="utf-8") as file:
-                json.dump(document, file, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(self._file)
+            replace_text(self._file, json.dumps(document, ensure_ascii=False))
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,

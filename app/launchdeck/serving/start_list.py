@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +14,7 @@ from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
+from launchdeck.settings.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,15 +50,9 @@ class StartList:
         requests = {name: kept for name, kept in self._requests.items() if name != model_id or marked}
         if marked:
             requests[model_id] = replace(request, model_id=model_id)
-        half = self._file.with_suffix(".new")
+        document = {name: to_json(kept) for name, kept in requests.items()}
         try:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            half.touch(mode=0o600)
-            with half.open("w", encoding="utf-8") as file:
-                json.dump({name: to_json(kept) for name, kept in requests.items()}, file, ensure_ascii=False)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(self._file)
+            replace_text(self._file, json.dumps(document, ensure_ascii=False))
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,

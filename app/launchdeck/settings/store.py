@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
-import tempfile
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.settings.files import replace_text
 from launchdeck.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
@@ -34,8 +33,7 @@ class SettingsStore:
         """
         checked = from_mapping(dataclasses.asdict(settings))
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _replace(self._path, _to_toml(checked))
+            replace_text(self._path, _to_toml(checked))
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,
@@ -124,17 +122,3 @@ def _to_toml(settings: Settings) -> str:
         document.add(tomlkit.comment(str(field.metadata["meaning"])))
         document.add(field.name, tomlkit.item(list(value) if isinstance(value, tuple) else value))
     return tomlkit.dumps(document)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, flush to the disk, then rename over it: a crash leaves the old file or the new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

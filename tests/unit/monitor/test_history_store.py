@@ -152,7 +152,8 @@ def test_the_file_is_the_users_alone_and_of_a_known_size(tmp_path: Path):
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_once(tmp_path: Path, caplog):
-    store = HistoryStore(tmp_path / "missing" / "history.npz")
+    (tmp_path / "taken").write_text("a file where the folder should be", encoding="utf-8")
+    store = HistoryStore(tmp_path / "taken" / "history.npz")
     with caplog.at_level(logging.WARNING):
         store.save({})
         store.save({})
