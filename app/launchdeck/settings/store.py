@@ -7,14 +7,17 @@ import logging
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.settings.files import replace_text
+from launchdeck.settings.files import replace_text, replacing
 from launchdeck.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
+
+VERSION: Final = 1
+_VERSION_NAME: Final = "version"
 
 
 class SettingsStore:
@@ -56,13 +59,22 @@ class SettingsStore:
             logger.warning("%s", self.problem)
             return Settings()
         try:
-            return from_mapping(tomllib.loads(text.decode()))
-        except (ValueError, LaunchdeckError) as error:  # TOML and UTF-8 errors are ValueErrors
+            values = tomllib.loads(text.decode())
+            version = int(values.pop(_VERSION_NAME, VERSION))
+            settings = from_mapping(values)
+        except (ValueError, TypeError, LaunchdeckError) as error:  # TOML and UTF-8 errors are ValueErrors
             return self._set_aside(str(error))
+        if version != VERSION:
+            self._keep_other_version(version, text)
+        return settings
 
     def _set_aside(self, reason: str) -> Settings:
         kept = self._path.with_name(self._path.name + ".corrupt")
-        self._path.replace(kept)
+        try:
+            self._path.replace(kept)
+        except OSError as error:
+            logger.warning("%s could not be renamed: %s", self._path, error)
+            kept = self._path
         self.problem = Message(
             "The settings could not be used ({reason}); they are kept as {kept} and the defaults are used.",
             reason=reason,
@@ -70,6 +82,21 @@ class SettingsStore:
         )
         logger.warning("%s", self.problem)
         return Settings()
+
+    def _keep_other_version(self, version: int, text: bytes) -> None:
+        """What another version of Launchdeck wrote may hold settings that this one would leave out when it saves."""
+        kept = self._path.with_name(f"{self._path.name}.version-{version}")
+        try:
+            with replacing(kept) as file:
+                file.write(text)
+        except OSError as error:
+            logger.warning("%s could not be written: %s", kept, error)
+            return
+        self.problem = Message(
+            "Another version of Launchdeck wrote the settings; what this one does not know is kept in {kept}.",
+            kept=kept,
+        )
+        logger.warning("%s", self.problem)
 
 
 def from_mapping(values: Mapping[str, Any]) -> Settings:
@@ -117,6 +144,7 @@ def _to_toml(settings: Settings) -> str:
     import tomlkit  # noqa: PLC0415 (only saving needs it; start-up does not pay for it)
 
     document = tomlkit.document()
+    document.add(_VERSION_NAME, tomlkit.item(VERSION))
     for field in dataclasses.fields(settings):
         value = getattr(settings, field.name)
         document.add(tomlkit.comment(str(field.metadata["meaning"])))

@@ -46,6 +46,8 @@ def test_what_is_saved_is_read_again_and_is_private(tmp_path: Path) -> None:
         "model_folders = [1]",
         "first_port = 9000",
         "model_api_keys = 1",
+        'version = "../x"',
+        "version = [2]",
         "\udcff",
     ],
 )
@@ -56,6 +58,31 @@ def test_fault_22_a_file_that_cannot_be_used_is_kept_and_told(tmp_path: Path, te
     assert store.settings == Settings()
     assert "settings.toml.corrupt" in str(store.problem)
     assert (tmp_path / "settings.toml.corrupt").read_bytes() == text.encode(errors="surrogateescape")
+
+
+def test_a_broken_file_in_a_folder_that_cannot_be_changed_costs_no_start(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("language = ", encoding="utf-8")
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "replace", refuse)  # root may change every folder
+    store = SettingsStore(path)
+    assert store.settings == Settings()
+    assert "could not be used" in str(store.problem)
+
+
+def test_a_file_of_another_version_is_used_and_kept(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text('version = 2\ncolour = "red"\nlanguage = "ko"\n', encoding="utf-8")
+    store = SettingsStore(path)
+    assert store.settings == Settings(language="ko")
+    assert "Another version" in str(store.problem)
+    store.save(Settings(language="en"))
+    assert (tmp_path / "settings.toml.version-2").read_text(encoding="utf-8").startswith("version = 2")
+    again = SettingsStore(path)
+    assert (again.settings, again.problem) == (Settings(language="en"), None)
 
 
 def test_a_setting_nobody_knows_is_left_out(tmp_path: Path) -> None:
