@@ -43,6 +43,7 @@ class Model:
         self.chunks = [Chunk("Hello"), Chunk(" there", 2, 96.5)]
         self.error = None
         self.hang = False
+        self.is_hanging = False
         self.was_cancelled = False
 
     async def chat(self, deployment, messages):
@@ -53,6 +54,7 @@ class Model:
         if self.error:
             raise self.error
         if self.hang:
+            self.is_hanging = True
             try:
                 await asyncio.sleep(3600)
             except asyncio.CancelledError:
@@ -197,7 +199,7 @@ def test_what_is_under_way_ends_with_its_deployment(qtbot, loop, tab, model, wha
 
     async def scenario():
         ask(qtbot, tab, "Hi")
-        await until(lambda: model.asked)
+        await until(lambda: model.is_hanging)
         if what == "cancel":
             tab.cancel()
         else:
