@@ -68,7 +68,9 @@ class LogBuffer:
     @property
     def partial(self) -> str:
         """The last line as far as it was written."""
-        line = _ANSI.sub("", self._open).translate(_CONTROL)
+        line = self._open
+        if not line.isprintable():  # most lines are, and most of the time goes here
+            line = _ANSI.sub("", line).translate(_CONTROL)
         return f"{line} [{self._open_cut} characters cut]" if self._open_cut else line
 
     def note_dropped(self, size_bytes: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 1024 * 1024
-YIELD_BYTES = 32 * 1024
+YIELD_BYTES = 16 * 1024
 ANSWER_TIMEOUT_S = 10.0
 
 

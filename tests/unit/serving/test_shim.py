@@ -20,6 +20,7 @@ from fakes.serving import PlainLauncher, Watch, spec_of, until, until_async
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.serving.processes import identify, is_alive, send_signal
 from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_connection import BATCH_BYTES, BATCH_LINES
 from launchdeck.serving.shim_log import segments
 
 
@@ -380,6 +381,22 @@ def test_fault_19_a_flood_is_bounded_on_disk_and_for_the_follower() -> None:
         dropped = sum(event["size"] for event in watch.events if event["event"] == "dropped")
         assert dropped > 0
         assert dropped + len(log_of(watch)) == status["log_size"]
+
+    asyncio.run(scenario())
+
+
+def test_fault_19_no_batch_keeps_a_follower_busy_for_long() -> None:
+    """However much there is, and were it nothing but the ends of lines."""
+    written = b"\n" * 5000 + b"x" * 40_000 + b"\n"
+
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--raw", written.hex()))
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: written in log_of(watch))
+        batches = [base64.b64decode(event["data"]) for event in watch.events if event["event"] == "log"]
+        assert max(map(len, batches)) <= BATCH_BYTES
+        assert max(batch.count(b"\n") for batch in batches) <= BATCH_LINES
+        await watch.stop()
 
     asyncio.run(scenario())
 
