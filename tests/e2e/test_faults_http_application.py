@@ -94,7 +94,7 @@ def test_fault_01_killed_with_stop_all_trees_die_and_the_ports_are_free(app: Rea
     assert not any(answers(port) for _, _, port, _ in models)
     app.start()
     assert app.entries() == [], "stopped as wished"
-    app.running("again")
+    assert app.running("again")["port"] == models[0][2]
 
 
 def test_fault_02_a_killed_shim_is_a_failure_and_nothing_is_left(app: RealApplication) -> None:

@@ -22,7 +22,7 @@ from launchdeck.ui.application import WindowApplication
 from launchdeck.ui.main_window import MainWindow
 
 DEADLINE_S = 60.0
-_PORTS_OF_A_WORKER = 2000
+_PORTS_OF_A_WORKER = 400
 
 Journey = Callable[[WindowApplication, Core], Awaitable[None]]
 
@@ -112,7 +112,8 @@ def type_and_send(pane: QWidget, text: str) -> None:
 def free_ports(count: int) -> range:
     """That many consecutive ports nobody uses, away from the ones a user's models have.
 
-    Tests that run at the same time look in different places: a port is only taken when a model is started.
+    Tests that run at the same time look in different places: a port is only taken when a model is started. All of
+    them stay below 32768, where the kernel begins to give ports to clients.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     lowest = 18001 + worker * _PORTS_OF_A_WORKER

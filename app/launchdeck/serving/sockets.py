@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _LISTEN: Final = 0x0A
-_TIME_WAIT: Final = 0x06
+_ENDING: Final = frozenset({0x04, 0x05, 0x06, 0x09, 0x0B})  # FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING
 _TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 
 
 @dataclass(frozen=True, slots=True)
 class TcpRow:
-    """A line of the kernel's table. `address` is in the table's own hexadecimal; `inode` 0 for TIME_WAIT."""
+    """A line of the kernel's table. `address` is in the table's own hexadecimal; `inode` 0: no process has it."""
 
     address: str
     state: int
     inode: int
+
+    @property
+    def is_past(self) -> bool:
+        """Whether only the kernel still knows of this connection: it waits, or its client has yet to hang up."""
+        return self.inode == 0 and self.state in _ENDING
 
 
 def rows_of_port(port: int) -> list[TcpRow]:
@@ -88,8 +93,12 @@ def is_port_free(host: str, port: int) -> bool:
     """Whether an engine could bind it now; see planning.ports.is_free."""
     return is_free(
         can_bind=lambda reuse: _can_bind(host, port, reuse=reuse),
-        is_waiting=lambda: {row.state for row in rows_of_port(port)} == {_TIME_WAIT},
+        is_waiting=lambda: _is_waiting(rows_of_port(port)),
     )
+
+
+def _is_waiting(rows: list[TcpRow]) -> bool:
+    return bool(rows) and all(row.is_past for row in rows)
 
 
 def _can_bind(host: str, port: int, *, reuse: bool) -> bool:

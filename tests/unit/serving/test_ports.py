@@ -74,6 +74,25 @@ def test_fault_16_a_port_in_time_wait_is_free() -> None:
     assert is_port_free(LOOPBACK, port)
 
 
+def test_fault_16_a_port_whose_server_is_gone_is_free_though_a_client_has_not_hung_up(resources: ExitStack) -> None:
+    port = free_port()
+    with bound(resources, port, LOOPBACK, socket.SO_REUSEADDR) as server:
+        resources.enter_context(socket.create_connection((LOOPBACK, port)))
+        connection, _ = server.accept()
+        connection.close()
+    assert [row.is_past for row in rows_of_port(port)] == [True]
+    assert rows_of_port(port)[0].state in {4, 5}, "the client has not ended its half"
+    assert is_port_free(LOOPBACK, port)
+
+
+def test_a_port_with_a_connection_that_a_process_still_has_is_not_free(resources: ExitStack) -> None:
+    port = free_port()
+    with bound(resources, port, LOOPBACK, socket.SO_REUSEADDR) as server:
+        resources.enter_context(socket.create_connection((LOOPBACK, port)))
+        resources.enter_context(server.accept()[0]).shutdown(socket.SHUT_WR)
+    assert not is_port_free(LOOPBACK, port)
+
+
 def test_a_port_in_time_wait_that_somebody_has_again_is_not_free(resources: ExitStack) -> None:
     port = free_port()
     leave_time_wait(port)
