@@ -96,9 +96,9 @@ class RealApplication:
 
         def answers() -> bool:
             assert self.process is not None
-            assert self.process.poll() is None, self.errors
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.errors}"
             with contextlib.suppress(OSError, httpx.HTTPError):
-                return httpx.get((runtime / "api-url").read_text() + "/ping").status_code == 204
+                return self.http.get((runtime / "api-url").read_text() + "/ping").status_code == 204
             return False
 
         until(answers, "the interface", START_DEADLINE_S)
