@@ -35,20 +35,57 @@ def apply_rules(rules: Sequence[FailureRule], findings: Findings, line: str) -> 
     return findings
 
 
-# How the vendors' libraries say that a device is gone or broken (`cudaGetErrorString`, `hipGetErrorString`).
-GPU_BROKEN = (
-    r"(?:CUDA|ROCm|HIP) error: (?P<reason>uncorrectable ECC error encountered|unknown error"
-    r"|CUDA-capable device\(s\) is/are busy or unavailable|no (?:CUDA|ROCm)-capable device is detected"
-    r"|hardware stack error)"
+# How the vendors' libraries say what is wrong with a device (`cudaGetErrorString`, `hipGetErrorString`, HSA's runtime).
+_OF_GPU = r"(?:CUDA|ROCm|HIP) error: "
+_GPU_BROKEN = (
+    rf"{_OF_GPU}(?P<reason>uncorrectable ECC error encountered|unknown error|hardware stack error"
+    r"|no (?:CUDA|ROCm)-capable device is detected)"
+)
+_GPU_BUSY = rf"{_OF_GPU}CUDA-capable device\(s\) is/are busy or unavailable"
+_GPU_WORK_FAILED = (
+    rf"{_OF_GPU}(?P<error>unspecified launch failure|an illegal memory access was encountered)"
+    r"|HW Exception by GPU node-\d+ .* reason ?: ?(?P<hang>GPU Hang)"
 )
 
 
-def gpu_broken(match: re.Match[str]) -> Failure:
+def _gpu_broken(match: re.Match[str]) -> Failure:
     return Failure(
         Cause.GPU_LOST,
         Message("The GPU does not work any more: {reason}.", reason=match["reason"]),
         Message("The kernel's log may say why. Restarting the computer usually brings a GPU back."),
     )
+
+
+def _gpu_busy(_match: re.Match[str]) -> Failure:
+    return Failure(
+        Cause.START_FAILED,
+        Message("The GPU is busy or unavailable."),
+        Message(
+            "Another program may have it for itself: stop that, or choose another GPU. If there is none, restart the "
+            "computer."
+        ),
+    )
+
+
+def _gpu_work_failed(match: re.Match[str]) -> Failure:
+    """It may be the engine, the driver or the device: nobody can tell by these words."""
+    return Failure(
+        Cause.CRASHED,
+        Message("What the engine computed on the GPU failed: {reason}.", reason=match["error"] or match["hang"]),
+        Message(
+            "Start the model again. If it fails again, use a newer engine or driver; if other models fail, too, "
+            "restart the computer: the kernel's log may say what is wrong with the GPU."
+        ),
+    )
+
+
+# The rules (needle, pattern, failure) that every engine's list has.
+GPU_RULES: tuple[tuple[str, str, Callable[[re.Match[str]], Failure]], ...] = (
+    (" error: ", _GPU_BROKEN, _gpu_broken),
+    (" error: ", _GPU_BUSY, _gpu_busy),
+    (" error: ", _GPU_WORK_FAILED, _gpu_work_failed),
+    ("HW Exception by GPU", _GPU_WORK_FAILED, _gpu_work_failed),
+)
 
 
 def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:

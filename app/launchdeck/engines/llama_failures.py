@@ -7,7 +7,7 @@ import re
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.failure_rules import GPU_BROKEN, FailureRule, apply_rules, gpu_broken
+from launchdeck.engines.failure_rules import GPU_RULES, FailureRule, apply_rules
 from launchdeck.engines.fixes import AS_MANY_AS_FIT, RUN_ON_CPU
 
 _SMALLER_CACHE = Fix(Message("Store the KV cache as q8_0"), (("cache_type_k", "q8_0"), ("cache_type_v", "q8_0")))
@@ -165,7 +165,7 @@ _RULES = tuple(
         ("Failed to connect to", r"Failed to connect to (?P<address>\S+:\d+)", _worker_unreachable),
         ("Remote RPC server crashed", r"", _worker_lost),
         ("error: out of memory", r"(?:CUDA|ROCm|HIP) error: out of memory", _gpu_out_of_memory),
-        (" error: ", GPU_BROKEN, gpu_broken),
+        *GPU_RULES,
         ("no kernel image", r"no kernel image is available", _gpu_not_built_for),
         # The address is said by the log's own thread, and the process may end before that has written it.
         ("invalid device: RPC", r"invalid device: (?P<address>RPC\d+)", _worker_unreachable),

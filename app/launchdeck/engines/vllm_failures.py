@@ -7,7 +7,7 @@ import re
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.text import Message
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.failure_rules import GPU_BROKEN, FailureRule, apply_rules, gpu_broken
+from launchdeck.engines.failure_rules import GPU_RULES, FailureRule, apply_rules
 from launchdeck.engines.fixes import AS_MANY_AS_FIT
 
 _ONE_SLOT = Fix(Message("Answer one request at a time"), (("n_parallel", 1),))
@@ -158,7 +158,7 @@ _RULES = tuple(
         ("No available memory for the cache blocks", r"", _no_room_for_cache),
         ("out of memory", r"OutOfMemoryError|(?:CUDA|HIP) out of memory|(?:CUDA|HIP) error: out of memory",
          _gpu_out_of_memory),
-        (" error: ", GPU_BROKEN, gpu_broken),
+        *GPU_RULES,
         ("Failed to load model - not enough GPU memory", r"", _gpu_out_of_memory),
         ("Bfloat16 is only supported", r"", _no_bfloat16),
         ("are not supported for now", r"Model architectures \[?'?(?P<name>[\w.-]+)", _unknown_architecture),
