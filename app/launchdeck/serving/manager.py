@@ -143,8 +143,11 @@ class ProcessManager:
 
     async def adopt(self) -> None:
         """Take over what runs since an earlier run of the application, and tell what has ended since."""
+        began_s = time.monotonic()
         records = await asyncio.to_thread(read_records, self._paths.records)
-        await asyncio.gather(*(self._adopt(record) for record in records if record.status.id not in self._supervisors))
+        strange = [record for record in records if record.status.id not in self._supervisors]
+        await asyncio.gather(*(self._adopt(record) for record in strange))
+        logger.info("%d models were taken over in %.0f ms", len(strange), (time.monotonic() - began_s) * 1000)
 
     async def _adopt(self, record: Record) -> None:
         log = LogBuffer()
