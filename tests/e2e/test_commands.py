@@ -120,6 +120,12 @@ def test_a_reader_that_goes_away_is_no_failure(arguments: list[str]) -> None:
     assert (result.returncode, result.stderr) == (0, "")
 
 
+def test_an_interrupt_while_it_is_still_being_imported_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "argparse.py").write_text("raise KeyboardInterrupt", encoding="utf-8")
+    result = launchdeck("gpus", PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def test_output_that_cannot_be_written_is_told() -> None:
     for arguments in (["--version"], ["gpus", "--json"]):
         with Path("/dev/full").open("w") as full:

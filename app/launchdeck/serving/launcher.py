@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ def read_answer(exit_code: int, output: bytes, errors: bytes) -> Path:
 
 
 def launch_failed(reason: object) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.START_FAILED, Message("The model's supervisor could not be started: {reason}", reason=str(reason))
-    )
+    """`reason` may have come as text, from another process: what it says there is all that is known."""
+    message = Message("The model's supervisor could not be started: {reason}", reason=str(reason))
+    if any(f"[Errno {code}]" in str(reason) for code in (errno.ENOSPC, errno.EDQUOT)):
+        return LaunchdeckError.of(Cause.DISK_FULL, message, Message("Free some space on that disk, then start again."))
+    return LaunchdeckError.of(Cause.START_FAILED, message)

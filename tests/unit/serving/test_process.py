@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +16,8 @@ import pytest
 from PySide6.QtCore import QCoreApplication
 
 from fakes.serving import Watch, spec_of
-from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.serving.launcher import read_answer
 from launchdeck.serving.process import QtShimLauncher
 from launchdeck.serving.processes import is_alive
 from launchdeck.serving.shim_client import ShimClient
@@ -50,6 +53,15 @@ def test_many_at_once(launcher: QtShimLauncher) -> None:
             await Watch(await ShimClient.connect(path)).stop()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_fault_21_a_launch_that_found_the_disk_full_says_what_to_do(code: int) -> None:
+    told = json.dumps({"error": str(OSError(code, os.strerror(code), "/records/record.json"))})
+    with pytest.raises(LaunchdeckError) as failed:
+        read_answer(1, told.encode(), b"")
+    assert failed.value.failure.cause is Cause.DISK_FULL
+    assert "Free some space" in str(failed.value.failure.advice)
 
 
 def test_a_launch_that_fails_says_why(launcher: QtShimLauncher, launchdeck_home: Path) -> None:
