@@ -1,5 +1,5 @@
-"""Three engines that write as much as they can while the window shows the log of one of them: the window's memory, how
-late its event loop gets, what the shims take, and the files.
+"""Three engines that write as much as they can while the window is open: the window's memory, how late its event loop
+gets, what the shims take, and the files. Arguments are further switches of the fake server.
 
 The window measures its own loop; it runs in a process of its own, this file again with "window" as its argument.
 """

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from e2e.real_application import DEADLINE_S, WITHOUT_WINDOW, RealApplication, application, took
 from fakes.machine import FakeMachine
+from fakes.serving import answers, until
 
 PROGRAM = Path(__file__).with_name("hanging_window.py")
 
@@ -44,3 +46,27 @@ def test_fault_25_the_window_and_the_other_gpus_go_on_and_quitting_does_not_wait
     assert report["quit_s"] < 5 * 2
     assert ended_at_s - report["left_at_s"] < 5 * 2
     assert "QThread" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("-m", "launchdeck"), WITHOUT_WINDOW], ids=["window", "serve"])
+def test_fault_25_a_program_is_told_and_a_model_serves_on(machine: FakeMachine, command: tuple[str, ...]):
+    answers_file = Path(machine.environment["LAUNCHDECK_FAKE_NVML"])
+    with application() as app:
+        app.environment = machine.environment
+        app.start(command)
+        before = app.running("model", "--chatter")
+        until(lambda: states(app) == {"amd": "active", "nvidia": "active"}, "both GPUs", DEADLINE_S)
+        answers_file.write_text(answers_file.read_text() + "delay_ms.Utilization=30000\n")
+        until(lambda: states(app)["nvidia"] == "lost", "the driver to be given up", DEADLINE_S)
+        assert states(app)["amd"] == "active"
+        assert took(lambda: app.http.get("/ping")) < 5.0
+        after = app.entry("model")
+        assert (after["state"], after["port"]) == ("running", before["port"])
+        assert answers(after["port"])
+        app.stop("model")
+
+
+def states(app: RealApplication) -> dict[str, str]:
+    """How the GPU of each vendor is."""
+    gpus = app.http.get("/api/management/gpus").json()["gpus"]
+    return {gpu["gpu_type"]: gpu["state"] for gpu in gpus}
