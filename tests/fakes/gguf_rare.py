@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fakes.gguf_models import Size, Tensors, attention, biases, decoder, experts, feed_forward, norms
+from fakes.gguf_t5 import t5_encoder
 from fakes.gguf_writer import Gguf, Tensor
 
 if TYPE_CHECKING:
@@ -152,3 +153,4 @@ def rare() -> Iterable[tuple[str, Gguf]]:
     yield "grok", grok()
     yield "bitnet", bitnet()
     yield "codeshell", codeshell()
+    yield "t5encoder", t5_encoder()

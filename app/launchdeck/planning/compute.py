@@ -20,6 +20,7 @@ from launchdeck.planning.activations import (
     product_floats_per_token,
 )
 from launchdeck.planning.attention import indexed_layers, reads_cache
+from launchdeck.planning.distance_bias import Biased, DistanceBias
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -38,8 +39,8 @@ _CUT_LATE = frozenset({
     "bailingmoe3", "cohere2moe", "gemma3n", "gemma4", "gpt-oss", "hy_v3", "nemotron_h", "qwen35", "qwen35moe",
     "qwen3next", "step35",
 })  # fmt: skip
-# They add to every score a number by the distance of the tokens, and have no flash attention therefore.
-_BIASED_BY_DISTANCE = frozenset({"t5encoder"})
+# They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
+_RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ class Graph:
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
-    `crossing`: what goes from device to device.
+    `crossing`: what goes from device to device; `biased`: what T5 needs besides.
     """
 
     row: int
@@ -134,18 +135,22 @@ class Graph:
     outputs: int
     keeps_two_keys: bool
     crossing: Crossing
+    biased: Biased
     whole: Role
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
         if not role.blocks and not role.first:
-            return max((1 + (_PIPELINE_COPIES if role.pipeline else 1)) * self.crossing.output, output)
+            copies = self.crossing.output * (_PIPELINE_COPIES if role.pipeline else 1)
+            return max(self.crossing.output, output) + copies if role.pipeline else max(2 * copies, output)
         inputs = self.inputs + self.seen.sum_of(role)
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role)
-            return max(_PIPELINE_COPIES * copied + self._own_layer(role) + self.brought * role.first, output)
+            own = self._own_layer(role) + self.brought * role.first
+            own += self.biased.in_pipeline(self.whole.blocks - role.blocks, first=role.first)
+            return _PIPELINE_COPIES * copied + max(own, output)
         inputs += role.borrowed_bytes
         if role.first:
             layer = self._lent_layer(role) if role.lent_blocks else self._layer(role)
@@ -192,7 +197,8 @@ class Graph:
 
     def host_bytes(self, *, pipeline: bool) -> int:
         """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
-        return 2 * self.row + self.host_only + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
+        own = 2 * self.row + self.host_only + self.biased.host
+        return own + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
 
     def host_alone_bytes(self) -> int:
         """Bytes of the host's buffer without any GPU."""
@@ -223,7 +229,8 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
-        self._biased_heads = self._n_head if hp.architecture in _BIASED_BY_DISTANCE else 0
+        self._distance_bias = DistanceBias.of(hp)
+        self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
@@ -236,13 +243,15 @@ class ComputeBuffers:
         lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
         brought = _FLOAT_BYTES * work.tokens * self._layer_embeddings
         first, following = self._crossing_rows
+        biased = self._biased(work)
+        rotation = self._rotation_bytes(work) if self._n_key_value else 0
         return Graph(
             row=row,
-            inputs=_TOKEN_BYTES * work.tokens + (self._rotation_bytes(work) if self._n_key_value else 0),
+            inputs=_TOKEN_BYTES * work.tokens + rotation + biased.inputs,
             seen=ByKind(self._seen_bytes(work, work.cells.full), self._seen_bytes(work, work.cells.window)),
             feed_forward=feed_forward,
             product=_FLOAT_BYTES * work.tokens * self._product_floats,
-            attention=attention,
+            attention=attention + biased.scratch,
             scratch=scratch,
             lent_cache=lent_cache,
             output=_FLOAT_BYTES * work.outputs * (self._n_logits + self._n_embd),
@@ -256,8 +265,15 @@ class ComputeBuffers:
                 block=brought // self._n_layer,
                 output=self._output_crossing_bytes(work, row, following * row + brought),
             ),
+            biased=biased,
             whole=self._whole,
         )
+
+    def _biased(self, work: Work) -> Biased:
+        if self._distance_bias is None:
+            return Biased()
+        cells = work.cells.full if self._n_key_value else work.tokens
+        return self._distance_bias.needs(work.tokens, cells, flash_attention=work.flash_attention)
 
     def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
         if self._crossing_rows[0] > 1:
@@ -268,7 +284,7 @@ class ComputeBuffers:
         """Places in the cache, and for every pair of token and cell whether the one sees the other."""
         seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
         if not self._n_key_value:
-            return work.tokens * (seen_bytes + _FLOAT_BYTES * self._biased_heads) * work.tokens
+            return work.tokens * seen_bytes * work.tokens
         # Without flash attention values are stored number by number, each with its own place.
         values = min(self._n_value, 1) if work.flash_attention else self._n_value
         masks = seen_bytes + (_HALF_BYTES if self._has_index else 0)
@@ -290,9 +306,11 @@ class ComputeBuffers:
 
     def _scratch_bytes(self, work: Work, cells: int) -> int:
         """Without flash attention the scores of all cells; with it a copy of a quantised cache in 16 bits."""
-        if not work.flash_attention or self._biased_heads:
+        if self._distance_bias is not None:
+            return 0  # counted there
+        if not work.flash_attention:
             seen = cells // work.cells.streams if self._n_key_value else work.tokens
-            return _FLOAT_BYTES * work.tokens * seen * (self._n_head + self._biased_heads)
+            return _FLOAT_BYTES * work.tokens * seen * self._n_head
         if work.layout.type_k.is_quantised or work.layout.type_v.is_quantised:
             return _HALF_BYTES * cells * self._n_key_value
         # An indexer scores all cells; half of it finds a place in what is there anyway. Measured.

@@ -189,7 +189,7 @@ class MemoryModel:
         tokens = -(-n_ubatch // load.n_parallel) * load.n_parallel
         return Work(
             tokens=tokens,
-            outputs=tokens if load.embedding else min(tokens, load.n_parallel),
+            outputs=tokens if load.embedding or self._compute.gives_all_results else min(tokens, load.n_parallel),
             cells=self._cache.cells(load.n_ctx, load.n_parallel, n_ubatch, unified=load.kv_unified),
             layout=Layout.of(
                 load.cache_type_k, load.cache_type_v, flash_attention=load.flash_attention and not self._never_flash

@@ -1,0 +1,84 @@
+"""T5 and CogVLM against llama.cpp's own accounting: what is said of T5 is a bound, and a close one where it is used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from auto_truth import choices
+from fakes.gguf_t5 import cogvlm, t5, t5_encoder
+from launchdeck.models.describe import ENCODERS
+from launchdeck.models.gguf import read_header
+from launchdeck.planning.estimate import Device, Load, MemoryModel
+from memory_truth import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fakes.gguf_writer import Gguf
+
+MIB = 1 << 20
+GPU = Device("CUDA0", 24 << 30, context_bytes=0)
+ONE = Load(0, 512, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
+LOADS = {
+    "one GPU": ONE,
+    "two GPUs": replace(ONE, devices=(GPU,) * 2, split=(3.0, 2.0)),
+    "four GPUs": replace(ONE, devices=(GPU,) * 4, split=(24.0, 8.0, 16.0, 12.0)),
+    "large batch": replace(ONE, n_ctx=4096, n_ubatch=2048),
+    "long": replace(ONE, n_ctx=16384),
+    "long, two GPUs": replace(ONE, n_ctx=16384, devices=(GPU,) * 2, split=(3.0, 2.0)),
+    "no flash attention": replace(ONE, n_ctx=4096, flash_attention=False),
+    "q8_0 cache": replace(ONE, n_ctx=4096, cache_type_k="q8_0", cache_type_v="q8_0"),
+}
+MODELS = {
+    "t5 xl": t5(),
+    "t5 small": t5(n_layer=8, n_embd=512, n_head=6, n_ff=1024),
+    "t5 long": t5(n_layer=12, n_embd=768, n_head=12, n_ff=2048, n_ctx=16384),
+    "t5encoder xl": t5_encoder(),
+    "t5encoder xxl": t5_encoder(24, 4096, 64, 10240),
+    "cogvlm": cogvlm(),
+}
+# What the other forms may be short by as well, and "auto" leaves a multiple of it.
+SHORT_BYTES = 24 * MIB
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"cogvlm"}))
+def test_no_gpu_needs_more_than_is_estimated(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    model, path, load = prepared(tmp_path, MODELS[name], load)
+    n = model.layer_count
+    truths = ask(engine_bin, path, load, sorted({1, 2, n // 3, n // 2, n - 1, n}))
+    assert truths
+    for layers, truth in truths.items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        for ours, true in zip(estimate.devices, truth.gpus, strict=True):
+            assert ours.weights_bytes == true.weights
+            assert ours.kv_bytes == true.kv
+            assert ours.compute_bytes > true.compute - SHORT_BYTES, layers
+
+
+@pytest.mark.parametrize("name", sorted(MODELS.keys() - {"t5 long"}))
+def test_a_whole_model_on_one_gpu_is_close(tmp_path: Path, engine_bin: Path, name: str) -> None:
+    """With the context that T5 was made for."""
+    model, path, load = prepared(tmp_path, MODELS[name], ONE)
+    n = model.layer_count
+    truth = ask(engine_bin, path, load, [n])[n].gpus[0]
+    ours = model.estimate(replace(load, n_gpu_layers=n)).devices[0].total_bytes
+    assert abs(ours - truth.total) < max(64 * MIB, 0.03 * truth.total)
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+@pytest.mark.parametrize("name", MODELS)
+def test_auto_fits(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    model, path, load = prepared(tmp_path, MODELS[name], load)
+    taken = choices(engine_bin, path, model, load)
+    assert any(choice.short_bytes is not None for choice in taken)
+    assert not any(choice.is_overcommitted for choice in taken)
+
+
+def prepared(tmp_path: Path, gguf: Gguf, load: Load) -> tuple[MemoryModel, Path, Load]:
+    path = gguf.write(tmp_path / "m.gguf")
+    header = read_header(path)
+    return MemoryModel.of(header), path, replace(load, embedding=header.architecture in ENCODERS)
