@@ -75,8 +75,12 @@ class Verdict(StrEnum):
 
 
 class Tier(StrEnum):
-    """Where a predicted number comes from: our closed form, the engine's own account, or the last real start."""
+    """Where a predicted number comes from: our closed form, the engine's own account, or the last real start.
 
+    A guess, from keys and tensors alone, is the form for an architecture that is not known.
+    """
+
+    GUESS = "guess"
     FORMULA = "formula"
     ENGINE = "engine"
     MEASURED = "measured"
@@ -86,7 +90,7 @@ class Tier(StrEnum):
 class DeviceEstimate:
     """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
     `overhead` is what the driver's context takes besides. `free_bytes` is None where nobody can tell.
-    Weights and KV always come from the closed form, which is exact; the other two say which tier they come from.
+    Weights and KV (`kv_tier`) come from the closed form, which is exact, wherever there is one.
     """
 
     device: str
@@ -97,6 +101,7 @@ class DeviceEstimate:
     free_bytes: int | None
     compute_tier: Tier = Tier.FORMULA
     overhead_tier: Tier = Tier.FORMULA
+    kv_tier: Tier = Tier.FORMULA
 
     @property
     def total_bytes(self) -> int:

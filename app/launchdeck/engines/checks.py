@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.model import ModelInfo, ServerType
@@ -11,6 +12,9 @@ from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadReque
 from launchdeck.domain.text import Message
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY
 from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
+
+if TYPE_CHECKING:
+    from launchdeck.planning.estimate import MemoryModel
 
 MAX_SLOTS = 256
 MAX_THREADS = 1024
@@ -37,7 +41,7 @@ def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
             Message("{count} slots cannot be had.", count=request.n_parallel),
             Message("Ask for 1 to {limit} slots.", limit=MAX_SLOTS),
         )
-    _check_cache(request)
+    _check_cache_types(request)
     _check_work(request)
     _check_experts(request, model)
     for address in request.rpc_workers:
@@ -94,7 +98,7 @@ def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
     )
 
 
-def _check_cache(request: ModelLoadRequest) -> None:
+def _check_cache_types(request: ModelLoadRequest) -> None:
     for cache_type in (request.cache_type_k, request.cache_type_v):
         if cache_type not in CACHE_TYPES:
             raise _refusal(
@@ -107,6 +111,42 @@ def _check_cache(request: ModelLoadRequest) -> None:
             Message("Leave flash attention on, or store V as f16."),
             Fix(Message("Flash attention: auto"), (("flash_attention", FlashAttention.AUTO),)),
             Fix(Message("Store V as f16"), (("cache_type_v", "f16"),)),
+        )
+
+
+def check_cache(request: ModelLoadRequest, model: ModelInfo, memory: MemoryModel) -> None:
+    """Refuse cache types that llama.cpp refuses for this model. Source: its `llama_init_from_model`.
+
+    Raises:
+        LaunchdeckError: the model's cache cannot be stored like this.
+    """
+    key, value = request.cache_type_k, request.cache_type_v
+    if memory.never_flash_attention and value not in PLAIN_CACHE_TYPES:
+        raise _refusal(
+            Message(
+                "A V cache of type {type} needs flash attention, and {name} cannot be computed with it.",
+                type=value,
+                name=model.name,
+            ),
+            Message("Store V as f16."),
+            Fix(Message("Store V as f16"), (("cache_type_v", "f16"),)),
+        )
+    if memory.shares_keys_and_values and key != value:
+        without = request.flash_attention is FlashAttention.OFF
+        types = [one for one in (key, value) if one in PLAIN_CACHE_TYPES or not without] or ["f16"]
+        fixes = (
+            Fix(Message("Store K and V as {name}", name=one), (("cache_type_k", one), ("cache_type_v", one)))
+            for one in types
+        )
+        raise _refusal(
+            Message(
+                "{name} has one cache for K and V: it cannot store K as {key} and V as {value}.",
+                name=model.name,
+                key=key,
+                value=value,
+            ),
+            Message("Store both as the same type."),
+            *fixes,
         )
 
 

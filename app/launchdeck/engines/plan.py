@@ -12,7 +12,7 @@ from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.checks import check_request, check_split
+from launchdeck.engines.checks import check_cache, check_request, check_split
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
     HOST,
@@ -70,6 +70,7 @@ def _plan_llama(
     choice: Choice,
     port: int,
 ) -> LaunchPlan:
+    check_cache(request, context.model, memory)
     devices = engine_devices(choice.engine, readings, request.rpc_workers)
     check_split(request, len(devices))
     launch = _launch(request, context.model, devices, port)
@@ -98,7 +99,7 @@ def _plan_llama(
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
         estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved)),
-        warnings=(*choice.warnings, *_warnings(request, context, devices, largest)),
+        warnings=(*choice.warnings, *_unknown(context.model, memory), *_warnings(request, context, devices, largest)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
@@ -246,6 +247,16 @@ def _environment(
 def _estimate(context: PlanningContext, memory: MemoryModel, load: Load) -> Estimate:
     estimate = memory.estimate(load)
     return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
+
+
+def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:
+    if memory.is_known:
+        return ()
+    message = Message(
+        "Launchdeck does not know the architecture {name}: its memory is estimated from keys and tensors alone.",
+        name=model.architecture,
+    )
+    return (message,)
 
 
 def _warnings(

@@ -2,7 +2,8 @@
 and where it decodes, attention to what it encoded, whose length is always reckoned as the model's whole context.
 
 Source: `build_pos_bias`, `build_attn_mha` and `build_attn_inp_cross` of llama.cpp b10605. The sums count everything as
-alive at once, with the gaps that its allocator was seen to leave: an upper bound, and for the contexts that T5 was made for hardly more.
+alive at once, with the gaps that its allocator was seen to leave: an upper bound, and for the contexts that T5 was made
+for hardly more.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
+from launchdeck.planning.architectures import KNOWN
 from launchdeck.planning.attention import attending_layers, factor_layers, window
 from launchdeck.planning.compute import ComputeBuffers, Graph, Role, Work
 from launchdeck.planning.hyperparameters import Hyperparameters
@@ -74,8 +75,12 @@ class MemoryModel:
     def __init__(self, hp: Hyperparameters) -> None:
         self.layer_count = hp.n_layer_all + 1
         self.has_experts = hp.integer("expert_count") > 0
+        self.is_known = hp.architecture in KNOWN
+        self.never_flash_attention = hp.architecture in _WITHOUT_FLASH_ATTENTION
+        # Multi-head latent attention: the values are made of what the keys are made of.
+        self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
+        self._tier = Tier.FORMULA if self.is_known else Tier.GUESS
         self._block_count = hp.n_layer
-        self._never_flash = hp.architecture in _WITHOUT_FLASH_ATTENTION
         self._cache = KvCache(hp)
         self._weights = Weights.of(hp, factor_layers(hp))
         in_window, attending = window(hp).layers, attending_layers(hp)
@@ -137,7 +142,9 @@ class MemoryModel:
             compute_bytes=graph.gpu_bytes(role),
             overhead_bytes=device.context_bytes,
             free_bytes=device.free_bytes,
+            compute_tier=self._tier,
             overhead_tier=device.context_tier,
+            kv_tier=self._tier,
         )
 
     def _whole(self) -> Role:
@@ -192,7 +199,9 @@ class MemoryModel:
             outputs=tokens if load.embedding or self._compute.gives_all_results else min(tokens, load.n_parallel),
             cells=self._cache.cells(load.n_ctx, load.n_parallel, n_ubatch, unified=load.kv_unified),
             layout=Layout.of(
-                load.cache_type_k, load.cache_type_v, flash_attention=load.flash_attention and not self._never_flash
+                load.cache_type_k,
+                load.cache_type_v,
+                flash_attention=load.flash_attention and not self.never_flash_attention,
             ),
         )
 

@@ -222,11 +222,12 @@ def _segments(estimate: DeviceEstimate) -> tuple[Segment, ...]:
 def _origins(estimate: DeviceEstimate) -> str:
     """Which number comes from where."""
     words = {
+        Tier.GUESS: tr("guessed from the model's keys and tensors"),
         Tier.FORMULA: tr("computed from the model's header"),
         Tier.ENGINE: tr("the engine's own account"),
         Tier.MEASURED: tr("measured at the last start on this GPU"),
     }
-    lines = [f"{tr('weights')}, KV: {words[Tier.FORMULA]}", f"{tr('compute')}: {words[estimate.compute_tier]}"]
+    lines = [f"{tr('weights')}, KV: {words[estimate.kv_tier]}", f"{tr('compute')}: {words[estimate.compute_tier]}"]
     if estimate.overhead_bytes:
         usual = tr("a usual value, until a start has shown the real one")
         measured = estimate.overhead_tier is Tier.MEASURED

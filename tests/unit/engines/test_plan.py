@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from fakes.gguf_models import bert, llama
-from fakes.gguf_zoo import mixtral
+from fakes.gguf_rare import grok
+from fakes.gguf_zoo import deepseek2, mixtral
 from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuState, GpuType, Inventory
 from launchdeck.domain.model import ServerType
-from launchdeck.domain.plan import EngineInfo, LaunchPlan
+from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier
 from launchdeck.domain.request import CPU_ONLY, EVEN_SPLIT, BackendChoice, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
@@ -40,6 +41,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     llama(**size, n_ctx=32768, quant="q8_0").write(folder / "big model.gguf")
     llama(n_ctx=4096).write(folder / "small.gguf")
     bert().write(folder / "encoder.gguf")
+    grok().write(folder / "grok.gguf")
+    deepseek2().write(folder / "latent.gguf")
+    llama(architecture="tomorrow", n_ctx=4096).write(folder / "unknown.gguf")
     return folder
 
 
@@ -427,6 +431,38 @@ def test_flash_attention_off_takes_more_memory_and_goes_into_the_command(plan_of
 def test_a_quantised_v_cache_without_flash_attention_is_refused_before_the_engine_would(failure_of: Any) -> None:
     failure = failure_of(flash_attention=FlashAttention.OFF, cache_type_v="q8_0")
     assert {name for fix in failure.fixes for name, _ in fix.changes} == {"flash_attention", "cache_type_v"}
+
+
+def test_a_quantised_v_cache_of_a_model_that_never_has_flash_attention_is_refused(
+    failure_of: Any, plan_of: Any
+) -> None:
+    failure = failure_of("grok", cache_type_v="q8_0")
+    assert "flash attention" in str(failure)
+    assert [dict(fix.changes) for fix in failure.fixes] == [{"cache_type_v": "f16"}]
+    plan_of("grok", cache_type_k="q8_0", **dict(failure.fixes[0].changes))
+
+
+@pytest.mark.parametrize(
+    ("flash_attention", "offered"), [(FlashAttention.AUTO, ["q8_0", "f16"]), (FlashAttention.OFF, ["f16"])]
+)
+def test_different_types_of_a_cache_that_keys_and_values_share_are_refused(
+    failure_of: Any, plan_of: Any, flash_attention: FlashAttention, offered: list[str]
+) -> None:
+    failure = failure_of("latent", cache_type_k="q8_0", flash_attention=flash_attention)
+    assert "one cache for K and V" in str(failure)
+    assert [dict(fix.changes) for fix in failure.fixes] == [
+        {"cache_type_k": name, "cache_type_v": name} for name in offered
+    ]
+    for fix in failure.fixes:
+        plan_of("latent", flash_attention=flash_attention, **dict(fix.changes))
+
+
+def test_numbers_for_an_architecture_that_nobody_knows_claim_no_more_than_they_are(plan_of: Any) -> None:
+    known, unknown = plan_of("small"), plan_of("unknown")
+    assert "does not know the architecture tomorrow" in warnings_of(unknown)
+    assert "architecture" not in warnings_of(known)
+    tiers = [(plan.estimate.devices[0].kv_tier, plan.estimate.devices[0].compute_tier) for plan in (known, unknown)]
+    assert tiers == [(Tier.FORMULA, Tier.FORMULA), (Tier.GUESS, Tier.GUESS)]
 
 
 @pytest.mark.parametrize(
