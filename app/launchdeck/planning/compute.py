@@ -144,7 +144,7 @@ class Graph:
         if not role.blocks and not role.first:
             copies = self.crossing.output * (_PIPELINE_COPIES if role.pipeline else 1)
             return max(self.crossing.output, output) + copies if role.pipeline else max(2 * copies, output)
-        inputs = self.inputs + self.seen.sum_of(role)
+        inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role)

@@ -102,8 +102,10 @@ class MemoryModel:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
             return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
         ranges = layer_ranges(layers, self.layer_count, load.split)
-        devices = tuple(self._gpu(load, index, ranges, work, graph) for index in range(len(ranges)))
         pipeline = _has_pipeline(load, ranges)
+        devices = tuple(
+            [self._gpu(load, index, ranges, work, graph, pipeline=pipeline) for index in range(len(ranges))]
+        )
         return Estimate(devices, self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline)))
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
@@ -114,37 +116,41 @@ class MemoryModel:
         """
         work, graph = self._work_and_graph(load)
         ranges = layer_ranges(layers, self.layer_count, load.split)
+        pipeline = _has_pipeline(load, ranges)
         for index in chain((suspect,), range(len(rooms))):
-            if self._gpu(load, index, ranges, work, graph).total_bytes > rooms[index]:
+            if self._gpu(load, index, ranges, work, graph, pipeline=pipeline).total_bytes > rooms[index]:
                 return index
         return None
 
-    def _gpu(self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph) -> DeviceEstimate:
-        (first, end), device = ranges[index], load.devices[index]
+    def _gpu(
+        self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph, *, pipeline: bool
+    ) -> DeviceEstimate:
+        (first, end), device, cache = ranges[index], load.devices[index], self._cache
         begin = first if index else 0  # the first GPU works with the host's layers as well
+        # In the order of their fields: names would take as long as the sums.
         role = Role(
-            blocks=max(min(end, self._block_count) - first, 0),
-            ends=end >= self._block_count,
-            first=index == 0,
-            last=first < end == self.layer_count,
-            full=self._full_until[end] > self._full_until[begin],
-            window=self._window_until[end] > self._window_until[begin],
-            pipeline=_has_pipeline(load, ranges),
-            lent_blocks=first,
-            lent_bytes=self._weights.lent_until[first],
-            lent_experts_bytes=self._weights.experts.lent_until[load.n_cpu_moe],
-            borrowed_bytes=self._cache.borrowed_bytes(first, end, work.cells, work.layout),
+            max(min(end, self._block_count) - first, 0),
+            end >= self._block_count,
+            index == 0,
+            first < end == self.layer_count,
+            self._full_until[end] > self._full_until[begin],
+            self._window_until[end] > self._window_until[begin],
+            pipeline,
+            first,
+            self._weights.lent_until[first],
+            self._weights.experts.lent_until[load.n_cpu_moe],
+            cache.borrowed_bytes(first, end, work.cells, work.layout),
         )
         return DeviceEstimate(
-            device=device.name,
-            weights_bytes=self._weights.gpu_bytes(first, end, load.n_cpu_moe),
-            kv_bytes=self._cache.gpu_bytes(first, end, work.cells, work.layout),
-            compute_bytes=graph.gpu_bytes(role),
-            overhead_bytes=device.context_bytes,
-            free_bytes=device.free_bytes,
-            compute_tier=self._tier,
-            overhead_tier=device.context_tier,
-            kv_tier=self._tier,
+            device.name,
+            self._weights.gpu_bytes(first, end, load.n_cpu_moe),
+            cache.gpu_bytes(first, end, work.cells, work.layout),
+            graph.gpu_bytes(role),
+            device.context_bytes,
+            device.free_bytes,
+            self._tier,
+            device.context_tier,
+            self._tier,
         )
 
     def _whole(self) -> Role:
@@ -163,12 +169,12 @@ class MemoryModel:
 
     def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
         return DeviceEstimate(
-            device=HOST,
-            weights_bytes=self._weights.host_bytes(end, load.n_cpu_moe),
-            kv_bytes=self._cache.host_bytes(end, work.cells, work.layout),
-            compute_bytes=compute_bytes,
-            overhead_bytes=0,
-            free_bytes=load.host_free_bytes,
+            HOST,
+            self._weights.host_bytes(end, load.n_cpu_moe),
+            self._cache.host_bytes(end, work.cells, work.layout),
+            compute_bytes,
+            0,
+            load.host_free_bytes,
         )
 
     def _work_and_graph(self, load: Load) -> tuple[Work, Graph]:

@@ -82,7 +82,8 @@ class KvCache:
         self._attending = (*attending, False)
         self._state = recurrent_state(hp)
         self._lenders = borrowed_layers(hp)
-        self._lends = any(lender != layer for layer, lender in enumerate(self._lenders))
+        lent = (lender for layer, lender in enumerate(self._lenders) if lender != layer)
+        self._first_lender = min(lent, default=hp.n_layer_all)
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
         self._sums: dict[Layout, _Sums] = {}
         self._latest: tuple[Layout, _Sums] | None = None
@@ -109,7 +110,7 @@ class KvCache:
 
     def borrowed_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
         """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
-        if not self._lends:
+        if first <= self._first_lender:
             return 0
         sums = self._sums_of(layout)
         borrowed = [lender for lender in self._lenders[first:end] if lender < first]

@@ -97,9 +97,11 @@ class Weights:
     def gpu_bytes(self, first: int, end: int, n_cpu_moe: int = 0) -> int:
         """Bytes of the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
         shared = self.shared_gpu_bytes if self.sharing_until[end] > self.sharing_until[first] else 0
+        size = self.gpu_until[end] - self.gpu_until[first] + shared
+        if n_cpu_moe <= first:
+            return size
         experts = self.experts.gpu_until
-        kept = experts[min(end, max(first, n_cpu_moe))] - experts[first]
-        return self.gpu_until[end] - self.gpu_until[first] + shared - kept
+        return size - experts[min(end, n_cpu_moe)] + experts[first]
 
     def host_bytes(self, end: int, n_cpu_moe: int = 0) -> int:
         """Bytes of the embeddings, of the layers 0 to `end`-1 and of the experts of `n_cpu_moe` blocks in RAM."""
