@@ -55,6 +55,7 @@ def test_a_zip_and_files_that_belong_beside_a_program(folder: Path) -> None:
         zipped({"..\\outside": "theirs"}),
         zipped({"c:/outside": "theirs"}),
     ],
+    ids=range(9),  # a name made of the bytes would be another one in every second
 )
 def test_nothing_leads_outside(folder: Path, content: bytes) -> None:
     with pytest.raises(LaunchdeckError, match="outside") as refusal:
@@ -83,7 +84,9 @@ def link_in_a_zip() -> bytes:
 
 
 @pytest.mark.parametrize(
-    "content", [special(tarfile.LNKTYPE), special(tarfile.FIFOTYPE), special(tarfile.CHRTYPE), link_in_a_zip()]
+    "content",
+    [special(tarfile.LNKTYPE), special(tarfile.FIFOTYPE), special(tarfile.CHRTYPE), link_in_a_zip()],
+    ids=["hard link", "pipe", "device", "link in a zip"],
 )
 def test_what_is_no_file_is_refused(folder: Path, content: bytes) -> None:
     with pytest.raises(LaunchdeckError, match="it is no file"):
@@ -101,7 +104,11 @@ def test_a_file_behind_a_link_is_refused(folder: Path) -> None:
         unpack(archive(folder, buffer.getvalue()), folder)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", tar_gz({"a": b"x" * 100_000})[:-60], zipped({"a": "x"})[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no archive", tar_gz({"a": b"x" * 100_000})[:-60], zipped({"a": "x"})[:-9]],
+    ids=["empty", "no archive", "tar", "zip"],
+)
 def test_a_damaged_one_is_told(folder: Path, content: bytes) -> None:
     with pytest.raises(LaunchdeckError, match="cannot be unpacked"):
         unpack(archive(folder, content), folder)
