@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import NamedTuple
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.gpu import GpuType
@@ -87,13 +86,11 @@ class Tier(StrEnum):
     MEASURED = "measured"
 
 
-class DeviceEstimate(NamedTuple):
-    """Predicted bytes on one device.
-
-    `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
+@dataclass(frozen=True, slots=True)
+class DeviceEstimate:
+    """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
     `overhead` is what the driver's context takes besides. `free_bytes` is None where nobody can tell.
-    Weights and KV (`kv_tier`) come from the closed form, which is exact, wherever there is one. It is a
-    tuple because some are made at every tick of a slider.
+    Weights and KV (`kv_tier`) come from the closed form, which is exact, wherever there is one.
     """
 
     device: str

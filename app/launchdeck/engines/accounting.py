@@ -96,7 +96,7 @@ def _corrected(device: DeviceEstimate, off_bytes: int | None) -> DeviceEstimate:
     if off_bytes is None:
         return device
     off_bytes = off_bytes if abs(off_bytes) > _MIB else 0
-    return device._replace(compute_bytes=max(device.compute_bytes + off_bytes, 0), compute_tier=Tier.ENGINE)
+    return replace(device, compute_bytes=max(device.compute_bytes + off_bytes, 0), compute_tier=Tier.ENGINE)
 
 
 def _program(plan: LaunchPlan) -> Path | None:

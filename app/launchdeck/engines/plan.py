@@ -246,7 +246,7 @@ def _environment(
 
 def _estimate(context: PlanningContext, memory: MemoryModel, load: Load) -> Estimate:
     estimate = memory.estimate(load)
-    return replace(estimate, host=estimate.host._replace(free_bytes=context.inventory.cpu.sample.free_memory_bytes))
+    return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
 
 
 def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:

@@ -136,7 +136,7 @@ def _largest(memory: VllmMemory, load: VllmLoad, margin_bytes: int) -> int | Non
 def _in_whole_gib(budget: VllmBudget) -> VllmBudget:
     """On the CPU the cache is reserved in whole GiB, at least one."""
     reserved_bytes = max(-(-budget.kv_bytes // GIB), 1) * GIB
-    host = budget.estimate.host._replace(kv_bytes=reserved_bytes)
+    host = replace(budget.estimate.host, kv_bytes=reserved_bytes)
     return replace(budget, estimate=replace(budget.estimate, host=host), kv_bytes=reserved_bytes)
 
 
