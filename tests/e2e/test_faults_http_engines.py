@@ -229,11 +229,14 @@ def test_fault_17_a_stolen_port_is_never_called_running(app: RealApplication) ->
         started = app.load("robbed", "--bind-after-s", 2)
         command = [*fake_command("--reuse-port"), "--port", str(started["port"])]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as thief:
-            entry = app.until_state("robbed", "running")
-            assert entry["port"] != started["port"]
-            assert events.states(started["id"]).count("running") == 1
-            assert answers(started["port"]), "the other program was left alone"
-            thief.kill()
+            try:
+                entry = app.until_state("robbed", "running")
+                assert entry["port"] != started["port"]
+                until(lambda: "running" in events.states(started["id"]), "the event of it")
+                assert events.states(started["id"]).count("running") == 1
+                assert answers(started["port"]), "the other program was left alone"
+            finally:
+                thief.kill()
 
 
 def test_fault_19_a_flood_is_bounded_everywhere(app: RealApplication) -> None:

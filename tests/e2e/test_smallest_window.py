@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_nothing_is_squeezed_below_what_it_needs(language: str) -> None:
     async def journey(application: WindowApplication, core: Core) -> None:
+        api = application.window.status_line.api
+        await until(lambda: "http" in api.text(), "the last part that comes")
         application.window.resize(*SMALLEST)
         await until(lambda: application.window.height() == SMALLEST[1], "the smallest window")
         parts = [*application.window.findChildren(ChartPanel), application.panels.deployments, application.panels.tabs]

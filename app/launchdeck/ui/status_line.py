@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from launchdeck.models.hub import Choice
 
 
+_HEIGHT_PX = 28
+
+
 class StatusLine(QFrame):
     """`download` is there while a model is on its way, and leads to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self.setProperty("role", "bar")
+        self.setFixedHeight(_HEIGHT_PX)  # also when a button comes: nothing above it moves
         self._models = QLabel()
         self._ports = QLabel()
         self.download = QPushButton(visible=False)
@@ -33,7 +37,7 @@ class StatusLine(QFrame):
         for label in (self._models, self._ports, version):
             label.setProperty("role", "small")
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(16, 4, 16, 4)
+        layout.setContentsMargins(16, 0, 16, 0)
         layout.setSpacing(24)
         layout.addWidget(self._models)
         layout.addWidget(self._ports)

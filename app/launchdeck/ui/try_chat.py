@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
     from launchdeck.engines.client import ChatChunk
 
-_TRANSCRIPT_LOWEST_PX = 52
+_TRANSCRIPT_LOWEST_PX = 46
 _PROMPT_PX = 54
 _MAX_LINES = 5000
 
