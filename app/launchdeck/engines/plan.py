@@ -23,6 +23,7 @@ from launchdeck.engines.context import (
     resolve_layers,
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
+from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -33,7 +34,7 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
-from launchdeck.engines.targets import NO_ENGINE_FOR_GPUS, target_gpus
+from launchdeck.engines.targets import target_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count

@@ -11,8 +11,6 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
 
-NO_ENGINE_FOR_GPUS = Message("No engine found here can use this machine's GPUs: the model will run on the CPU.")
-
 
 def target_gpus(
     request: ModelLoadRequest, inventory: Inventory, usable: Callable[[Gpu], bool]

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePol
 from launchdeck.domain.errors import Cause
 from launchdeck.domain.plan import Tier, Verdict
 from launchdeck.engines import advice
-from launchdeck.engines.targets import NO_ENGINE_FOR_GPUS
+from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
 from launchdeck.ui.format import gib
