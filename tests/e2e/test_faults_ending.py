@@ -160,3 +160,16 @@ def test_fault_11_an_engine_that_ends_unasked_has_failed_and_says_why(switches: 
         assert bench.manager.deployments == ()
 
     asyncio.run(scenario())
+
+
+def test_fault_11_the_last_words_count_though_their_line_never_ended() -> None:
+    said = "error: unknown model architecture: 'nova'"
+
+    async def scenario() -> None:
+        bench = Bench("--no-listen", "--raw", said.encode().hex(), "--exit-code", 1)
+        failed = await bench.until_state(await bench.load(), State.FAILED)
+        assert "nova" in str(failed.failure.message)
+        assert bench.manager.log(failed.id).lines_since(0)[1] == [said]
+        bench.manager.dismiss(failed.id)
+
+    asyncio.run(scenario())

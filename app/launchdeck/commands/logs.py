@@ -53,7 +53,8 @@ def _follow_file(paths: Paths, options: argparse.Namespace) -> None:
     while is_live:
         is_live = follower.is_live()  # asked first: what it wrote at its end is read then
         time.sleep(INTERVAL_S)
-        after, some = follower.read().lines_since(after)
+        buffer = follower.read() if is_live else follower.read_last()
+        after, some = buffer.lines_since(after)
         _print_on(some, options)
 
 

@@ -98,6 +98,13 @@ class LogFollower:
             self._buffer.feed(data)
             self._offset = start + len(data)
 
+    def read_last(self) -> LogBuffer:
+        """The same when nothing will come any more: what has not ended is a line too."""
+        buffer = self.read()
+        if buffer.partial:
+            buffer.feed(b"\n")
+        return buffer
+
 
 async def stop(paths: Paths, name: str) -> None:
     """Returns when nothing is left of it; its record goes as well. Raises LaunchdeckError."""

@@ -38,14 +38,20 @@ class LogReader:
                     logger.exception("%s cannot read the line %.200r", self._adapter.kind, line)
                 self._has_failed = True
 
+    def end(self) -> None:
+        """The engine is gone: its last words are a line as well, though it never ended."""
+        if self.buffer.partial:
+            self.feed(b"\n")
+
     def read_folder(self, folder: Path) -> None:
         """The log of an engine whose shim is gone. Touches the disk."""
         offset = 0
         while True:
             start, data = read_log(str(folder), offset, READ_BYTES)
             if not data:
-                return
+                break
             if start > offset:
                 self.buffer.note_dropped(start - offset)
             self.feed(data)
             offset = start + len(data)
+        self.end()

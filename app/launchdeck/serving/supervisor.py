@@ -390,6 +390,7 @@ class Supervisor:
             case "ended":
                 self._take_status(event["status"])
                 if event["following"] and not ended.done():  # else it is told again, when the log is here
+                    self._reader.end()
                     ended.set_result(None)
 
     def _take_status(self, facts: dict[str, Any]) -> None:
