@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -198,3 +200,19 @@ def test_a_model_removed_between_scan_and_launch_is_told(demo_model: Path, tmp_p
         assert core.manager.deployments == ()
 
     in_real_window(journey, quick_settings(model_folders=(str(tmp_path),)))
+
+
+def test_from_a_failure_to_the_lines_that_tell_of_it(demo_model: Path) -> None:
+    async def journey(application: WindowApplication, core: Core) -> None:
+        fill_form(application, ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=512))
+        running = await deploy(application, core)
+        os.kill(running.pids[0], signal.SIGKILL)
+        await until(lambda: current(core, running.id).state is State.FAILED, "the failure")
+        failure = current(core, running.id).failure
+        assert failure is not None
+        click(application.panels.tabs.widget(0), "Show in the log")
+        log = text_field(application.panels.tabs.currentWidget(), "Log")
+        await until(lambda: log.textCursor().selectedText(), "a line in sight")
+        assert log.textCursor().selectedText() in failure.evidence
+
+    in_real_window(journey, quick_settings())

@@ -247,7 +247,10 @@ class TestView:
             ),
             (samples.deployment("a", state=State.LOADING), ["Copy command", "Stop", START]),
             (samples.deployment("a", state=State.STOPPING), ["Copy command", START]),
-            (samples.failed_deployment(), ["Use 38 layers", "Copy command", "Restart", "Remove", START]),
+            (
+                samples.failed_deployment(),
+                ["Use 38 layers", "Copy command", "Show in the log", "Restart", "Remove", START],
+            ),
         ],
     )
     def test_the_menu_has_what_makes_sense(self, view, deployment, entries):
@@ -265,6 +268,20 @@ class TestView:
             with qtbot.waitSignal(signal) as asked:
                 entries[name].trigger()
             assert asked.args == ["a"]
+
+    def test_the_menu_and_a_double_click_lead_to_the_failure(self, qtbot, view):
+        view.set_deployments((samples.deployment("a"), samples.failed_deployment("b")))
+        (entry,) = [e for e in view.menu_for(samples.failed_deployment("b")).actions() if e.text() == "Show in the log"]
+        with qtbot.waitSignal(view.failure_requested) as asked:
+            entry.trigger()
+        assert asked.args == ["b"]
+        heard = []
+        view.failure_requested.connect(heard.append)
+        for row in (0, 1):
+            place = view.visualRect(view.model().index(row, Column.NAME)).center()
+            qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+            qtbot.mouseDClick(view.viewport(), Qt.MouseButton.LeftButton, pos=place)
+        assert heard == ["b"]
 
     def test_a_failure_has_the_room_of_the_columns_after_it(self, view):
         view.set_deployments((samples.deployment("a"), samples.failed_deployment("b")))

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QTableView
+from PySide6.QtWidgets import QLabel, QPushButton, QTableView
 
 from fakes import samples
 from launchdeck.domain.deployment import Applied, Buffer, State
@@ -145,6 +145,18 @@ class TestTab:
         assert told["Failure"] == "It needs 48 GiB, 32 GiB are free."
         assert told["What to do"] == "Put fewer layers on the GPU."
         assert told["Evidence"].startswith("ggml_backend_cuda_buffer_type_alloc_buffer")
+
+    def test_leads_to_the_failure_in_the_log(self, qtbot):
+        tab = DetailsTab()
+        qtbot.addWidget(tab)
+        tab.show_deployment(samples.deployment())
+        (button,) = [b for b in tab.findChildren(QPushButton) if b.text() == "Show in the log"]
+        assert button.isHidden()
+        tab.show_deployment(samples.failed_deployment("f"))
+        assert not button.isHidden()
+        with qtbot.waitSignal(tab.failure_requested) as asked:
+            button.click()
+        assert asked.args == ["f"]
 
     def test_without_a_deployment_there_is_a_sentence_and_no_table(self, qtbot):
         tab = DetailsTab()

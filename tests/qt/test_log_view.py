@@ -5,9 +5,10 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QPushButton
 
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.ui import i18n, log_view
+from launchdeck.ui import i18n, log_text
 from launchdeck.ui.log_levels import LogLevel, level_of
 from launchdeck.ui.log_view import LogTab
+from launchdeck.ui.theme import tokens
 
 WAIT_MS = 5000
 
@@ -92,14 +93,93 @@ def test_another_log_replaces_the_first_and_the_same_one_does_not_begin_anew(tab
     assert shown(tab) == ""
 
 
-def test_is_bounded(tab, buffer):
+def test_is_bounded_in_lines_and_in_characters(qtbot, tab, buffer):
+    area = tab.findChild(QPlainTextEdit)
+    tab.follow(buffer)
     tab.show()
-    for _ in range(3):
-        buffer.feed(b"x\n" * log_view.MAX_LINES)
-        tab.follow(buffer)
-    tab.hide()
+    for end in ("end 1", "end 2", "end 3"):
+        buffer.feed(b"x\n" * (log_text.MAX_LINES // 2) + f"{end}\n".encode())
+        qtbot.waitUntil(lambda end=end: area.document().lastBlock().text() == end, timeout=WAIT_MS)
+        assert area.blockCount() <= log_text.MAX_LINES
+    assert area.blockCount() == log_text.MAX_LINES
+    buffer.feed((b"y" * 4000 + b"\n") * 2500 + b"last\n")
+    qtbot.waitUntil(lambda: area.document().lastBlock().text() == "last", timeout=5 * WAIT_MS)
+    assert area.document().characterCount() <= log_text.MAX_CHARACTERS
+
+
+def test_what_is_read_stays_in_sight_while_old_lines_go(qtbot, tab):
+    buffer = LogBuffer()
+    buffer.feed("".join(f"line {number}\n" for number in range(log_text.MAX_LINES)).encode())
+    area = tab.findChild(QPlainTextEdit)
+    tab.follow(buffer)
     tab.show()
-    assert tab.findChild(QPlainTextEdit).blockCount() <= log_view.MAX_LINES
+    qtbot.waitUntil(lambda: area.blockCount() == log_text.MAX_LINES, timeout=WAIT_MS)
+    box(tab, "Follow").setChecked(False)
+    area.verticalScrollBar().setValue(5000)
+    assert area.firstVisibleBlock().text() == "line 5000"
+    buffer.feed(b"more\n" * 300)
+    qtbot.waitUntil(lambda: area.document().firstBlock().text() == "line 300", timeout=WAIT_MS)
+    assert area.firstVisibleBlock().text() == "line 5000"
+
+
+def test_a_line_that_has_not_ended_is_shown_as_far_as_it_goes(qtbot, tab, buffer):
+    tab.follow(buffer)
+    tab.show()
+    buffer.feed(b" 10 %")
+    qtbot.waitUntil(lambda: shown(tab) == "one\ntwo\nthree\n 10 %", timeout=WAIT_MS)
+    buffer.feed(b"\r 20 %")
+    qtbot.waitUntil(lambda: shown(tab) == "one\ntwo\nthree\n 20 %", timeout=WAIT_MS)
+    buffer.feed(b"\ndone\n")
+    qtbot.waitUntil(lambda: shown(tab) == "one\ntwo\nthree\n 20 %\ndone", timeout=WAIT_MS)
+
+
+def colours(tab):
+    """The text of every coloured place, with its colour."""
+    return [
+        (mark.cursor.selectedText(), (mark.format.foreground() if plain else mark.format.background()).color().name())
+        for mark in tab.findChild(QPlainTextEdit).extraSelections()
+        for plain in [mark.format.background().style() == Qt.BrushStyle.NoBrush]
+    ]
+
+
+def test_warnings_errors_and_what_is_searched_for_have_colours(qtbot, tab):
+    buffer = LogBuffer()
+    buffer.feed("fine 🚀 Fine\nWARNING low\nERROR high\n".encode())
+    tab.follow(buffer)
+    tab.show()
+    bad, warn = tokens().bad, tokens().warn
+    qtbot.waitUntil(lambda: colours(tab) == [("WARNING low", warn), ("ERROR high", bad)], timeout=WAIT_MS)
+    qtbot.keyClicks(tab.findChild(QLineEdit), "fine")
+    qtbot.waitUntil(lambda: colours(tab)[:2] == [("fine", warn), ("Fine", warn)], timeout=WAIT_MS)
+
+
+def test_says_which_of_how_many_matches_is_shown(qtbot, tab):
+    buffer = LogBuffer()
+    buffer.feed(b"Error one\nfine\nerror two\n")
+    tab.follow(buffer)
+    tab.show()
+    search = tab.findChild(QLineEdit)
+    qtbot.keyClicks(search, "error")
+    assert tab.message() == "1 of 2"
+    qtbot.keyClick(search, Qt.Key.Key_Return)
+    assert tab.message() == "2 of 2"
+    qtbot.keyClick(search, Qt.Key.Key_Return)
+    assert tab.message() == "1 of 2"
+
+
+@pytest.mark.parametrize(
+    ("evidence", "selected"),
+    [(("first words", "ERROR it broke"), "ERROR it broke"), (("first words", "last words"), "last words")],
+)
+def test_goes_to_where_a_failure_is_told(qtbot, tab, evidence, selected):
+    buffer = LogBuffer()
+    buffer.feed(b"ERROR older\n" + b"line\n" * 2000 + b"first words\n  ERROR it broke\nlast words\n" + b"line\n" * 2000)
+    tab.follow(buffer)
+    tab.show_failure(evidence)
+    tab.show()
+    area = tab.findChild(QPlainTextEdit)
+    qtbot.waitUntil(lambda: area.textCursor().selectedText().strip() == selected, timeout=WAIT_MS)
+    assert not box(tab, "Follow").isChecked()
 
 
 def test_follows_the_end_until_told_otherwise(qtbot, tab, buffer):
@@ -161,7 +241,7 @@ def test_copies_the_selection_or_everything(tab, buffer):
     tab.copy_all()
     assert QApplication.clipboard().text() == "one\ntwo\nthree"
     area = tab.findChild(QPlainTextEdit)
-    area.find("two", log_view.QTextDocument.FindFlag.FindBackward)
+    area.find("two", log_text.QTextDocument.FindFlag.FindBackward)
     tab.copy_all()
     assert QApplication.clipboard().text() == "two"
 

@@ -195,6 +195,7 @@ class WindowApplication(QObject):
         self.api = WindowApi(self.core, self.window, self.controller)
         self.sampler.sampled.connect(self._publish)
         self.panels.deployments.current_changed.connect(self._show_current)
+        self.panels.deployments.failure_requested.connect(self._show_failure)
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
         self.window.close_requested.connect(self._close_window)
         self.window.quit_requested.connect(self.ask_to_quit)
@@ -214,6 +215,7 @@ class WindowApplication(QObject):
         from launchdeck.ui.try_it import TryItTab  # noqa: PLC0415
 
         self._details = DetailsTab()
+        self._details.failure_requested.connect(self._show_failure)
         self.panels.tabs.addTab(self._details, tr("Details"))
         await asyncio.sleep(0)
         self._log = LogTab()
@@ -241,3 +243,12 @@ class WindowApplication(QObject):
         self.try_it.show_deployment(deployment)
         source = None if deployment is None else self.core.manager.log(deployment.id)
         self._log.follow(source, "" if deployment is None else deployment.plan.model_id)
+
+    @Slot(str)
+    def _show_failure(self, deployment_id: str) -> None:
+        """Where the log tells of it."""
+        self.panels.deployments.select(deployment_id)
+        deployment = self.panels.deployments.current()
+        if deployment is not None and deployment.failure is not None:
+            self.panels.tabs.setCurrentWidget(self._log)
+            self._log.show_failure(deployment.failure.evidence)

@@ -40,6 +40,7 @@ class DeploymentsView(QTableView):
     copy_url_requested = Signal(str)
     copy_key_requested = Signal(str)
     copy_command_requested = Signal(str)
+    failure_requested = Signal(str)
     mark_requested = Signal(str, bool)
     current_changed = Signal(object)
 
@@ -62,6 +63,7 @@ class DeploymentsView(QTableView):
         for changed in (self._proxy.rowsInserted, self._proxy.rowsRemoved, self._proxy.layoutChanged):
             changed.connect(self._span_ended)
         self._proxy.dataChanged.connect(self._data_changed)
+        self.doubleClicked.connect(self._double_clicked)
         self.selectionModel().currentRowChanged.connect(lambda *_: self.current_changed.emit(self.current()))
 
     def set_deployments(self, deployments: tuple[Deployment, ...]) -> None:
@@ -187,6 +189,11 @@ class DeploymentsView(QTableView):
             place = self.visualRect(self.currentIndex()).bottomLeft() if by_keyboard else event.pos()
             self._show_menu(deployment, place)
 
+    def _double_clicked(self, index: QModelIndex) -> None:
+        deployment: Deployment = index.data(DEPLOYMENT_ROLE)
+        if RowAction.SHOW_FAILURE in actions_of(deployment):
+            self.failure_requested.emit(deployment.id)
+
     def leaveEvent(self, event: QEvent) -> None:
         self._delegate.forget_pointer()
         self.viewport().update()
@@ -222,6 +229,7 @@ class DeploymentsView(QTableView):
             RowAction.COPY_URL: self.copy_url_requested,
             RowAction.COPY_KEY: self.copy_key_requested,
             RowAction.COPY_COMMAND: self.copy_command_requested,
+            RowAction.SHOW_FAILURE: self.failure_requested,
             RowAction.RESTART: self.restart_requested,
             RowAction.STOP: self.stop_requested,
             RowAction.DISMISS: self.dismiss_requested,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, QTimer
+from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QColor, QHideEvent, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
     QHeaderView,
     QLabel,
+    QPushButton,
     QScrollArea,
     QTableView,
     QVBoxLayout,
@@ -91,7 +92,12 @@ class DetailsModel(QAbstractTableModel):
 
 
 class DetailsTab(QScrollArea):
-    """Follows one deployment. `show_deployment(None)` leaves a sentence."""
+    """Follows one deployment. `show_deployment(None)` leaves a sentence.
+
+    `failure_requested` carries the id of the one whose failure is to be shown in the log.
+    """
+
+    failure_requested = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -108,6 +114,8 @@ class DetailsTab(QScrollArea):
         self._facts.setContentsMargins(8, 8, 8, 8)
         self._facts.setColumnStretch(1, 1)
         self._values: dict[str, QLabel] = {}
+        self._to_log = QPushButton(tr("Show in the log"))
+        self._to_log.clicked.connect(self._ask_for_log)
         content = QWidget()
         content.setProperty("role", "page")
         column = QVBoxLayout(content)
@@ -115,6 +123,7 @@ class DetailsTab(QScrollArea):
         column.addWidget(self._empty)
         column.addWidget(self._table)
         column.addLayout(self._facts)
+        column.addWidget(self._to_log, 0, Qt.AlignmentFlag.AlignLeft)
         column.addStretch(1)
         self.setWidget(content)
         self.setWidgetResizable(True)
@@ -135,6 +144,7 @@ class DetailsTab(QScrollArea):
             self._rows.show_rows(deployment.plan.model_id, detail_rows(deployment))
             header_px = self._table.horizontalHeader().sizeHint().height()
             self._table.setFixedHeight(self._rows.rowCount() * _ROW_PX + header_px + 2)
+        self._to_log.setVisible(bool(deployment and deployment.failure and deployment.failure.evidence))
         self._show_facts({} if deployment is None else _facts(deployment))
         self._show_uptime()
 
@@ -156,6 +166,10 @@ class DetailsTab(QScrollArea):
     def hideEvent(self, event: QHideEvent) -> None:
         self._clock.stop()
         super().hideEvent(event)
+
+    def _ask_for_log(self) -> None:
+        if self._deployment is not None:
+            self.failure_requested.emit(self._deployment.id)
 
     def _show_facts(self, facts: dict[str, str]) -> None:
         if list(facts) != list(self._values):

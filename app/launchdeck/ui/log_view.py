@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent, QTextDocument
+from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -21,22 +21,26 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from launchdeck.ui.fonts import mono_font
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.keys import give_key
 from launchdeck.ui.log_levels import LogLevel, level_of
+from launchdeck.ui.log_text import Found, LogText
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 logger = logging.getLogger(__name__)
 
-MAX_LINES = 10_000
 _POLL_MS = 100
 
 
 class LineSource(Protocol):
     """The face of `serving.logs.LogBuffer` that is needed here."""
+
+    @property
+    def partial(self) -> str:
+        """The last line as far as it was written."""
+        ...
 
     def lines_since(self, sequence: int) -> tuple[int, list[str]]:
         """The lines after this sequence number that are still kept, and the number to ask with next time."""
@@ -51,7 +55,8 @@ class LogTab(QWidget):
         self._source: LineSource | None = None
         self._sequence = 0
         self._name = ""
-        self._text = _text_area()
+        self._failure: Sequence[str] = ()  # the lines to show, once they are there
+        self._text = LogText()
         self._search = QLineEdit(placeholderText=tr("Search"), clearButtonEnabled=True)
         self._search.setAccessibleName(tr("Search the log"))
         self._search.textEdited.connect(lambda _: self._find_again())
@@ -83,38 +88,40 @@ class LogTab(QWidget):
         """Show this log from its first kept line on. `name` is proposed for the saved file."""
         if source is self._source:
             return
-        self._source, self._name = source, name
+        self._source, self._name, self._failure = source, name, ()
         self._show_again()
 
     def _show_again(self) -> None:
         """From the first line on that is kept."""
         self._sequence = 0
-        self._text.clear()
+        self._text.start_anew()
         if self.isVisible():
             self._fetch()
 
     def find_next(self) -> None:
-        self._find(QTextDocument.FindFlag(0))
+        self._tell(self._text.search(self._search.text()))
 
     def find_previous(self) -> None:
-        self._find(QTextDocument.FindFlag.FindBackward)
+        self._tell(self._text.search(self._search.text(), backwards=True))
 
     def find_error(self) -> None:
         """Show the next line that speaks of an error, from the cursor on and once around the end."""
         self._follow.setChecked(False)
-        cursor = self._text.textCursor()
-        document = self._text.document()
-        count = document.blockCount()
-        for step in range(1, count + 1):
-            block = document.findBlockByNumber((cursor.blockNumber() + step - cursor.atStart()) % count)
-            if level_of(block.text()) is LogLevel.ERROR:
-                cursor.setPosition(block.position())
-                cursor.movePosition(cursor.MoveOperation.EndOfBlock, cursor.MoveMode.KeepAnchor)
-                self._text.setTextCursor(cursor)
-                self._text.centerCursor()
-                self._found.clear()
-                return
-        self._found.setText(tr("Not found"))
+        self._found.setText("" if self._text.show_next_error() else tr("Not found"))
+
+    def show_failure(self, evidence: Sequence[str]) -> None:
+        """Show where the log tells of a failure: its first line of an error, else its last line."""
+        self._failure = evidence
+        self._level.setCurrentIndex(self._level.findData(LogLevel.INFO))
+        if self.isVisible():
+            self._fetch()
+
+    def _show_failure(self) -> None:
+        errors = [line for line in self._failure if level_of(line) is LogLevel.ERROR]
+        self._follow.setChecked(False)
+        found = self._text.show_line(errors[0] if errors else self._failure[-1])
+        self._found.setText("" if found else tr("Not found"))
+        self._failure = ()
 
     def copy_all(self) -> None:
         """The selection, or all there is where nothing is selected."""
@@ -149,23 +156,18 @@ class LogTab(QWidget):
             return
         self._sequence, lines = self._source.lines_since(self._sequence)
         least: LogLevel = self._level.currentData()
-        lines = [line for line in lines if least is LogLevel.INFO or level_of(line) >= least]
-        if lines:
-            self._append(lines)
-
-    def _append(self, lines: Sequence[str]) -> None:
-        bar = self._text.verticalScrollBar()
-        before = bar.value()
-        self._text.appendPlainText("\n".join(lines[-MAX_LINES:]))
-        bar.setValue(bar.maximum() if self._follow.isChecked() else before)
-
-    def _to_end(self) -> None:
-        bar = self._text.verticalScrollBar()
-        bar.setValue(bar.maximum())
+        if least is LogLevel.INFO:
+            self._text.add(lines, self._source.partial)
+        else:
+            self._text.add([line for line in lines if level_of(line) >= least])
+        if self._failure and self._text.is_filled():
+            self._show_failure()
 
     def _follow_toggled(self, following: bool) -> None:  # noqa: FBT001 (a Qt slot)
+        self._text.follows = following
         if following:
-            self._to_end()
+            bar = self._text.verticalScrollBar()
+            bar.setValue(bar.maximum())
 
     def _scrolled(self) -> None:
         """Whoever scrolls up wants to read there; back at the end, the log is followed again."""
@@ -178,26 +180,16 @@ class LogTab(QWidget):
 
     def _find_again(self) -> None:
         """What is typed is looked for from the match on that was found so far."""
-        cursor = self._text.textCursor()
-        cursor.setPosition(cursor.selectionStart())
-        self._text.setTextCursor(cursor)
-        self.find_next()
+        self._tell(self._text.search_from_match(self._search.text()))
 
-    def _find(self, direction: QTextDocument.FindFlag) -> None:
-        """From the cursor, and once around the end."""
-        wanted = self._search.text()
-        if not wanted:
+    def _tell(self, found: Found | None) -> None:
+        if not self._search.text():
             self._found.clear()
             return
         self._follow.setChecked(False)
-        found = self._text.find(wanted, direction)
-        if not found:
-            backwards = direction == QTextDocument.FindFlag.FindBackward
-            before = self._text.textCursor()
-            edge = before.MoveOperation.End if backwards else before.MoveOperation.Start
-            self._text.moveCursor(edge)
-            found = self._text.find(wanted, direction)
-        self._found.setText("" if found else tr("Not found"))
+        self._found.setText(
+            tr("Not found") if found is None else tr("{place} of {total}", place=found.place, total=found.total)
+        )
 
     def _choose_file(self) -> None:
         path, _ = QFileDialog.getSaveFileName(self, tr("Save the log"), f"{self._name or 'model'}.log")
@@ -224,16 +216,6 @@ def _level_combo() -> QComboBox:
     combo.addItem(tr("Warnings and errors"), LogLevel.WARNING)
     combo.addItem(tr("Errors"), LogLevel.ERROR)
     return combo
-
-
-def _text_area() -> QPlainTextEdit:
-    area = QPlainTextEdit(readOnly=True, lineWrapMode=QPlainTextEdit.LineWrapMode.NoWrap)
-    area.setMaximumBlockCount(MAX_LINES)
-    area.setUndoRedoEnabled(False)
-    area.setFont(mono_font())
-    area.setAccessibleName(tr("Log"))
-    area.setPlaceholderText(tr("The log of the chosen deployment appears here."))
-    return area
 
 
 def _flat_button(text: str, clicked: object) -> QPushButton:

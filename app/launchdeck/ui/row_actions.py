@@ -18,6 +18,7 @@ class RowAction(Enum):
     COPY_URL = auto()
     COPY_KEY = auto()
     COPY_COMMAND = auto()
+    SHOW_FAILURE = auto()
     RESTART = auto()
     STOP = auto()
     DISMISS = auto()
@@ -29,9 +30,10 @@ _REACHABLE = (RowAction.OPEN, RowAction.COPY_URL, RowAction.COPY_KEY)
 def actions_of(deployment: Deployment) -> tuple[RowAction, ...]:
     """All that makes sense now, in the menu's order."""
     reachable = _REACHABLE if deployment.state in {State.RUNNING, State.UNRESPONSIVE} else ()
+    failed = (RowAction.SHOW_FAILURE,) if deployment.failure and deployment.failure.evidence else ()
     ended = () if deployment.state.is_live else (RowAction.RESTART,)
     ending = ending_action(deployment)
-    return (*reachable, RowAction.COPY_COMMAND, *ended, *((ending,) if ending else ()))
+    return (*reachable, RowAction.COPY_COMMAND, *failed, *ended, *((ending,) if ending else ()))
 
 
 def ending_action(deployment: Deployment) -> RowAction | None:
@@ -59,6 +61,7 @@ def action_text(action: RowAction) -> str:
         RowAction.COPY_URL: tr("Copy URL"),
         RowAction.COPY_KEY: tr("Copy API key"),
         RowAction.COPY_COMMAND: tr("Copy command"),
+        RowAction.SHOW_FAILURE: tr("Show in the log"),
         RowAction.RESTART: tr("Restart"),
         RowAction.STOP: tr("Stop"),
         RowAction.DISMISS: tr("Remove"),
