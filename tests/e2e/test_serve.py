@@ -99,6 +99,7 @@ def test_serve_deploy_status_logs_and_stop(home: Path, demo_model: Path) -> None
         (shown,) = document("status")["models"]
         assert (shown["id"], shown["api_key"]) == (entry["id"], entry["api_key"])
         assert "smol" in launchdeck("status")
+        assert launchdeck("status", "--names") == "smol\n"
         assert "llama" in launchdeck("logs", "smol", "-n", 200)
         assert len(document("logs", entry["id"], "-n", 3)["lines"]) == 3
         assert "running" in watch_once()

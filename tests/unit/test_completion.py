@@ -39,6 +39,17 @@ def test_bash_completes_commands_options_and_choices() -> None:
     assert completed("launchdeck", "--api-port", "0", "ser") == {"serve"}
 
 
+def test_bash_completes_the_names_of_what_is_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "launchdeck"
+    program.write_text('#!/bin/sh\n[ "$*" = "status --names" ] && printf "smol\\nqwen3-8b\\n"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    for command in ("stop", "logs"):
+        assert completed("launchdeck", command, "qw") == {"qwen3-8b"}
+        assert completed("launchdeck", command, "") >= {"smol", "qwen3-8b", "--json"}
+    assert "smol" not in completed("launchdeck", "deploy", "sm")
+
+
 @pytest.mark.parametrize("shell", [zsh, fish])
 def test_the_other_shells_know_every_option(shell: object) -> None:
     text = shell(ALL)  # type: ignore[operator]

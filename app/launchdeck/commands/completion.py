@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from launchdeck.commands.output import print_line
 from launchdeck.commands.parser import build_parser
 
+_DEPLOYMENT = "ID"
+_ASK_NAMES = "launchdeck status --names 2>/dev/null"
+
 
 @dataclass(frozen=True, slots=True)
 class Option:
@@ -40,6 +43,10 @@ class Command:
     meaning: str
     options: tuple[Option, ...]
     operands: tuple[Operand, ...] = ()
+
+    @property
+    def takes_deployment(self) -> bool:
+        return any(operand.name == _DEPLOYMENT for operand in self.operands)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -80,7 +87,7 @@ def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def bash(commands: tuple[Command, ...]) -> str:
-    """Options and commands where a word begins so, files elsewhere."""
+    """Options and commands where a word begins so, what is deployed where that is meant, files elsewhere."""
     names = " ".join(command.name for command in commands if command.name)
     options = [option for command in commands for option in command.options]
     values = {flag: option.choices for option in options for flag in option.flags if option.choices}
@@ -102,6 +109,8 @@ def bash(commands: tuple[Command, ...]) -> str:
         pattern, words = (command.name, flags) if command.name else ('""', f"{names} {flags}")
         if command.name == "completion":
             words += " bash zsh fish"
+        if command.takes_deployment:
+            words += f" $({_ASK_NAMES})"
         lines.append(f'            {pattern}) words="{words}";;')
     lines += [
         "        esac;;",
@@ -127,6 +136,8 @@ def zsh(commands: tuple[Command, ...]) -> str:
             lines += ["        '1: :{_describe command commands}' '*:: :->rest'", "    case $line[1] in"]
         else:
             rest = "'*:shell:(bash zsh fish)'" if command.name == "completion" else "'*:file:_files'"
+            if command.takes_deployment:
+                rest = f'"*:model:($({_ASK_NAMES}))"'
             lines.append(f"        {command.name}) _arguments {' '.join([*specs, rest])};;")
     return "\n".join([*lines, "    esac", "}", '_launchdeck "$@"'])
 
@@ -154,6 +165,8 @@ def fish(commands: tuple[Command, ...]) -> str:
             before = f"-n 'not __fish_seen_subcommand_from {names}'"
             lines.append(f"complete -c launchdeck -f {before} -a {command.name} -d '{_fish_text(command.meaning)}'")
         lines += [_fish_line(condition, option) for option in command.options]
+        if command.takes_deployment:
+            lines.append(f"complete -c launchdeck -f -n '{condition}' -a '({_ASK_NAMES})'")
     lines.append("complete -c launchdeck -f -n '__fish_seen_subcommand_from completion' -a 'bash zsh fish'")
     return "\n".join(lines)
 

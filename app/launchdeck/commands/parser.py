@@ -50,7 +50,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_inventory(added["plan"])
     _add_plan_options(added["deploy"])
     _add_deploy_options(added["deploy"])
-    added["status"].add_argument("--watch", action="store_true", help="again at every change, until Ctrl-C")
+    how = added["status"].add_mutually_exclusive_group()
+    how.add_argument("--watch", action="store_true", help="again at every change, until Ctrl-C")
+    how.add_argument("--names", action="store_true", help="the models' names alone, one a line")
     added["logs"].add_argument("id", metavar="ID", help="a deployment's id or model name")
     added["logs"].add_argument("--follow", "-f", action="store_true", help="go on until the model ends, or Ctrl-C")
     added["logs"].add_argument(

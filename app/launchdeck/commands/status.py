@@ -34,6 +34,9 @@ def run(options: argparse.Namespace) -> int:
     document = _ask_shims(paths) if client is None else client.get("/api/inference/loading-status")
     if options.json:
         print_json(document)
+    elif options.names:
+        for entry in document["models"]:
+            print_line(entry["model_id"])
     else:
         _print(document)
     return 0
