@@ -22,13 +22,15 @@ WEIGHTS, CONTEXT, WARMUP, READY = "weights", "context", "warmup", "ready"
 class Findings:
     """What an engine's output has told so far.
 
-    `progress` is 0 to 1 and None where the engine does not tell; `failure` is the first fatal thing it said.
+    `progress` is 0 to 1 and None where the engine does not tell; `failure` is the first fatal thing it said;
+    `is_hint`: it may be survived, or have a reason that is said later.
     """
 
     progress: float | None = None
     stage: str | None = None
     applied: Applied = field(default_factory=Applied)
     failure: Failure | None = None
+    is_hint: bool = False
 
 
 class EngineAdapter(Protocol):
@@ -41,5 +43,7 @@ class EngineAdapter(Protocol):
         ...
 
     def explain_exit(self, findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
-        """Why the engine ended though nobody asked it to: the recognised cause, or the exit in words and the tail."""
+        """Why the engine ended though nobody asked it to: the recognised cause, or the exit in words and the end of
+        `tail`, its last lines.
+        """
         ...

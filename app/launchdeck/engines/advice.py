@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,7 @@ from launchdeck.domain.errors import Failure, Fix, LaunchdeckError
 from launchdeck.domain.plan import LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.fixes import AS_MANY_AS_FIT
+from launchdeck.engines.fixes import AS_MANY_AS_FIT, shorter_context
 from launchdeck.engines.llama_argv import CONTEXT_STEP
 
 Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
@@ -49,6 +49,18 @@ def after_failure(plan: LaunchPlan, failure: Failure, preview: Preview) -> tuple
     return (*given, *fewer, *shorter)
 
 
+def useful(plan: LaunchPlan, fixes: Sequence[Fix]) -> tuple[Fix, ...]:
+    """Those that change what was launched; one without changes starts it again, which may be all that is needed."""
+    asked = plan.request
+    launched = (asked, replace(asked, n_gpu_layers=plan.layers.resolved))
+    return tuple(fix for fix in fixes if not fix.changes or _changed(asked, fix) not in launched)
+
+
+def _changed(request: ModelLoadRequest, fix: Fix) -> ModelLoadRequest:
+    changes: dict[str, Any] = dict(fix.changes)
+    return replace(request, **changes)
+
+
 def _fewer_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     tried = plan.layers.resolved
     clearly_less = tried - max(1, tried // _CLEARLY)
@@ -74,7 +86,7 @@ def _shorter_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     has_limit = plan.model.context_length is not None
     n_ctx = min(half, largest_context(now, preview) or 0) if now and has_limit else half
     if n_ctx >= _SMALLEST_CONTEXT:
-        yield Fix(Message("Use a context of {limit}", limit=n_ctx), (("n_ctx", n_ctx),))
+        yield shorter_context(n_ctx)
 
 
 def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:
@@ -125,7 +137,7 @@ def _smaller_cache(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
 def _less_context(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     n_ctx = largest_context(plan, preview)
     if n_ctx is not None and _SMALLEST_CONTEXT <= n_ctx < plan.n_ctx:
-        yield Fix(Message("Use a context of {limit}", limit=n_ctx), (("n_ctx", n_ctx),))
+        yield shorter_context(n_ctx)
 
 
 def _fewer_layers(plan: LaunchPlan) -> Iterator[Fix]:

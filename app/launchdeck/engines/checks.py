@@ -10,7 +10,7 @@ from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY
+from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
             asked=request.n_ctx,
         ),
         Message("Ask for at most {limit}.", limit=limit),
-        Fix(Message("Use a context of {limit}", limit=limit), (("n_ctx", limit),)),
+        shorter_context(limit),
     )
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.engines.fixes import NO_EXTRA_ARGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,8 +32,6 @@ _WITH_VALUE = frozenset({
     "--yarn-ext-factor", "--yarn-orig-ctx",
 })  # fmt: skip
 ALLOWED = {**dict.fromkeys(_SWITCHES, 0), **dict.fromkeys(_WITH_VALUE, 1)}
-
-_DROP = Fix(Message("Leave out the extra arguments"), (("extra_args", ()),))
 
 
 def options(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -60,4 +59,4 @@ def options(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _refusal(message: Message, advice: Message) -> LaunchdeckError:
-    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(_DROP,)))
+    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(NO_EXTRA_ARGS,)))

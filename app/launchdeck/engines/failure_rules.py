@@ -1,129 +1,98 @@
-"""Why an engine failed: how its lines are recognised, and what is said where none was."""
+"""How an engine's lines are recognised as a failure: rules, which are data, and what applies them."""
 
 from __future__ import annotations
 
 import re
-import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from launchdeck.domain.deployment import Exit
-from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.text import Message
-from launchdeck.engines.adapter import READY, Findings
+from launchdeck.engines.adapter import CONTEXT, READY, WARMUP, WEIGHTS, Findings
 
-EVIDENCE_LINES = 20
-_ERROR_LINE = re.compile(r"^[\d.]+ E |(?i:\berror\b|\bfailed\b|\bterminate called\b)|\w+Error: ")
+if TYPE_CHECKING:
+    from launchdeck.domain.errors import Failure, Fix
+
+Fixes = Callable[[re.Match[str]], "tuple[Fix, ...]"]
+
+_STAGES = {
+    None: Message("starting up"),
+    WEIGHTS: Message("loading the weights"),
+    CONTEXT: Message("making the KV cache"),
+    WARMUP: Message("warming up"),
+    READY: Message("answering requests"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class FailureRule:
-    """A needle that must be in the line, the pattern that takes the line apart, and the failure made of its groups."""
+    """One way in which an engine says what is wrong.
+
+    `needle` has to be in the line and `pattern` to match in it. What the pattern's groups found goes into the places of
+    the failure's sentences that have their names; {stage} is what the engine was doing. `fixes`, made of the same
+    groups, take the place of the failure's own. A pattern has no alternatives: each one is a rule of its own, so that
+    each one has a recording.
+
+    A hint may be survived, or have a reason that is said later: it gives way to whatever is certain.
+    """
 
     needle: str
     pattern: re.Pattern[str]
-    failure: Callable[[re.Match[str]], Failure]
+    failure: Failure
+    fixes: Fixes | None = None
+    is_hint: bool = False
 
-
-def apply_rules(rules: Sequence[FailureRule], findings: Findings, line: str) -> Findings:
-    """The findings with the failure that this line tells of. The first one counts: later lines only repeat it."""
-    if findings.failure is not None:
-        return findings
-    for rule in rules:
-        if rule.needle in line and (match := rule.pattern.search(line)):
-            return replace(findings, failure=replace(rule.failure(match), evidence=(line.strip(),)))
-    return findings
-
-
-# How the vendors' libraries say what is wrong with a device (`cudaGetErrorString`, `hipGetErrorString`, HSA's runtime).
-_OF_GPU = r"(?:CUDA|ROCm|HIP) error: "
-_GPU_BROKEN = (
-    rf"{_OF_GPU}(?P<reason>uncorrectable ECC error encountered|unknown error|hardware stack error"
-    r"|no (?:CUDA|ROCm)-capable device is detected)"
-)
-_GPU_BUSY = rf"{_OF_GPU}CUDA-capable device\(s\) is/are busy or unavailable"
-_GPU_WORK_FAILED = (
-    rf"{_OF_GPU}(?P<error>unspecified launch failure|an illegal memory access was encountered)"
-    r"|HW Exception by GPU node-\d+ .* reason ?: ?(?P<hang>GPU Hang)"
-)
-
-
-def _gpu_broken(match: re.Match[str]) -> Failure:
-    return Failure(
-        Cause.GPU_LOST,
-        Message("The GPU does not work any more: {reason}.", reason=match["reason"]),
-        Message("The kernel's log may say why. Restarting the computer usually brings a GPU back."),
-    )
-
-
-def _gpu_busy(_match: re.Match[str]) -> Failure:
-    return Failure(
-        Cause.START_FAILED,
-        Message("The GPU is busy or unavailable."),
-        Message(
-            "Another program may have it for itself: stop that, or choose another GPU. If there is none, restart the "
-            "computer."
-        ),
-    )
-
-
-def _gpu_work_failed(match: re.Match[str]) -> Failure:
-    """It may be the engine, the driver or the device: nobody can tell by these words."""
-    return Failure(
-        Cause.CRASHED,
-        Message("What the engine computed on the GPU failed: {reason}.", reason=match["error"] or match["hang"]),
-        Message(
-            "Start the model again. If it fails again, use a newer engine or driver; if other models fail, too, "
-            "restart the computer: the kernel's log may say what is wrong with the GPU."
-        ),
-    )
-
-
-# The rules (needle, pattern, failure) that every engine's list has.
-GPU_RULES: tuple[tuple[str, str, Callable[[re.Match[str]], Failure]], ...] = (
-    (" error: ", _GPU_BROKEN, _gpu_broken),
-    (" error: ", _GPU_BUSY, _gpu_busy),
-    (" error: ", _GPU_WORK_FAILED, _gpu_work_failed),
-    ("HW Exception by GPU", _GPU_WORK_FAILED, _gpu_work_failed),
-)
-
-
-def explain_exit(findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
-    """The failure that was recognised, with the last lines that speak of errors; or else the exit in words, and all of
-    `tail`: nobody knows which of its lines matters.
-    """
-    lines = [line.strip() for line in tail if line.strip()]
-    errors = [line for line in lines if _ERROR_LINE.search(line)][-EVIDENCE_LINES:]
-    if findings.failure is not None:
-        kept = tuple(line for line in errors if line not in findings.failure.evidence)
-        return replace(findings.failure, evidence=findings.failure.evidence + kept)
-    cause = Cause.CRASHED if findings.stage == READY else Cause.START_FAILED
-    return replace(_exit_in_words(cause, ended), evidence=tuple(lines))
-
-
-def _exit_in_words(cause: Cause, ended: Exit) -> Failure:
-    if ended.signal is None:
-        return Failure(
-            cause,
-            Message("The engine ended by itself with exit status {code}.", code=ended.code),
-            Message("Its last lines say more."),
+    def explain(self, match: re.Match[str], stage: str | None) -> Failure:
+        """The failure, with what this line tells of it."""
+        values = {name: value or "?" for name, value in match.groupdict().items()} | {"stage": _STAGES[stage]}
+        failure = self.failure
+        return replace(
+            failure,
+            message=Message(failure.message.template, **values),
+            advice=failure.advice and Message(failure.advice.template, **values),
+            evidence=(match.string.strip(),),
+            fixes=self.fixes(match) if self.fixes else failure.fixes,
         )
-    name = _signal_name(ended.signal)
-    if ended.signal == 9:
-        return Failure(
-            cause,
-            Message("The engine was killed ({signal}), possibly because the machine was out of memory.", signal=name),
-            Message("Free some memory, or use less context or a smaller model."),
-        )
-    return Failure(
-        cause,
-        Message("The engine crashed ({signal}).", signal=name),
-        Message("Its last lines say more. If it happens again, try another engine or fewer layers."),
-    )
 
 
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+def rule(
+    failure: Failure, needle: str, pattern: str | None = None, fixes: Fixes | None = None, *, is_hint: bool = False
+) -> FailureRule:
+    """A rule; without a pattern the needle is all of it."""
+    return FailureRule(needle, re.compile(pattern or re.escape(needle)), failure, fixes, is_hint)
+
+
+def hint(failure: Failure, needle: str, pattern: str | None = None, fixes: Fixes | None = None) -> FailureRule:
+    """A rule that gives way to one that is certain."""
+    return rule(failure, needle, pattern, fixes, is_hint=True)
+
+
+class Rules:
+    """The rules of one engine, in the order in which they are tried: what is more exact before what is more general."""
+
+    def __init__(self, *rules: FailureRule) -> None:
+        self.all = rules
+        # Every line of every engine comes by here, and nearly none has any of the needles.
+        self._by_needle = tuple((known.needle, known) for known in rules)
+
+    def matching(self, line: str) -> tuple[FailureRule, re.Match[str]] | None:
+        """The first of the rules that knows this line."""
+        for needle, known in self._by_needle:
+            if needle in line and (match := known.pattern.search(line)):
+                return known, match
+        return None
+
+    def apply(self, findings: Findings, line: str) -> Findings:
+        """The findings with the failure that this line tells of; the same object if it tells of none.
+
+        The first one counts, for later lines only repeat it, and of a hint and a certain one the certain one.
+        """
+        if findings.failure is not None and not findings.is_hint:
+            return findings
+        found = self.matching(line)
+        if found is None:
+            return findings
+        known, match = found
+        if findings.failure is not None and known.is_hint:
+            return findings
+        return replace(findings, failure=known.explain(match, findings.stage), is_hint=known.is_hint)

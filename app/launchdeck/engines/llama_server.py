@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import EngineKind
-from launchdeck.engines.failure_rules import explain_exit
-from launchdeck.engines.llama_failures import read_failure_line
+from launchdeck.engines.exits import explain_exit
+from launchdeck.engines.llama_failures import RULES
 from launchdeck.engines.llama_log import read_log_line
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class LlamaServerAdapter:
 
     def read_line(self, findings: Findings, line: str) -> Findings:
         """What is known after this line; the same object if the line says nothing."""
-        return read_failure_line(read_log_line(findings, line), line)
+        return RULES.apply(read_log_line(findings, line), line)
 
     def explain_exit(self, findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
         """The recognised cause, or the exit in words and the last lines."""
-        return explain_exit(findings, ended, tail)
+        return explain_exit(RULES, read_log_line, findings, ended, tail)

@@ -112,9 +112,10 @@ class Planner:
 
     def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
         """The failure of this launch, with what would have helped in numbers. Any thread."""
-        if failure.cause is not Cause.OUT_OF_MEMORY:
-            return failure
-        return replace(failure, fixes=advice.after_failure(plan, failure, lambda asked: self.preview(asked, plan.port)))
+        fixes = failure.fixes
+        if failure.cause is Cause.OUT_OF_MEMORY:
+            fixes = advice.after_failure(plan, failure, lambda asked: self.preview(asked, plan.port))
+        return replace(failure, fixes=advice.useful(plan, fixes))
 
     def can_account(self, plan: LaunchPlan) -> bool:
         """Whether the engine could say more exactly what this plan takes."""

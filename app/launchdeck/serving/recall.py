@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-TAIL_LINES: Final = 50
+# An exit is explained by so many lines, of which the last are shown.
+TAIL_LINES: Final = 1000
 REACH_PATIENCE_S: Final = 5.0
 REACH_RETRY_S: Final = 0.1
 

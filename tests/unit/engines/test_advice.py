@@ -11,13 +11,14 @@ import pytest
 from fakes import gguf_models, gguf_zoo, samples
 from fakes.samples import gpu, inventory
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.gpu import GpuProcess, GpuType, Inventory
 from launchdeck.domain.plan import EngineKind, LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import advice
 from launchdeck.engines.adapter import Findings
+from launchdeck.engines.fixes import NO_EXTRA_ARGS, RUN_ON_CPU, fewer_slots
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
 from launchdeck.settings.schema import Settings
@@ -218,4 +219,19 @@ def test_other_failures_keep_their_fixes(planner: Planner, models: dict[str, Pat
     plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(0,)), 8001)
     assert plan is not None
     failure = Failure(Cause.CRASHED, Message("It crashed."))
-    assert planner.advise(plan, failure) is failure
+    assert planner.advise(plan, failure) == failure
+
+
+def test_what_would_change_nothing_is_not_offered(planner: Planner, models: dict[str, Path]) -> None:
+    planner.inventory = machine(20)
+    offered = (RUN_ON_CPU, NO_EXTRA_ARGS, fewer_slots(1), Fix(Message("Use another port"), ()))
+    failure = Failure(Cause.START_FAILED, Message("It failed."), fixes=offered)
+
+    def fixes_of(**asked: Any) -> tuple[Fix, ...]:
+        plan = planner.preview(ModelLoadRequest(models["dense"], **asked), 8001)
+        assert plan is not None
+        return planner.advise(plan, failure).fixes
+
+    assert fixes_of(gpu_indices=(0,), extra_args=("--mlock",)) == offered
+    assert fixes_of(gpu_indices=(0,), n_parallel=1) == (RUN_ON_CPU, offered[-1])
+    assert fixes_of(gpu_indices=()) == (fewer_slots(1), offered[-1])

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launchdeck.domain.deployment import Applied, Exit
-from launchdeck.domain.errors import Cause
+from launchdeck.domain.deployment import Applied
 from launchdeck.engines.adapter import Findings
 from launchdeck.engines.llama_log import read_log_line
 from launchdeck.engines.llama_server import LlamaServerAdapter
@@ -119,98 +118,10 @@ def test_a_line_that_says_nothing_gives_the_same_findings(line: str) -> None:
     assert ADAPTER.read_line(findings, line) is findings
 
 
-@pytest.mark.parametrize(
-    ("name", "cause", "word"),
-    [
-        ("not_gguf", Cause.MODEL_UNUSABLE, "not a GGUF"),
-        ("empty_file", Cause.MODEL_UNUSABLE, "not a GGUF"),
-        ("truncated", Cause.MODEL_UNUSABLE, "incomplete"),
-        ("embedded_truncated", Cause.MODEL_UNUSABLE, "incomplete"),
-        ("truncated_header", Cause.MODEL_UNUSABLE, "incomplete"),
-        ("missing_file", Cause.MODEL_UNUSABLE, "No such file or directory"),
-        ("missing_tensor", Cause.MODEL_UNUSABLE, "'output_norm.weight' not found"),
-        ("unknown_architecture", Cause.ENGINE_UNSUITED, "frobnicator"),
-        ("port_busy", Cause.PORT_TAKEN, "port"),
-        ("no_memory_for_weights", Cause.OUT_OF_MEMORY, "weights do not fit on CPU"),
-        ("no_memory_for_cache", Cause.OUT_OF_MEMORY, "KV cache"),
-        ("no_memory_for_compute", Cause.OUT_OF_MEMORY, "compute buffers"),
-        ("cache_needs_flash_attention", Cause.BAD_REQUEST, "flash attention"),
-        ("unknown_option", Cause.START_FAILED, "--nonsense"),
-        ("embedded_unknown_option", Cause.START_FAILED, "--nonsense"),
-        ("unknown_cache_type", Cause.START_FAILED, "--cache-type-k"),
-        ("unknown_device", Cause.ENGINE_UNSUITED, "CUDA0"),
-        ("worker_away", Cause.START_FAILED, "127.0.0.1:18152"),
-    ],
-)
-def test_every_recorded_failure_is_recognised(name: str, cause: Cause, word: str) -> None:
-    failure = read(*lines_of(name)).failure
-    assert failure is not None
-    assert failure.cause is cause
-    assert word in str(failure)
-    assert failure.advice is not None
-    assert failure.evidence
-
-
-@pytest.mark.parametrize(
-    ("line", "cause"),
-    [
-        ("llama_model_load: error loading model: unable to allocate CUDA0 buffer", Cause.OUT_OF_MEMORY),
-        ('error while handling argument "--device": invalid device: RPC0', Cause.START_FAILED),
-        ("ggml-cuda.cu:99: CUDA error: out of memory", Cause.OUT_OF_MEMORY),
-        ("CUDA error: no kernel image is available for execution on the device", Cause.ENGINE_UNSUITED),
-        ("V cache quantization requires flash_attn", Cause.BAD_REQUEST),
-        ("ggml-rpc.cpp:618: Remote RPC server crashed or returned malformed response", Cause.CRASHED),
-    ],
-)
-def test_failures_that_need_a_gpu_or_another_build(line: str, cause: Cause) -> None:
-    failure = read(line).failure
-    assert failure is not None
-    assert failure.cause is cause
-
-
 def test_the_first_failure_counts() -> None:
     findings = read(*lines_of("not_gguf"))
     assert "invalid magic" in findings.failure.evidence[0]
     assert ADAPTER.read_line(findings, "unknown model architecture: 'x'") is findings
-
-
-def test_out_of_memory_offers_what_helps() -> None:
-    failure = read(*lines_of("no_memory_for_cache")).failure
-    changes = [dict(fix.changes) for fix in failure.fixes]
-    assert {"cache_type_k": "q8_0", "cache_type_v": "q8_0"} in changes
-    assert {"n_gpu_layers": None} in changes
-
-
-def test_a_recognised_failure_keeps_its_cause_at_the_exit_and_gains_the_lines_around_it() -> None:
-    lines = lines_of("no_memory_for_cache")
-    failure = ADAPTER.explain_exit(read(*lines), Exit(1, None), lines)
-    assert failure.cause is Cause.OUT_OF_MEMORY
-    assert any("insufficient memory" in line for line in failure.evidence)
-    assert len(failure.evidence) == len(set(failure.evidence))
-
-
-@pytest.mark.parametrize(
-    ("ended", "stage", "cause", "words"),
-    [
-        (Exit(1, None), None, Cause.START_FAILED, "exit status 1"),
-        (Exit(0, None), "ready", Cause.CRASHED, "exit status 0"),
-        (Exit(None, 11), "weights", Cause.START_FAILED, "SIGSEGV"),
-        (Exit(None, 11), "ready", Cause.CRASHED, "SIGSEGV"),
-        (Exit(None, 9), "ready", Cause.CRASHED, "possibly because the machine was out of memory"),
-        (Exit(None, 63), None, Cause.START_FAILED, "63"),
-    ],
-)
-def test_an_exit_nobody_explained_is_put_into_words(ended: Exit, stage: str, cause: Cause, words: str) -> None:
-    failure = ADAPTER.explain_exit(Findings(stage=stage), ended, ["one", "", "two"])
-    assert failure.cause is cause
-    assert words in str(failure)
-    assert failure.evidence == ("one", "two")
-
-
-def test_the_evidence_of_an_unexplained_exit_is_all_that_was_said_last() -> None:
-    tail = ["srv  init: fine", "0.01.002.003 E srv  something broke", "terminate called after throwing", "done"]
-    failure = ADAPTER.explain_exit(Findings(), Exit(None, 6), tail)
-    assert failure.evidence == tuple(tail)
 
 
 @pytest.mark.parametrize(
