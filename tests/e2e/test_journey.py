@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -28,6 +29,8 @@ from e2e.window import (
     type_and_send,
     until,
 )
+from fakes import llama_server
+from fakes.recorded import RECORDED, lines_of
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.model import ServerType
@@ -216,3 +219,34 @@ def test_from_a_failure_to_the_lines_that_tell_of_it(demo_model: Path) -> None:
         assert log.textCursor().selectedText() in failure.evidence
 
     in_real_window(journey, quick_settings())
+
+
+def test_the_fix_of_a_failure_is_the_launch_that_follows(demo_model: Path, tmp_path: Path) -> None:
+    """The engine is told what to say by a file beside the model: first what llama-server said when it failed so."""
+    model = tmp_path / "smol.gguf"
+    model.write_bytes(demo_model.read_bytes())
+    switches = model.with_name("smol.gguf.switches")
+    (recorded,) = (recorded for recorded in RECORDED if recorded.get("log") == "k_cache_type_unfit.log")
+    said = [f"--say={line}" for line in lines_of(recorded)]
+    switches.write_text(json.dumps([*said, "--silent", "--exit-code", "1"]))
+    settings = quick_settings(model_folders=(str(tmp_path),), llama_server_path=str(llama_server.install(tmp_path)))
+
+    async def journey(application: WindowApplication, core: Core) -> None:
+        await until(lambda: application.panels.form.request() is not None, "the models in the form")
+        fill_form(application, ModelLoadRequest(model, gpu_indices=CPU_ONLY, n_ctx=512, cache_type_k="q8_0"))
+        await until(lambda: button(application.panels.form, "Deploy").isEnabled(), "the Deploy button")
+        click(application.panels.form, "Deploy")
+        await until(lambda: [d for d in core.manager.deployments if d.state is State.FAILED], "the failure")
+        (failed,) = core.manager.deployments
+        offered = application.panels.deployments.menu_for(failed).actions()[0]
+        assert offered.text() == "Store K as f16"
+        offered.trigger()
+        asked = application.panels.form.request()
+        assert asked is not None
+        assert (asked.model_path, asked.n_ctx, asked.cache_type_k) == (model, 512, "f16")
+        switches.unlink()
+        running = await deploy(application, core)
+        assert running.plan.request.cache_type_k == "f16"
+        await stop_in_window(application, core, running)
+
+    in_real_window(journey, settings)

@@ -9,6 +9,7 @@ from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QPushButton
 
 from fakes import samples
+from fakes.recorded import offered_fixes
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import Verdict
@@ -361,6 +362,21 @@ class TestRequests:
         )
         form.show_request(request)
         assert form.request() == request
+
+    @pytest.mark.parametrize("fix", offered_fixes(), ids=lambda fix: str(fix.label))
+    def test_what_a_failure_offers_is_what_the_form_then_asks_for(self, form, small, big, fix):
+        failed = ModelLoadRequest(
+            small.path,
+            gpu_indices=(0,),
+            n_gpu_layers=2,
+            n_ctx=1024,
+            cache_type_k="q4_0",
+            cache_type_v="q4_0",
+            extra_args=("--mlock",),
+        )
+        changes = {name: big.path if name == "model_path" else value for name, value in fix.changes}
+        form.show_request(replace(failed, **changes))
+        assert form.request() == replace(failed, **changes)
 
     def test_all_layers_become_their_number(self, form, big):
         form.show_request(ModelLoadRequest(big.path, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from launchdeck.domain.deployment import Applied, Deployment, State
-from launchdeck.domain.errors import Failure
+from launchdeck.domain.errors import Failure, Fix
 from launchdeck.engines.document import estimate_document
 from launchdeck.serving.codec import to_json
 
@@ -69,11 +69,14 @@ def failure_document(failure: Failure) -> dict[str, Any]:
         "message": str(failure.message),
         "advice": None if failure.advice is None else str(failure.advice),
         "evidence": list(failure.evidence),
-        "fixes": [
-            {"label": str(fix.label), "changes": {name: to_json(value) for name, value in fix.changes}}
-            for fix in failure.fixes
-        ],
+        "fixes": [{"label": str(fix.label), "changes": _changes(fix)} for fix in failure.fixes],
     }
+
+
+def _changes(fix: Fix) -> dict[str, Any]:
+    """What to put into the body that was sent. It may have named its GPU by `gpu_index`, which has to give way."""
+    changes = {name: to_json(value) for name, value in fix.changes}
+    return {**changes, "gpu_index": None} if "gpu_indices" in changes else changes
 
 
 def _applied(applied: Applied) -> dict[str, Any]:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from fakes import api
+from fakes.recorded import offered_fixes
 from fakes.samples import inventory, two_gpus
-from launchdeck.api.requests import MEANINGS, LoadBody
+from launchdeck.api.documents import failure_document
+from launchdeck.api.requests import MEANINGS, LoadBody, load_request, parse
+from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.text import Message
 
 GPU_KEYS = {
     "index", "uuid", "pci_address", "name", "gpu_type", "total_memory_mb", "used_memory_mb", "free_memory_mb",
@@ -307,3 +314,14 @@ def test_unknown_paths_and_methods_are_problems_too() -> None:
 def test_everything_a_launch_can_be_asked_for_can_be_asked_for_over_http() -> None:
     assert set(ModelLoadRequest.__dataclass_fields__) | {"gpu_index"} == set(LoadBody.model_fields)
     assert set(ModelLoadRequest.__dataclass_fields__) == set(MEANINGS)
+
+
+@pytest.mark.parametrize("fix", offered_fixes(), ids=lambda fix: str(fix.label))
+def test_the_changes_of_a_fix_make_another_load_of_the_one_that_failed(fix: Fix) -> None:
+    sent = {"model_path": "/models/big.gguf", "gpu_index": 0, "n_ctx": 4096, "extra_args": ["--mlock"]}
+    (offered,) = failure_document(Failure(Cause.START_FAILED, Message("It failed."), fixes=(fix,)))["fixes"]
+    assert offered["label"] == str(fix.label)
+    changed = load_request(parse(LoadBody, json.dumps(sent | offered["changes"]).encode()), two_gpus())
+    failed = ModelLoadRequest(Path("/models/big.gguf"), gpu_indices=(0,), n_ctx=4096, extra_args=("--mlock",))
+    changes: dict[str, Any] = dict(fix.changes)
+    assert changed == replace(failed, **changes)

@@ -7,51 +7,27 @@ and machines that are not at hand, each with the thread it was shown in or the p
 from __future__ import annotations
 
 import functools
-import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from launchdeck.domain.deployment import Exit
-from launchdeck.domain.errors import Cause, Failure
+from fakes.recorded import ADAPTERS, LOGS, RECORDED, explained, lines_of, name_of
+from launchdeck.domain.errors import Cause
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.adapter import READY, Findings
 from launchdeck.engines.failure_rules import FailureRule
 from launchdeck.engines.llama_failures import RULES as LLAMA_RULES
-from launchdeck.engines.llama_server import LlamaServerAdapter
-from launchdeck.engines.vllm import VLLMAdapter
 from launchdeck.engines.vllm_failures import RULES as VLLM_RULES
 from launchdeck.serving.codec import to_json
 
-LOGS = Path(__file__).parents[2] / "data" / "logs"
-RECORDED = json.loads((LOGS / "failures.json").read_text(encoding="utf-8"))
-ADAPTERS = {"llama-server": LlamaServerAdapter(), "vllm": VLLMAdapter()}
 RULES = {"llama-server": LLAMA_RULES, "vllm": VLLM_RULES}
 GOOD_STARTS = {
     "llama-server": ("cpu", "embedded", "embedding", "two_rpc_workers", "quantised_cache"),
     "vllm": ("vllm/cpu", "vllm/embedding"),
 }
 REQUEST = ModelLoadRequest(Path("model.gguf"))
-
-
-def lines_of(recorded: dict[str, Any]) -> list[str]:
-    if "lines" in recorded:
-        return recorded["lines"]
-    return (LOGS / recorded["log"]).read_text(encoding="utf-8").splitlines()
-
-
-def name_of(recorded: dict[str, Any]) -> str:
-    return recorded.get("log") or recorded["source"].partition("github.com/")[2] or recorded["source"]
-
-
-def explained(recorded: dict[str, Any]) -> Failure:
-    lines = lines_of(recorded)
-    findings = Findings()
-    for line in lines:
-        findings = ADAPTERS[recorded["engine"]].read_line(findings, line)
-    return ADAPTERS[recorded["engine"]].explain_exit(findings, Exit(1, None), lines)
 
 
 @functools.cache
