@@ -92,11 +92,15 @@ class RealApplication:
             )
 
     def until_open(self) -> None:
+        assert self.process is not None
+        self.join(self.process)
+
+    def join(self, process: subprocess.Popen[bytes] | None = None) -> None:
+        """Speak from now on to the application of this home that is, or will soon be open; `process` must not end."""
         runtime = self.paths.runtime
 
         def answers() -> bool:
-            assert self.process is not None
-            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.errors}"
+            assert process is None or process.poll() is None, f"ended with {process.returncode}: {self.errors}"
             with contextlib.suppress(OSError, httpx.HTTPError):
                 return self.http.get((runtime / "api-url").read_text() + "/ping").status_code == 204
             return False
