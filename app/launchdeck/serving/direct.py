@@ -8,13 +8,14 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from launchdeck.serving.failures import not_found, shim_silent
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.serving.failures import newer_shim, not_found, shim_silent
 from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.readings import rss_bytes
 from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
-from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_client import NewerShimError, ShimClient
 from launchdeck.serving.shim_log import read_log
 
 if TYPE_CHECKING:
@@ -47,7 +48,10 @@ async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> 
 
 
 async def _look(record: Record, adapter: EngineAdapter) -> Seen:
-    client = await reach(record.status)
+    try:
+        client = await reach(record.status)
+    except NewerShimError:
+        return Seen(recall_live(record, record.status))
     if client is None:
         return Seen(recall_ended(read_again(record), adapter, LogBuffer()))
     try:
@@ -120,7 +124,10 @@ async def stop_all(paths: Paths) -> None:
 
 
 async def _stop(record: Record) -> None:
-    client = await reach(record.status)
+    try:
+        client = await reach(record.status)
+    except NewerShimError as error:
+        raise LaunchdeckError(newer_shim(record.plan.model_id)) from error
     if client is not None:
         await _stop_live(client, record)
     elif is_supervised(record.status):

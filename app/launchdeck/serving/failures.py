@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def supervisor_lost() -> Failure:
@@ -79,6 +84,22 @@ def shim_silent(model_id: str) -> LaunchdeckError:
         Cause.SUPERVISOR_LOST,
         Message("The process that supervises {name} does not answer.", name=model_id),
         Message("Start Launchdeck: it takes over what runs, and cleans up what is lost."),
+    )
+
+
+def newer_record(path: Path) -> Message:
+    return Message(
+        "A newer version of Launchdeck wrote {path}; the model that it speaks of is left alone. "
+        "Start that version to see it and to stop it.",
+        path=path,
+    )
+
+
+def newer_shim(model_id: str) -> Failure:
+    return Failure(
+        Cause.CONFLICT,
+        Message("A newer version of Launchdeck started {name}; it is left alone.", name=model_id),
+        Message("Start that version to see it and to stop it."),
     )
 
 

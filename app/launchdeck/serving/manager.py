@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.serving.failures import linux_only, name_in_use, not_found, still_runs
+from launchdeck.serving.failures import linux_only, name_in_use, newer_shim, not_found, still_runs
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
@@ -22,6 +22,7 @@ from launchdeck.serving.processes import sweep
 from launchdeck.serving.readings import rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
+from launchdeck.serving.shim_client import NewerShimError
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import EngineKind, LaunchPlan, Verdict
     from launchdeck.domain.request import ModelLoadRequest
+    from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
@@ -141,17 +143,26 @@ class ProcessManager:
         self._gpus_of.pop(deployment_id, None)
         self._forget(deployment_id)
 
-    async def adopt(self) -> None:
-        """Take over what runs since an earlier run of the application, and tell what has ended since."""
+    async def adopt(self) -> list[Message]:
+        """Take over what runs since an earlier run of the application, and tell what has ended since. Gives what was
+        not understood, and is left as it is.
+        """
         began_s = time.monotonic()
-        records = await asyncio.to_thread(read_records, self._paths.records)
+        problems: list[Message] = []
+        records = await asyncio.to_thread(read_records, self._paths.records, problems.append)
         strange = [record for record in records if record.status.id not in self._supervisors]
-        await asyncio.gather(*(self._adopt(record) for record in strange))
+        problems += filter(None, await asyncio.gather(*(self._adopt(record) for record in strange)))
+        for problem in problems:
+            logger.warning("%s", problem)
         logger.info("%d models were taken over in %.0f ms", len(strange), (time.monotonic() - began_s) * 1000)
+        return problems
 
-    async def _adopt(self, record: Record) -> None:
+    async def _adopt(self, record: Record) -> Message | None:
         log = LogBuffer()
-        client = await reach(record.status)
+        try:
+            client = await reach(record.status)
+        except NewerShimError:
+            return newer_shim(record.plan.model_id).message
         if client is not None:
             self._ports.adopt(record.plan.port)
             self._ports_in_use[record.status.id] = record.plan.port
@@ -163,6 +174,7 @@ class ProcessManager:
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)
+        return None
 
     def observe(self, inventory: Inventory) -> None:
         """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""

@@ -13,7 +13,7 @@ from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.processes import boot_id, is_alive
-from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_client import NewerShimError, ShimClient
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure
@@ -34,7 +34,7 @@ def is_supervised(status: ShimStatus) -> bool:
 
 
 async def reach(status: ShimStatus) -> ShimClient | None:
-    """A connection to its shim; None if that is gone, or does not answer.
+    """A connection to its shim; None if that is gone, or does not answer. Raises NewerShimError.
 
     A shim whose socket has vanished makes it again within seconds. One that is about to go has none any more.
     """
@@ -42,6 +42,8 @@ async def reach(status: ShimStatus) -> ShimClient | None:
     while is_supervised(status):
         try:
             return await ShimClient.connect(status.socket)
+        except NewerShimError:
+            raise
         except ConnectionError as error:
             if time.monotonic() > deadline_s:
                 logger.warning("The supervisor of %s does not answer: %s", status.id, error)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,7 @@ from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json
+from launchdeck.serving.failures import newer_record
 from launchdeck.serving.processes import boot_id
 from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION
 
@@ -103,24 +105,46 @@ class Record:
     plan: LaunchPlan
 
 
-def read_records(folder: Path) -> list[Record]:
-    """All records, oldest first. A broken one is kept as `.corrupt`, and said."""
+class NewerRecordError(ValueError):
+    """A later version of Launchdeck wrote it, and meant something by it that this one cannot know."""
+
+
+def _log(problem: Message) -> None:
+    logger.warning("%s", problem)
+
+
+def read_records(folder: Path, tell: Callable[[Message], None] = _log) -> list[Record]:
+    """All records that can be used, oldest first; `tell` hears why one cannot. A broken one is kept as `.corrupt`; a
+    newer one stays in its place, and what it speaks of is left alone.
+    """
     records = []
     for path in folder.glob(f"*/{RECORD_NAME}"):
         try:
             records.append(read_record(path))
+        except NewerRecordError:
+            tell(newer_record(path))
         except _UNREADABLE as error:
             kept = path.with_suffix(".corrupt")
-            logger.warning("The record %s cannot be read (%s); it is kept as %s", path, error, kept.name)
+            tell(
+                Message(
+                    "The record {path} of a model cannot be read ({reason}); it is kept as {kept}.",
+                    path=path,
+                    reason=str(error),
+                    kept=kept.name,
+                )
+            )
             path.replace(kept)
     return sorted(records, key=lambda record: record.status.created_at_s)
 
 
 def read_record(path: Path) -> Record:
-    """Raises OSError, or ValueError for a record that is broken or of another version."""
+    """Raises OSError, ValueError for a record that is broken, NewerRecordError for one of a later version."""
     facts = json.loads(path.read_bytes())
-    if not isinstance(facts, dict) or facts.get("version") != RECORD_VERSION:
-        raise ValueError("not a record of this version")
+    version = facts.get("version") if isinstance(facts, dict) else None
+    if not isinstance(version, int):
+        raise ValueError("not a record")  # noqa: TRY004 (what a file holds, not a mistake in the program)
+    if version > RECORD_VERSION:
+        raise NewerRecordError(f"version {version}")
     return Record(path.parent, ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan")))
 
 

@@ -21,6 +21,10 @@ YIELD_BYTES = 16 * 1024
 ANSWER_TIMEOUT_S = 10.0
 
 
+class NewerShimError(ConnectionError):
+    """A later version of Launchdeck started it, and it does not speak as this one does."""
+
+
 class ShimClient:
     """One connection. Every method raises ConnectionError once the shim is not there any more.
 
@@ -38,7 +42,7 @@ class ShimClient:
 
     @classmethod
     async def connect(cls, path: Path) -> Self:
-        """Raises ConnectionError: nobody answers there, or nobody who speaks our protocol."""
+        """Raises ConnectionError: nobody answers there; NewerShimError: nobody who speaks our protocol."""
         try:
             reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
         except OSError as error:
@@ -46,12 +50,14 @@ class ShimClient:
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 hello = json.loads(await reader.readline())
-            if hello["protocol"] != PROTOCOL:
-                raise ConnectionError(f"the supervisor at {path} was started by another version")
-            return cls(reader, writer, hello["status"])
-        except (TimeoutError, ValueError, KeyError) as error:
+            protocol, status = int(hello["protocol"]), hello["status"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
             writer.close()
             raise ConnectionError(f"no supervisor answers at {path}") from error
+        if protocol > PROTOCOL:
+            writer.close()
+            raise NewerShimError(f"the supervisor at {path} was started by a newer version")
+        return cls(reader, writer, status)
 
     def listen(self, on_event: Callable[[dict[str, Any]], None]) -> asyncio.Task[None]:
         """Begin to read. The task ends when the connection ends, and never raises."""

@@ -16,6 +16,9 @@ import time
 from launchdeck.serving.shim_log import LogWriter
 
 PROTOCOL = 1
+"""Raised when an older application would misunderstand a shim. Shims outlive upgrades: the application speaks with
+older ones as they do.
+"""
 MAX_REQUEST_BYTES = 256 * 1024
 RECV_BYTES = 64 * 1024
 BATCH_BYTES = 32 * 1024

@@ -8,6 +8,9 @@ import os
 from launchdeck.serving.processes import boot_id, read_stat
 
 RECORD_VERSION = 1
+"""Raised when an older application would misunderstand a record; it leaves newer ones alone. Older ones are always
+read: what is added to a record or to a plan needs a default.
+"""
 RECORD_NAME = "record.json"
 
 TYPE_CHECKING = False  # `typing` is not worth its import time here

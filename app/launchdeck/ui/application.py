@@ -85,9 +85,11 @@ class WindowApplication(QObject):
         self._connect()
         self.sampler.start()
         self.tray.show_if_possible()
-        if self._setup.store.problem is not None:
-            self.window.notice.show_text(tr(self._setup.store.problem))
-        await self.core.manager.adopt()
+        settings_problem = self._setup.store.problem
+        if settings_problem is not None:
+            self.window.notice.show_text(tr(settings_problem))
+        if problems := await self.core.manager.adopt():
+            self.window.notice.show_text("\n".join(tr(problem) for problem in (settings_problem, *problems) if problem))
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
         self.controller.spawn(self._start_marked())

@@ -11,7 +11,7 @@ from fakes.serving import fake_planner
 from launchdeck.domain.deployment import Deployment, Exit, State
 from launchdeck.domain.errors import Cause, Failure, Fix
 from launchdeck.domain.gpu import GpuType
-from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.plan import EngineKind, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
@@ -69,6 +69,7 @@ def test_what_is_not_of_the_type_is_refused(kind: Any, data: object) -> None:
         from_json(kind, data)
 
 
+FIRST_RECORD = Path(__file__).parents[2] / "data" / "records" / "version-1.json"
 FACTS = {
     "version": 1,
     "id": "abc",
@@ -104,8 +105,30 @@ def test_records_are_read_oldest_first(tmp_path: Path) -> None:
     assert first.status.note.ready_at_s == 6.5
 
 
+def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
+    """It was written by a shim of version 1; whoever upgrades has some of these, with a model behind each."""
+    write_record(tmp_path, "af916c56", FIRST_RECORD.read_text())
+    (record,) = read_records(tmp_path)
+    assert record.status.note.ready_at_s is not None
+    plan = record.plan
+    assert (plan.model_id, plan.port, plan.n_ctx, plan.engine.kind) == ("smol", plan.port, 256, EngineKind.LLAMA_SERVER)
+    assert plan.request.gpu_indices == ()
+    assert plan.argv[-1] == "4"
+
+
+def test_a_record_of_a_newer_version_stays_where_it_is_and_is_told(tmp_path: Path) -> None:
+    newer = json.dumps({"version": 2, "id": "a", "fleet": {"what": "nobody knows"}})
+    write_record(tmp_path, "a", newer)
+    told: list[Message] = []
+    assert read_records(tmp_path, told.append) == []
+    assert (tmp_path / "a" / "record.json").read_text() == newer
+    (problem,) = told
+    assert "newer version of Launchdeck" in str(problem)
+    assert str(tmp_path / "a" / "record.json") in str(problem)
+
+
 @pytest.mark.parametrize(
-    "facts", ["", "{", "[]", '"x"', json.dumps(FACTS), json.dumps(FACTS | {"version": 2}), "\x00" * 100]
+    "facts", ["", "{", "[]", '"x"', json.dumps(FACTS), json.dumps(FACTS | {"version": "2"}), "\x00" * 100]
 )
 def test_a_broken_record_is_kept_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, facts: str) -> None:
     write_record(tmp_path, "a", facts)
