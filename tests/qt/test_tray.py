@@ -45,6 +45,15 @@ def test_every_state_has_a_picture_of_its_own(tray: Tray):
     assert all(one != other for at, one in enumerate(pictures) for other in pictures[:at])
 
 
+def test_the_menu_is_made_again_only_where_it_says_something_else(tray: Tray):
+    tray.show_deployments((deployment(),))
+    made = tray.contextMenu().actions()
+    tray.show_deployments((replace(deployment(), rss_bytes=5),))
+    assert tray.contextMenu().actions() == made
+    tray.show_deployments((deployment(state=State.STOPPING),))
+    assert tray.contextMenu().actions() != made
+
+
 def test_tooltip_tells_memory_per_gpu_and_counts(tray: Tray):
     tray.show_inventory(two_gpus())
     tray.show_deployments((deployment(), deployment("d2", state=State.LOADING)))

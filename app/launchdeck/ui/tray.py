@@ -49,6 +49,7 @@ class Tray(QSystemTrayIcon):
         self._title = "Launchdeck"
         self._devices: tuple[GpuReading, ...] = ()
         self._deployments: tuple[Deployment, ...] = ()
+        self._listed: list[tuple[str, str, State]] | None = None
         self._has_said_where = False
         self._menu = QMenu()
         self.setContextMenu(self._menu)
@@ -111,12 +112,17 @@ class Tray(QSystemTrayIcon):
         self.setToolTip("\n".join([self._title, *map(_memory_line, self._devices), summary]))
 
     def _fill_menu(self) -> None:
+        """Only if it says something else now: a menu of 20 models takes as long as a frame."""
+        live = [deployment for deployment in self._deployments if deployment.state.is_live]
+        listed = [(deployment.id, deployment.plan.model_id, deployment.state) for deployment in live]
+        if listed == self._listed:
+            return
+        self._listed = listed
         for menu in self._menu.findChildren(QMenu):  # clear() alone would leave the models' menus behind
             menu.deleteLater()
         self._menu.clear()
-        for deployment in self._deployments:
-            if deployment.state.is_live:
-                self._add_model(deployment)
+        for deployment in live:
+            self._add_model(deployment)
         self._menu.addSeparator()
         self._menu.addAction(tr("Show Launchdeck"), self.show_requested.emit)
         self._menu.addAction(tr("Quit"), self.quit_requested.emit)
