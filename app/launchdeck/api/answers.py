@@ -18,7 +18,7 @@ StatusName = Literal["loading", "running", "failed", "stopped"]
 
 
 class Answer(BaseModel):
-    model_config = ConfigDict(protected_namespaces=())
+    model_config = ConfigDict(protected_namespaces=(), defer_build=True)  # nothing is checked by it, only described
 
 
 class GpuProcess(Answer):
@@ -235,7 +235,7 @@ class HandedOver(Answer):
     handed_over: Literal[True]
 
 
-class Problem(BaseModel):
+class Problem(Answer):
     """RFC 9457. `detail` has the words of the window, `advice` what to do about it; it and the members after it are
     there where a launch is refused.
     """

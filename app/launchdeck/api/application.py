@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ def asgi_application(backend: Backend, *, token: str, port: int) -> ASGIApp:
     """All of the interface, for one start on one port."""
     url = f"http://127.0.0.1:{port}"
     routes = [_route(operation, backend) for operation in OPERATIONS]
-    routes.append(Route("/openapi.json", _fixed(dumps(openapi_document(OPERATIONS, url)), "application/json")))
-    routes.append(Route("/docs", _fixed(docs_page(OPERATIONS, url).encode(), HTMLResponse.media_type)))
+    routes.append(Route("/openapi.json", _described(lambda: openapi_document(OPERATIONS, url), "application/json")))
+    routes.append(Route("/docs", _described(lambda: docs_page(OPERATIONS, url), HTMLResponse.media_type)))
     application = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_exception})
     application.router.redirect_slashes = False
     return Gate(application, token=token, port=port)
@@ -59,9 +60,16 @@ async def _answer(
         return _problem(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "unexpected", detail))
 
 
-def _fixed(body: bytes, media_type: str | None) -> Callable[[Request], Awaitable[Response]]:
+def _described(describe: Callable[[], object], media_type: str | None) -> Callable[[Request], Awaitable[Response]]:
+    """What is made once, in another thread, when somebody asks for it first: that takes a tenth of a second."""
+
+    @cache
+    def body() -> bytes:
+        made = describe()
+        return made.encode() if isinstance(made, str) else dumps(made)
+
     async def give(_request: Request) -> Response:
-        return Response(body, media_type=media_type)
+        return Response(await asyncio.to_thread(body), media_type=media_type)
 
     return give
 

@@ -93,9 +93,9 @@ class WindowApplication(QObject):
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
         self.controller.spawn(self._start_marked())
+        self.controller.spawn(self.api.apply())
         await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
-        self.controller.spawn(self.api.apply())
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
