@@ -118,6 +118,7 @@ def test_fault_03_application_and_shims_killed(app: RealApplication) -> None:
     app.start()
     assert app.entry("lost")["error"]["cause"] == "supervisor_lost"
     assert not alive(tree)
+    assert not list(app.paths.runtime.glob("*.sock"))
 
 
 def test_fault_03_an_impostor_is_left_alone() -> None:

@@ -4,23 +4,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import httpx
 import pytest
 
+from e2e.events import Events
 from e2e.real_application import (
     DEADLINE_S,
     WITHOUT_WINDOW,
@@ -29,9 +27,8 @@ from e2e.real_application import (
     resident_mib,
     took,
 )
-from fakes.serving import answers, fake_command, until
+from fakes.serving import answers, fake_command, is_legal, until
 from launchdeck.domain.deployment import State
-from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.processes import identify
 from launchdeck.serving.shim_log import segments
 
@@ -105,7 +102,6 @@ def test_fault_06_a_stop_while_loading_never_shows_running(either: RealApplicati
 
 def test_fault_08_a_storm_of_calls(app: RealApplication) -> None:
     dice = random.Random(8)
-    legal = {(state, result) for state in State for event in Event if (result := follow(state, event)) is not None}
     path = app.model("storm", "--load-s", 0.2)
 
     def call(_number: int) -> int:
@@ -124,19 +120,12 @@ def test_fault_08_a_storm_of_calls(app: RealApplication) -> None:
             app.stop(entry["id"])
         until(lambda: all(states[-1] == "stopped" for states in events.all().values()), "all stops", DEADLINE_S)
     for states in events.all().values():
-        assert all((State(a), State(b)) in legal for a, b in pairwise(states)), states
+        assert is_legal(map(State, states)), states
     assert not list(app.paths.runtime.glob("*.sock")) or took(lambda: until_no_socket(app)) < DEADLINE_S
 
 
 def until_no_socket(app: RealApplication) -> None:
     until(lambda: not list(app.paths.runtime.glob("*.sock")), "the shims to go", DEADLINE_S)
-
-
-def follow(state: State, event: Event) -> State | None:
-    try:
-        return next_state(state, event)
-    except ValueError:
-        return None
 
 
 def test_fault_09_a_missing_program_is_named_within_a_second(app: RealApplication) -> None:
@@ -330,38 +319,3 @@ def test_fault_29_a_malformed_model_is_a_sentence_and_soon(app: RealApplication)
             assert answer.status_code != 200
             assert "detail" in answer.json()
     assert resident_mib(app.pid) - before_mib < 256
-
-
-class Events:
-    """What /api/events tells from the moment this is entered."""
-
-    def __init__(self, app: RealApplication) -> None:
-        self._app = app
-        self._seen: list[dict[str, Any]] = []
-        self._open = threading.Event()
-        self._client = httpx.Client(base_url=app.http.base_url, headers=dict(app.http.headers), timeout=60)
-        self._reading = threading.Thread(target=self._read, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._reading.start()
-        assert self._open.wait(DEADLINE_S)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def _read(self) -> None:
-        try:
-            with self._client.stream("GET", "/api/events") as answer:
-                self._open.set()
-                for line in answer.iter_lines():
-                    if line.startswith("data: "):
-                        self._seen.append(json.loads(line[6:]))
-        except (httpx.HTTPError, RuntimeError):
-            return  # it was closed
-
-    def states(self, deployment_id: str) -> list[str]:
-        return [event["state"] for event in list(self._seen) if event["id"] == deployment_id]
-
-    def all(self) -> dict[str, list[str]]:
-        return {key: self.states(key) for key in {event["id"] for event in list(self._seen)}}

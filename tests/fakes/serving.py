@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -15,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,7 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.registry import adapters
 from launchdeck.serving.launcher import COMMAND, ShimLauncher, read_answer
+from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.processes import all_stats, identify, sweep
 from launchdeck.serving.shim_client import ShimClient
@@ -248,6 +251,15 @@ class Bench:
 
     async def running(self, **request: Any) -> Deployment:
         return await self.until_state(await self.load(**request), State.RUNNING)
+
+
+def is_legal(states: Iterable[State]) -> bool:
+    """Whether every one of these states may follow the one before."""
+    legal: set[tuple[State, State]] = set()
+    for state, event in product(State, Event):
+        with contextlib.suppress(ValueError):
+            legal.add((state, next_state(state, event)))
+    return all(step in legal for step in pairwise(states))
 
 
 def alive(pids: Iterable[int]) -> list[int]:

@@ -18,9 +18,8 @@ from launchdeck.serving.failures import linux_only, name_in_use, newer_shim, not
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.processes import sweep
 from launchdeck.serving.readings import rss_bytes, vram_by_gpu
-from launchdeck.serving.recall import reach, recall_ended, recall_live
+from launchdeck.serving.recall import clear, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError
 from launchdeck.serving.spec import build_spec
@@ -44,7 +43,6 @@ logger = logging.getLogger(__name__)
 
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
-SWEEP_TIMEOUT_S: Final = 5.0
 
 
 class ProcessManager:
@@ -170,7 +168,7 @@ class ProcessManager:
             await supervisor.adopt(client)
         else:
             record = read_again(record)
-            await asyncio.to_thread(sweep, record.status.survivors(), SWEEP_TIMEOUT_S)
+            await asyncio.to_thread(clear, record.status)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)

@@ -12,12 +12,13 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.processes import boot_id, is_alive
+from launchdeck.serving.processes import boot_id, is_alive, sweep
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure
     from launchdeck.engines.adapter import EngineAdapter
+    from launchdeck.serving.processes import Process
     from launchdeck.serving.records import Record, ShimStatus
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 TAIL_LINES: Final = 1000
 REACH_PATIENCE_S: Final = 5.0
 REACH_RETRY_S: Final = 0.1
+SWEEP_TIMEOUT_S: Final = 5.0
 
 
 def is_supervised(status: ShimStatus) -> bool:
@@ -50,6 +52,16 @@ async def reach(status: ShimStatus) -> ShimClient | None:
                 return None
         await asyncio.sleep(REACH_RETRY_S)
     return None
+
+
+def clear(status: ShimStatus, sessions: frozenset[int] = frozenset()) -> list[Process]:
+    """Leave nothing of what a shim that died had: no process, no socket. Gives back what would not die. Blocks.
+
+    `sessions` as in `sweep`.
+    """
+    left = sweep(status.survivors(), SWEEP_TIMEOUT_S, sessions)
+    status.socket.unlink(missing_ok=True)
+    return left
 
 
 def explain(status: ShimStatus, reader: LogReader, adapter: EngineAdapter) -> Failure:

@@ -20,8 +20,7 @@ from launchdeck.serving.findings import LogReader
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.processes import sweep
-from launchdeck.serving.recall import explain
+from launchdeck.serving.recall import clear, explain
 from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PORT_ATTEMPTS: Final = 3
-SWEEP_TIMEOUT_S: Final = 5.0
 READINESS_PATIENCE_S: Final = 1.0
 READINESS_POLL_S: Final = 0.02
 
@@ -433,6 +431,6 @@ class Supervisor:
             return
         engine = self._status.engine
         session = frozenset(() if engine is None else (engine[0],))
-        left = await asyncio.to_thread(sweep, self._status.processes(), SWEEP_TIMEOUT_S, session)
+        left = await asyncio.to_thread(clear, self._status, session)
         if left:
             logger.error("%s left processes that cannot be killed: %s", self.deployment.id, left)
