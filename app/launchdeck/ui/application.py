@@ -93,7 +93,8 @@ class WindowApplication(QObject):
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
         self.controller.spawn(self._start_marked())
-        self.controller.spawn(self.api.apply())
+        # One after the other: Shiboken takes part in every import, and two threads importing at once crash it at times.
+        await self.controller.spawn(self.api.apply())
         await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
 

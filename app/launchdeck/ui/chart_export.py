@@ -41,7 +41,7 @@ class Column:
 class ChartExport(QObject):
     """Saves what is visible when it is asked to; `spawn` runs work beside the window and tells its failures there."""
 
-    def __init__(self, charts: Charts, notice: Notice, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    def __init__(self, charts: Charts, notice: Notice, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         super().__init__(charts)
         self._charts = charts
         self._notice = notice

@@ -125,12 +125,13 @@ class Controller(QObject):
         self._window.status_line.show_deployments(deployments, self._store.settings.ports)
         self._tray.show_deployments(deployments)
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run this beside the window; what goes wrong is told in the window."""
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        """Run this beside the window; what goes wrong is told in the window, not to who awaits it."""
         task = asyncio.get_running_loop().create_task(self._tell_failures(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: work.close())  # where it was cancelled before it began
+        return task
 
     async def _tell_failures(self, work: Coroutine[Any, Any, Any]) -> None:
         try:
