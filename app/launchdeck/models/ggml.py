@@ -18,6 +18,11 @@ class GgmlType:
     def is_quantised(self) -> bool:
         return self.block_size > 1
 
+    @property
+    def has_16_bits(self) -> bool:
+        """Whether it is one of the two types of 16 bits, f16 and bf16."""
+        return self.block_size == 1 and self.block_bytes == 2
+
     def row_bytes(self, elements: int) -> int:
         """Bytes of a row of that many elements, a whole number of blocks."""
         return elements // self.block_size * self.block_bytes

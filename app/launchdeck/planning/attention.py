@@ -32,6 +32,10 @@ _ONE_PART_A_LAYER = frozenset({"nemotron_h", "nemotron_h_moe"})
 _FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
 # A second, small cache of keys tells which tokens are worth attending to.
 _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
+# They know the positions by what is added to the embeddings, or to the scores.
+_WITHOUT_ROTATION = frozenset({"bloom", "gpt2", "jais", "mpt", "refact", "starcoder"})
+_ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
+_STILL_EVERY = {"afmoe": 4, "llama4": 4, "smollm3": 4}
 _STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
 _KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
 _OWN_CACHES_OF_GEMMA3N = 20
@@ -169,6 +173,16 @@ def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     if hp.architecture == "gemma4":
         return tuple(not sliding for sliding in window(hp).layers)
     return (True,) * hp.n_layer_all
+
+
+def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
+    """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
+    if hp.architecture in _WITHOUT_ROTATION:
+        return (False,) * hp.n_layer_all
+    if hp.architecture in _ROTATES_IN_WINDOWS and (in_window := window(hp)).size:
+        return in_window.layers
+    step = _STILL_EVERY.get(hp.architecture)
+    return tuple(step is None or (layer + 1) % step != 0 for layer in range(hp.n_layer_all))
 
 
 def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:

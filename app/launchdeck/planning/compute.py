@@ -1,10 +1,9 @@
 """How many bytes a model's graph needs while it works, as llama.cpp's `compute buffer size` lines count them.
 
-llama.cpp reserves them for one batch of `n_ubatch` tokens with the whole cache in use. The closed forms were found by
-varying one number at a time in its own accounting (build 10605): to the byte for models that are wholly on one GPU
-(encoders and recurrent ones within a few MiB), and for dense ones on several. With layers left on the host their
-weights and caches are copied to the first GPU while they are worked with, and its allocator leaves gaps of irregular
-size: there the form is an approximation.
+llama.cpp reserves them for one batch of `n_ubatch` tokens with the whole cache in use. What the first GPU needs is
+played through step by step where the steps are known (see `lending`), to the byte. The closed forms are for all others:
+they were found by varying one number at a time in its own accounting (build 10605), and are exact for most models. With
+layers left on the host, whose weights and caches are copied to the first GPU, they are an approximation.
 """
 
 from __future__ import annotations
@@ -21,10 +20,13 @@ from launchdeck.planning.activations import (
 )
 from launchdeck.planning.attention import indexed_layers, reads_cache
 from launchdeck.planning.distance_bias import Biased, DistanceBias
+from launchdeck.planning.lender import Lender
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
-    from launchdeck.planning.kv import Cells, KvCache, Layout
+    from launchdeck.planning.kv import KvCache
+    from launchdeck.planning.lending import Lending
+    from launchdeck.planning.work import Work
 
 _FLOAT_BYTES = 4
 _HALF_BYTES = 2
@@ -41,20 +43,6 @@ _CUT_LATE = frozenset({
 })  # fmt: skip
 # They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
 _RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What the graph is reserved for."""
-
-    tokens: int
-    outputs: int
-    cells: Cells
-    layout: Layout
-
-    @property
-    def flash_attention(self) -> bool:
-        return not self.layout.transposed
 
 
 class Role(NamedTuple):
@@ -78,6 +66,7 @@ class Role(NamedTuple):
     lent_blocks: int
     lent_bytes: int
     lent_experts_bytes: int = 0
+    n_cpu_moe: int = 0
     borrowed_bytes: int = 0
 
 
@@ -137,10 +126,14 @@ class Graph:
     crossing: Crossing
     biased: Biased
     whole: Role
+    lending: Lending | None
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
+        if role.first and self.lending and not role.pipeline:
+            lent = min(role.lent_blocks, self.whole.blocks)
+            return max(self.lending.peak_bytes(lent, lent + role.blocks, role.n_cpu_moe), output)
         if not role.blocks and not role.first:
             copies = self.crossing.output * (_PIPELINE_COPIES if role.pipeline else 1)
             return max(self.crossing.output, output) + copies if role.pipeline else max(2 * copies, output)
@@ -224,6 +217,7 @@ class ComputeBuffers:
         rows = cache.rows if reads_cache(hp) else []
         self._n_value = max((v for _, v in rows), default=0)
         self._n_key_value = max((k + v for k, v in rows), default=0)
+        self._n_key = self._n_key_value - self._n_value
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
         self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
         self._floats = floats_per_token(hp)
@@ -232,6 +226,7 @@ class ComputeBuffers:
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
+        self._lender = Lender(hp, cache, cuts_late=self._cuts_late)
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
@@ -267,6 +262,7 @@ class ComputeBuffers:
             ),
             biased=biased,
             whole=self._whole,
+            lending=self._lender.lending(work),
         )
 
     def _biased(self, work: Work) -> Biased:
@@ -305,14 +301,15 @@ class ComputeBuffers:
         return total
 
     def _scratch_bytes(self, work: Work, cells: int) -> int:
-        """Without flash attention the scores of all cells; with it a copy of a quantised cache in 16 bits."""
+        """Without flash attention the scores of all cells; with it a copy in 16 bits of a cache in others."""
         if self._distance_bias is not None:
             return 0  # counted there
         if not work.flash_attention:
             seen = cells // work.cells.streams if self._n_key_value else work.tokens
             return _FLOAT_BYTES * work.tokens * seen * self._n_head
-        if work.layout.type_k.is_quantised or work.layout.type_v.is_quantised:
-            return _HALF_BYTES * cells * self._n_key_value
+        key, value = work.layout.type_k, work.layout.type_v
+        if copied := self._n_key * (not key.has_16_bits) + self._n_value * (not value.has_16_bits):
+            return _HALF_BYTES * cells * copied
         # An indexer scores all cells; half of it finds a place in what is there anyway. Measured.
         return _HALF_BYTES * work.tokens * cells if self._has_index else 0
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
 from launchdeck.planning.architectures import KNOWN
 from launchdeck.planning.attention import attending_layers, factor_layers, window
-from launchdeck.planning.compute import ComputeBuffers, Graph, Role, Work
+from launchdeck.planning.compute import ComputeBuffers, Graph, Role
 from launchdeck.planning.hyperparameters import Hyperparameters
 from launchdeck.planning.kv import KvCache, Layout
 from launchdeck.planning.split import layer_ranges
 from launchdeck.planning.weights import Weights
+from launchdeck.planning.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -139,6 +140,7 @@ class MemoryModel:
             first,
             self._weights.lent_until[first],
             self._weights.experts.lent_until[load.n_cpu_moe],
+            load.n_cpu_moe,
             cache.borrowed_bytes(first, end, work.cells, work.layout),
         )
         return DeviceEstimate(

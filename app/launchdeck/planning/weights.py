@@ -76,7 +76,7 @@ class Weights:
         for name, tensor in tensors.items():
             if name not in _INPUT | _SHARED:
                 layer = _layer_of(name, hp)
-                gpu[layer] += _gpu_bytes(tensor)
+                gpu[layer] += tensor_gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
                 lent[layer] = max(lent[layer], tensor.n_bytes)
         gpu_copy, host_copy = _copied_bytes(tensors, hp.architecture)
@@ -88,7 +88,7 @@ class Weights:
             host_until=(0, *accumulate(host)),
             sharing_until=(0, *accumulate((*sharing, False))),
             input_bytes=sum(_host_bytes(tensors[name]) for name in _INPUT & tensors.keys()),
-            shared_gpu_bytes=sum(map(_gpu_bytes, shared)),
+            shared_gpu_bytes=sum(map(tensor_gpu_bytes, shared)),
             shared_host_bytes=sum(map(_host_bytes, shared)),
             lent_until=(0, *accumulate(lent, max)),
             experts=Experts.of(tensors.values(), output + 1),
@@ -125,7 +125,7 @@ class Experts:
         for tensor in tensors:
             if match := _EXPERTS.match(tensor.name):
                 block = int(match[1])
-                gpu[block] += _gpu_bytes(tensor)
+                gpu[block] += tensor_gpu_bytes(tensor)
                 host[block] += _host_bytes(tensor)
                 lent[block] = max(lent[block], tensor.n_bytes)
         return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
@@ -135,11 +135,11 @@ def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple
     """What the output layer takes on a GPU and on the host for a matrix that is there once and used at both ends."""
     embeddings, output = tensors.get("token_embd.weight"), tensors.get("output.weight")
     if output and not embeddings and architecture in _OUTPUT_FOR_EMBEDDINGS:
-        return _gpu_bytes(output), _host_bytes(output)
+        return tensor_gpu_bytes(output), _host_bytes(output)
     if not embeddings or output or architecture in _WITHOUT_OUTPUT:
         return 0, 0
     # On the host the embeddings are there already, usually.
-    return _gpu_bytes(embeddings), _host_bytes(embeddings) if architecture in _COPIED_ON_HOST else 0
+    return tensor_gpu_bytes(embeddings), _host_bytes(embeddings) if architecture in _COPIED_ON_HOST else 0
 
 
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:
@@ -166,7 +166,7 @@ def _block_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-def _gpu_bytes(tensor: GgufTensor) -> int:
+def tensor_gpu_bytes(tensor: GgufTensor) -> int:
     """CUDA pads quantised rows to 512 elements (once a tensor) and every tensor to 128 bytes."""
     size = tensor.n_bytes
     if tensor.type.is_quantised and tensor.shape[0] % _GPU_ROW:

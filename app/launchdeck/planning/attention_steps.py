@@ -1,0 +1,138 @@
+"""The attention of a layer: from what enters it to what its heads found, before their results are put together.
+
+Source: `build_qkv` and `build_attn` of llama.cpp (llama-graph.cpp). Queries come first, then values and keys; in a
+model with a sliding window keys and values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.planning.steps import cached, given
+
+if TYPE_CHECKING:
+    from launchdeck.planning.block import Block
+    from launchdeck.planning.steps import Brought, Steps
+    from launchdeck.planning.work import Work
+
+    Sizes = tuple[int, int, int]
+    Turn = tuple[Brought, ...]
+
+_FLOAT_BYTES = 4
+_HALF_BYTES = 2
+_PLACE_BYTES = 8
+_GPU_ROW = 512
+_SMALLEST_ROTATION = 64
+
+
+def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
+    """Queries, keys and values, the cache, and what the heads found there."""
+    row = _FLOAT_BYTES * work.tokens
+    sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
+    turn_k, turn_v = _turning(block, work)
+    if block.has("attn_q"):
+        found = {
+            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
+            for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
+        }
+        query, key, value = found["q"], found["k"], found["v"]
+    else:
+        size = row * block.width("attn_qkv")
+        value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
+        query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
+        key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
+    name = "window" if block.in_window else "full"
+    places = 1 if work.flash_attention else block.value_row
+    steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+    return _attended(steps, block, work, query)
+
+
+def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:
+    """What was found in values that were turned before they were quantised."""
+    size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
+    return _turned(steps, size, found, _turning(block, work)[1])
+
+
+def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[tuple[str, int, Turn], ...]:
+    query, value, key = zip("qvk", sizes, (turn_k, turn_v, turn_k), strict=True)
+    return (query, key, value) if block.keys_first else (query, value, key)
+
+
+def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int) -> str:
+    result = steps.add(size, entering, brought=block.weight(f"attn_{letter}"))
+    result = steps.change(size, result, block.bias(f"attn_{letter}"))
+    return result if letter == "v" else _positioned(steps, block, work, letter, result, size, part=False)
+
+
+def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:
+    """Normalise and rotate it; head by head, or as a part of something, that cannot happen in its place."""
+    norm, in_place = f"attn_{letter}_norm", False
+    if block.has(norm):
+        whole = not part and _FLOAT_BYTES * work.tokens * block.depth(norm) == size
+        result = steps.add(size, result, in_place=whole)
+        result = steps.change(size, result, block.weight(norm), block.bias(norm))
+        in_place = not whole
+    if not block.rotates:
+        scales = block.scales_query and letter == "q"
+        return steps.add(size, result, brought=given("scales", _FLOAT_BYTES * work.tokens)) if scales else result
+    positions = given("positions", _FLOAT_BYTES * work.tokens)
+    return steps.add(size, result, brought=(*positions, *block.factors()), in_place=in_place)
+
+
+def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:
+    cells = work.cells.window if block.in_window else work.cells.full
+    seen = cells // work.cells.streams
+    found = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
+    keys, values = _caches(block, work, cells)
+    seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
+    mask = given("window mask" if block.in_window else "mask", seen_bytes * work.tokens * seen)
+    sinks = block.weight("attn_sinks")
+    if work.flash_attention:
+        return steps.add(found + _in_half_bytes(block, work, cells), query, brought=(*keys, *values, *mask, *sinks))
+    scores = _FLOAT_BYTES * work.tokens * seen * block.n_head
+    result = steps.add(scores, query, brought=keys)
+    result = steps.add(scores, result, brought=(*mask, *sinks), in_place=True)
+    return steps.add(found, steps.add(found, result, brought=values))
+
+
+def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
+    """Copies of the layer's cache; the last row of a quantised one is padded."""
+    rows = (
+        ("keys", block.key_row, block.key_length, work.layout.type_k),
+        ("values", block.value_row, block.value_length, work.layout.type_v),
+    )
+    keys, values = (
+        cached(
+            name,
+            cells * stored.row_bytes(row)
+            + (stored.row_bytes(_GPU_ROW - head % _GPU_ROW) if stored.is_quantised and head % _GPU_ROW else 0),
+        )
+        for name, row, head, stored in rows
+    )
+    return keys, values
+
+
+def _in_half_bytes(block: Block, work: Work, cells: int) -> int:
+    """Flash attention makes a copy in 16 bits of what is cached in more or less."""
+    key, value = work.layout.type_k, work.layout.type_v
+    return _HALF_BYTES * cells * (block.key_row * (not key.has_16_bits) + block.value_row * (not value.has_16_bits))
+
+
+def _turning(block: Block, work: Work) -> tuple[Turn, Turn]:
+    """Matrices that turn keys and values before they are quantised; those for keys are as large as fits a head."""
+    key, value = block.key_length, block.value_length
+    turns_k = work.layout.type_k.is_quantised and key % _SMALLEST_ROTATION == 0
+    turns_v = work.layout.type_v.is_quantised and value % _SMALLEST_ROTATION == 0
+    size = _SMALLEST_ROTATION
+    while turns_k and key % (2 * size) == 0:
+        size *= 2
+    name = " of the window" if block.in_window else ""
+    return (
+        given(f"turn of keys{name}", _FLOAT_BYTES * size * size) if turns_k else (),
+        given(f"turn of values{name}", _FLOAT_BYTES * _SMALLEST_ROTATION**2) if turns_v else (),
+    )
+
+
+def _turned(steps: Steps, size: int, result: str, turn: Turn) -> str:
+    return steps.add(size, result, brought=turn) if turn else result

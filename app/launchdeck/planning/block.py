@@ -1,0 +1,64 @@
+"""What one block of a model is made of, as far as its computation depends on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launchdeck.planning.allocator import aligned
+from launchdeck.planning.steps import Brought, Kind
+from launchdeck.planning.weights import tensor_gpu_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from launchdeck.models.header import GgufTensor
+
+
+@dataclass(frozen=True)
+class Block:
+    """The tensors by the names they have in all blocks ("attn_q.weight"), and what the attention looks at.
+
+    `key_row` and `value_row` are the numbers of a token that are cached, `key_length` and `value_length` those of one
+    head. `in_window`: it looks through the sliding window; `rotates`: by the tokens' positions. `keys_first`: it
+    makes keys before values. `scales_query`: by the position where it does not rotate; `adds_to_past`: puts its last
+    result into the place of what went past the feed-forward part.
+    """
+
+    tensors: Mapping[str, GgufTensor]
+    n_head: int
+    key_row: int
+    value_row: int
+    key_length: int
+    value_length: int
+    in_window: bool
+    keys_first: bool
+    rotates: bool
+    scales_query: bool
+    adds_to_past: bool
+    shared_factors: Brought | None
+
+    def has(self, part: str) -> bool:
+        return f"{part}.weight" in self.tensors
+
+    def width(self, part: str) -> int:
+        """How many numbers come out of this matrix for each token."""
+        return self.tensors[f"{part}.weight"].shape[1]
+
+    def depth(self, part: str) -> int:
+        """How many numbers of each token go into this matrix."""
+        return self.tensors[f"{part}.weight"].shape[0]
+
+    def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
+        return self._tensor(f"{part}.weight", kind)
+
+    def bias(self, part: str) -> tuple[Brought, ...]:
+        return self._tensor(f"{part}.bias", Kind.WEIGHT)
+
+    def factors(self) -> tuple[Brought, ...]:
+        """What the rotation takes besides the positions, where the model has it once for all layers."""
+        return (self.shared_factors,) if self.shared_factors else ()
+
+    def _tensor(self, name: str, kind: Kind) -> tuple[Brought, ...]:
+        tensor = self.tensors.get(name)
+        return (Brought(kind, name, aligned(tensor_gpu_bytes(tensor))),) if tensor else ()

@@ -1,0 +1,108 @@
+"""A whole layer, step by step, as its weights have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from launchdeck.planning.attention_steps import attention, turned_back
+from launchdeck.planning.feed_forward_steps import feed_forward
+from launchdeck.planning.steps import ENTERING, Steps, given
+
+if TYPE_CHECKING:
+    from launchdeck.planning.block import Block
+    from launchdeck.planning.feed_forward_steps import Routing
+    from launchdeck.planning.steps import Brought
+    from launchdeck.planning.work import Work
+
+_FLOAT_BYTES = 4
+_OUTPUT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One block at one kind of work. `rows`: with how many tokens it goes on after its attention (the last block with
+    the results alone). `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the
+    results are taken out at its end.
+    """
+
+    block: Block
+    routing: Routing
+    work: Work
+    n_embd: int
+    rows: int
+    ends_early: bool
+    gives_results: bool
+
+    def steps(self) -> Steps:
+        """With norms before each part, after each part, or one norm for both parts side by side."""
+        steps, block = Steps(), self.block
+        entering, row = ENTERING, self._bytes(self.rows)
+        if block.has("attn_norm"):
+            entering = self._normed(steps, "attn_norm", entering, self._bytes(self.work.tokens))
+        found = attention(steps, block, self.work, entering)
+        if self._side_by_side and not self.ends_early:
+            result = self._fed(steps, self._cut(steps, entering))
+            result = steps.add(row, result, self._cut(steps, ENTERING), in_place=True)
+            steps.add(row, result, self._put_together(steps, found), in_place=True)
+            return steps
+        result = self._put_together(steps, found)
+        if self._has_norms_after:
+            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
+        past = steps.add(row, result, self._cut(steps, ENTERING), in_place=True)
+        if self.ends_early:
+            return steps
+        result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
+        if block.has("post_ffw_norm"):
+            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
+        added = (past, result) if self.block.adds_to_past else (result, past)
+        result = steps.add(row, *added, in_place=True)
+        if self.gives_results:
+            steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
+        return steps
+
+    @property
+    def _places_of_results(self) -> tuple[Brought, ...]:
+        return given("results", _OUTPUT_BYTES * self.work.outputs)
+
+    @property
+    def _has_norms_after(self) -> bool:
+        """Many call the norm before their feed-forward part one after their attention."""
+        block = self.block
+        return block.has("post_attention_norm") and (block.has("ffn_norm") or not block.has("attn_norm"))
+
+    @property
+    def _norm_before(self) -> str:
+        if self.block.has("ffn_norm"):
+            return "ffn_norm"
+        return "post_attention_norm" if self.block.has("post_attention_norm") and not self._has_norms_after else ""
+
+    @property
+    def _side_by_side(self) -> bool:
+        return self.block.has("attn_norm") and not self._norm_before and not self._has_norms_after
+
+    def _bytes(self, tokens: int) -> int:
+        return _FLOAT_BYTES * tokens * self.n_embd
+
+    def _normed(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
+        result = steps.add(size, entering, in_place=in_place)
+        return steps.change(size, result, self.block.weight(part), self.block.bias(part))
+
+    def _put_together(self, steps: Steps, found: str) -> str:
+        """One result of all heads, for the tokens that matter."""
+        size = self._bytes(self.work.tokens)
+        found = turned_back(steps, self.block, self.work, found)
+        if self.block.has("attn_sub_norm"):
+            found = self._normed(
+                steps, "attn_sub_norm", found, _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
+            )
+        result = steps.add(size, found, brought=self.block.weight("attn_output"))
+        return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
+
+    def _cut(self, steps: Steps, result: str) -> str:
+        if self.rows == self.work.tokens:
+            return result
+        return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
+
+    def _fed(self, steps: Steps, entering: str) -> str:
+        return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows)

@@ -1,0 +1,159 @@
+"""Which blocks of a model are alike, and how the first GPU works with those that stay in RAM."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.planning.allocator import aligned
+from launchdeck.planning.attention import factor_layers, rotating_layers, window
+from launchdeck.planning.block import Block
+from launchdeck.planning.feed_forward_steps import Routing
+from launchdeck.planning.layer_steps import Layer
+from launchdeck.planning.lending import Lending, Program
+from launchdeck.planning.steps import Brought, Kind
+
+if TYPE_CHECKING:
+    from launchdeck.models.header import GgufTensor
+    from launchdeck.planning.hyperparameters import Hyperparameters
+    from launchdeck.planning.kv import KvCache
+    from launchdeck.planning.work import Work
+
+_KNOWN_PARTS = frozenset({
+    "attn_k", "attn_k_norm", "attn_norm", "attn_output", "attn_q", "attn_q_norm", "attn_qkv", "attn_sinks",
+    "attn_sub_norm", "attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate",
+    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
+    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "post_attention_norm", "post_ffw_norm",
+})  # fmt: skip
+_MATRICES = frozenset({
+    "attn_output", "attn_qkv", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate_inp", "ffn_gate_exps",
+    "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
+})  # fmt: skip
+_SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
+# A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
+# backend (GGML_OP_OFFLOAD_MIN_BATCH).
+_LEAST_TOKENS = 32
+_NOT_NORMALISED = frozenset({
+    "deepseek", "gpt-oss", "jamba", "llada-moe", "llama4", "nomic-bert-moe", "olmoe", "qwen2moe",
+})  # fmt: skip
+_ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
+_SOFTMAX_OF_CHOSEN = 3
+_FLOAT_BYTES = 4
+
+
+class Lender:
+    """The blocks of one model: those that are `alike`, and for every layer which of them it is."""
+
+    def __init__(self, hp: Hyperparameters, cache: KvCache, *, cuts_late: bool) -> None:
+        self._hp = hp
+        self._cuts_late = cuts_late
+        self._routing = _routing(hp)
+        blocks = [_signed(block) for block in _blocks(hp, cache)]
+        alike = dict(blocks)
+        places = {signature: place for place, signature in enumerate(alike)}
+        self._alike = [*alike.values()]
+        self._which = [places[signature] for signature, _ in blocks]
+        self._is_known = bool(blocks) and all(map(_is_known, self._alike))
+
+    def lending(self, work: Work) -> Lending | None:
+        """How the first GPU works with these blocks; None where that is not known, or not done for so few tokens."""
+        if not self._is_known or work.tokens < _LEAST_TOKENS:
+            return None
+        programs: dict[tuple[int, str, bool], Program] = {}
+
+        def program(layer: int, place: str) -> Program:
+            last = layer == len(self._which) - 1
+            key = (self._which[layer], place, last)
+            if key not in programs:
+                programs[key] = self._program(self._alike[key[0]], work, place, last=last)
+            return programs[key]
+
+        entering = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
+        return Lending(entering, len(self._which), program)
+
+    def _program(self, block: Block, work: Work, place: str, *, last: bool) -> Program:
+        cut = last and not self._cuts_late
+        rows = work.outputs if cut else work.tokens
+        ends_early = cut and place == "lent" and rows < _LEAST_TOKENS
+        gives_results = last and self._cuts_late and work.outputs < work.tokens
+        layer = Layer(block, self._routing, work, self._hp.n_embd, rows, ends_early, gives_results)
+        return Program.of(layer.steps(), place)
+
+
+def _routing(hp: Hyperparameters) -> Routing:
+    scale = hp.get("expert_weights_scale")
+    return Routing(
+        used=hp.integer("expert_used_count"),
+        softened=hp.integer("expert_gating_func") == _SOFTMAX_OF_CHOSEN or hp.architecture == "gpt-oss",
+        normalised=hp.get("expert_weights_norm") is not False and hp.architecture not in _NOT_NORMALISED,
+        scaled=isinstance(scale, float) and scale not in {0.0, 1.0},
+        weighs_before=hp.architecture == "llama4",
+        groups=hp.integer("expert_group_count"),
+        groups_used=hp.integer("expert_group_used_count"),
+    )
+
+
+def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
+    """All blocks that a server works with, in their order."""
+    tensors: list[dict[str, GgufTensor]] = [{} for _ in range(hp.n_layer)]
+    for tensor in hp.header.tensors:
+        prefix, _, rest = tensor.name.partition(".")
+        layer, _, name = rest.partition(".")
+        if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
+            tensors[int(layer)][name] = tensor
+    if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
+        return []
+    factors = _shared_factors(hp)
+    in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
+    key_length, value_length = hp.key_length, hp.value_length
+    lengths = {
+        False: (key_length, value_length),
+        True: (
+            hp.integer("attention.key_length_swa", key_length),
+            hp.integer("attention.value_length_swa", value_length),
+        ),
+    }
+    return [
+        Block(
+            tensors=parts,
+            n_head=hp.n_head[layer],
+            key_row=cache.rows[layer][0],
+            value_row=cache.rows[layer][1],
+            key_length=lengths[in_window[layer]][0],
+            value_length=lengths[in_window[layer]][1],
+            in_window=in_window[layer],
+            keys_first=any(in_window),
+            rotates=rotates[layer],
+            scales_query=hp.architecture == "llama4",
+            adds_to_past=hp.architecture in _ADDS_TO_PAST,
+            shared_factors=factors if has_factors[layer] else None,
+        )
+        for layer, parts in enumerate(tensors)
+    ]
+
+
+def _shared_factors(hp: Hyperparameters) -> Brought | None:
+    """Of two sets, for short and for long contexts, one is used; they are of the same size."""
+    named = {tensor.name: tensor for tensor in hp.header.tensors if tensor.name in _SHARED_FACTORS}
+    factors = next(iter(named.values()), None)
+    return Brought(Kind.SHARED, "factors", aligned(factors.n_bytes)) if factors else None
+
+
+def _signed(block: Block) -> tuple[object, Block]:
+    """With what tells it from blocks that need other room."""
+    parts = tuple((name, tensor.n_bytes, tensor.shape) for name, tensor in block.tensors.items())
+    attention = (block.n_head, block.key_row, block.value_row, block.in_window, block.rotates, block.shared_factors)
+    return (parts, attention), block
+
+
+def _is_known(block: Block) -> bool:
+    """Whether it attends and feeds forward with weights whose use is known."""
+    parts = {name.rpartition(".")[0] for name in block.tensors}
+    return (
+        parts <= _KNOWN_PARTS
+        and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & parts if block.has(part))
+        and "attn_output" in parts
+        and ({"attn_q", "attn_k", "attn_v"} <= parts or "attn_qkv" in parts)
+        and ({"ffn_up", "ffn_down"} <= parts or {"ffn_gate_inp", "ffn_down_exps"} <= parts)
+        and block.key_row > 0
+        and block.value_row > 0
+    )

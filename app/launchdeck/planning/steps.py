@@ -1,0 +1,76 @@
+"""What a graph computes, one result after the other, and what each step has to bring to the GPU."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from launchdeck.planning.allocator import aligned
+
+ENTERING = "entering"
+
+
+class Kind(IntEnum):
+    """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
+    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay.
+    """
+
+    WEIGHT = 0
+    EXPERTS = 1
+    SHARED = 2
+    CACHE = 3
+    INPUT = 4
+
+
+class Brought(NamedTuple):
+    """Something that a step reads besides results, with the bytes of a copy."""
+
+    kind: Kind
+    name: str
+    size: int
+
+
+class Step(NamedTuple):
+    """One result of `size` bytes, made of the results it `reads`.
+
+    `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
+    norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
+    wherever that is, and is no result itself.
+    """
+
+    name: str
+    size: int
+    reads: tuple[str, ...]
+    brought: tuple[Brought, ...] = ()
+    in_place: bool = False
+    stores: bool = False
+
+
+class Steps(list[Step]):
+    """Steps in their order. The last one's result is what the layer gives to the next."""
+
+    def add(self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False) -> str:
+        """Another result; its name is returned."""
+        name = str(len(self))
+        self.append(Step(name, aligned(size), reads, brought, in_place))
+        return name
+
+    def change(self, size: int, result: str, *brought: tuple[Brought, ...]) -> str:
+        """Work a weight into a result that nobody else reads, for each one that is there."""
+        for weight in filter(None, brought):
+            result = self.add(size, result, brought=weight, in_place=True)
+        return result
+
+    def store(self, result: str, places: Brought) -> None:
+        """Write a result into the cache."""
+        self.append(Step("", 0, (result,), (places,), stores=True))
+
+
+def given(name: str, size: int) -> tuple[Brought, ...]:
+    """One of the graph's inputs."""
+    return (Brought(Kind.INPUT, name, aligned(size)),)
+
+
+def cached(name: str, size: int) -> tuple[Brought, ...]:
+    """A layer's keys or values."""
+    return (Brought(Kind.CACHE, name, aligned(size)),)

@@ -1,0 +1,23 @@
+"""What a graph is reserved for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from launchdeck.planning.kv import Cells, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One batch of `tokens`, of which `outputs` give results, with the whole cache in use."""
+
+    tokens: int
+    outputs: int
+    cells: Cells
+    layout: Layout
+
+    @property
+    def flash_attention(self) -> bool:
+        return not self.layout.transposed

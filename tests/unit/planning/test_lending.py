@@ -1,0 +1,186 @@
+"""What the first GPU needs for layers in RAM, against llama.cpp's own accounting: to the byte, for every number."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import gguf_zoo
+from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, llama, norms
+from fakes.gguf_writer import Gguf
+from launchdeck.models.gguf import read_header
+from launchdeck.planning.allocator import BestFit, aligned
+from launchdeck.planning.estimate import Device, Load, MemoryModel
+from memory_truth import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GPU = Device("CUDA0", None)
+LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
+LOADS = {
+    "default": LOAD,
+    "long context": replace(LOAD, n_ctx=32768),
+    "slots apart": replace(LOAD, n_ctx=9000, n_parallel=3, kv_unified=False),
+    "q8_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q8_0"),
+    "q8_0 keys": replace(LOAD, cache_type_k="q8_0"),
+    "bf16 keys, q4_0 values": replace(LOAD, cache_type_k="bf16", cache_type_v="q4_0"),
+    "no flash attention": replace(LOAD, flash_attention=False),
+    "large batch": replace(LOAD, n_ubatch=2048, n_ctx=4096),
+    "small batch": replace(LOAD, n_ubatch=40),
+    "two GPUs": replace(LOAD, n_ctx=16384, devices=(GPU, GPU), split=(3.0, 2.0)),
+}
+
+
+def mixed_quantisations() -> Gguf:
+    """Some of the layers with larger values and a larger last matrix, as Q4_K_M has them."""
+    size = Size("llama", 12, 2048, 16, 4, 5632, 128, 32000)
+    fine = replace(size, quant="q6_k")
+
+    def block(i: int) -> list[gguf_zoo.Tensor]:
+        tensors = [*norms(i, 2048, "attn_norm", "ffn_norm"), *attention(i, size), *feed_forward(i, size)]
+        finer = {tensor.name: tensor for tensor in (*attention(i, fine), *feed_forward(i, fine))}
+        larger = {f"blk.{i}.attn_v.weight", f"blk.{i}.ffn_down.weight"} if i < 2 or i % 3 == 2 else set()
+        return [finer[tensor.name] if tensor.name in larger else tensor for tensor in tensors]
+
+    return decoder(size, block)
+
+
+def grouped_experts() -> Gguf:
+    """Routed as in GLM and DeepSeek: by groups of experts, with a bias and a factor."""
+    size = Size("dots1", 6, 2048, 16, 16, 6144, 128, 32000)
+
+    def block(i: int) -> list[gguf_zoo.Tensor]:
+        attending = [*norms(i, 2048, "attn_norm", "ffn_norm"), *attention(i, size, head_norm=True)]
+        if i == 0:
+            return attending + feed_forward(i, size)
+        bias = gguf_zoo.biases(i, {"exp_probs_b": 32})
+        return [*attending, *experts(i, size, 32, 1408), *bias, *feed_forward(i, size, 2816, "_shexp")]
+
+    return decoder(
+        size,
+        block,
+        expert_count=32,
+        expert_used_count=6,
+        expert_shared_count=2,
+        expert_feed_forward_length=1408,
+        expert_group_count=4,
+        expert_group_used_count=2,
+        expert_weights_norm=True,
+        expert_weights_scale=2.5,
+        expert_gating_func=2,
+        leading_dense_block_count=1,
+    )
+
+
+MODELS = {
+    "dense": llama(n_layer=6, n_embd=2048, n_head=16, n_head_kv=4, n_ff=8192, n_vocab=32000, quant="q4_k"),
+    "dense, tied, f16": llama(n_layer=6, n_embd=1536, n_head=12, n_head_kv=12, n_ff=4096, tied=True, quant="f16"),
+    "biases": llama(
+        architecture="qwen2", n_layer=6, n_embd=1536, n_head=12, n_head_kv=2, n_ff=8960, attention_bias=True
+    ),
+    "norms of heads": llama(
+        architecture="qwen3", n_layer=6, n_embd=640, n_head=10, n_head_kv=2, head_dim=128, n_ff=1920, head_norm=True
+    ),
+    "mixed quantisations": mixed_quantisations(),
+    "fused": gguf_zoo.phi3(),
+    "without a gate": gguf_zoo.starcoder2(),
+    "norms after": gguf_zoo.olmo2(),
+    "side by side": gguf_zoo.cohere2(),
+    "windows": gguf_zoo.gemma(
+        "gemma3", Size("gemma3", 12, 1152, 4, 1, 6912, 256, 32000), attention__sliding_window=512
+    ),
+    "layers that do not rotate": gguf_zoo.like_llama("smollm3"),
+    "experts": gguf_zoo.mixtral(),
+    "experts that all go to": gguf_zoo.qwen2moe(),
+    "experts in groups": grouped_experts(),
+    "experts with biases": gguf_zoo.gpt_oss(),
+    "one expert": gguf_zoo.llama4(),
+}
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+@pytest.mark.parametrize("name", MODELS)
+def test_lent_layers_are_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    path = MODELS[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    truths = ask(engine_bin, path, load, range(1, model.layer_count))
+    assert truths
+    for layers, truth in truths.items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_whole_model_is_exact_with_every_cache(tmp_path: Path, engine_bin: Path, name: str) -> None:
+    path = MODELS[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    n = model.layer_count
+    for load in (load for load in LOADS.values() if len(load.devices) == 1):
+        truth = ask(engine_bin, path, load, [n])[n]
+        assert model.estimate(replace(load, n_gpu_layers=n)).devices[0].compute_bytes == truth.gpus[0].compute, load
+
+
+def test_the_order_of_asking_does_not_matter(tmp_path: Path) -> None:
+    """What was played before is kept, and gives the same again."""
+    header = read_header(MODELS["windows"].write(tmp_path / "m.gguf"))
+    model = MemoryModel.of(header)
+    n = model.layer_count
+    falling = {n_: compute_bytes(model, n_) for n_ in range(n, 0, -1)}
+    assert falling == {n_: compute_bytes(MemoryModel.of(header), n_) for n_ in range(1, n + 1)}
+
+
+def test_experts_in_ram_take_room_on_the_gpu(tmp_path: Path) -> None:
+    """They are copied there when it is their turn: at least one of their matrices has to have room."""
+    path = gguf_zoo.qwen3moe().write(tmp_path / "m.gguf")
+    header = read_header(path)
+    model = MemoryModel.of(header)
+    matrix = max(tensor.n_bytes for tensor in header.tensors if "_exps" in tensor.name)
+    needed = [compute_bytes(model, model.layer_count, n_cpu_moe=count) for count in (0, 1, 2, 24)]
+    assert needed[1] > matrix > needed[1] - needed[0] > 0
+    assert needed == sorted(needed)
+    assert model.estimate(replace(LOAD, n_gpu_layers=1, n_cpu_moe=24)) == model.estimate(
+        replace(LOAD, n_gpu_layers=1, n_cpu_moe=24)
+    )
+
+
+def compute_bytes(model: MemoryModel, layers: int, n_cpu_moe: int = 0) -> int:
+    return model.estimate(replace(LOAD, n_gpu_layers=layers, n_cpu_moe=n_cpu_moe)).devices[0].compute_bytes
+
+
+def test_the_smallest_gap_that_is_large_enough_is_taken() -> None:
+    pool = BestFit()
+    places = [pool.take(size) for size in (512, 128, 256, 128, 512)]
+    assert places == [0, 512, 640, 896, 1024]
+    for place, size in ((0, 512), (640, 256)):
+        pool.give_back(place, size)
+    assert pool.take(256) == 640
+    assert pool.take(256) == 0
+    assert pool.take(1024) == 1536
+    assert pool.peak_bytes == 2560
+
+
+def test_gaps_beside_each_other_are_one() -> None:
+    pool = BestFit()
+    first, second, third, _ = (pool.take(128) for _ in range(4))
+    for place in (first, third, second):
+        pool.give_back(place, 128)
+    assert pool.state == (((0, 384),), 512)
+    assert pool.take(384) == 0
+    pool.give_back(384, 128)
+    assert pool.state == ((), 384)
+    assert pool.peak_bytes == 512
+
+
+def test_of_gaps_of_one_size_the_last_is_taken() -> None:
+    pool = BestFit()
+    places = [pool.take(128) for _ in range(5)]
+    pool.give_back(places[0], 128)
+    pool.give_back(places[2], 128)
+    assert pool.take(128) == places[2]
+
+
+def test_sizes_are_whole_multiples_of_what_a_gpu_aligns_to() -> None:
+    assert [aligned(size) for size in (0, 1, 128, 129)] == [0, 128, 128, 256]
