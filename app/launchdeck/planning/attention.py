@@ -241,7 +241,8 @@ def _blocks_with(hp: Hyperparameters, parts: frozenset[str]) -> frozenset[int]:
 def _own_cache_end(hp: Hyperparameters) -> int:
     if hp.architecture == "gemma3n":
         return min(hp.n_layer_all, _OWN_CACHES_OF_GEMMA3N)
-    return hp.n_layer_all - (hp.integer("attention.shared_kv_layers") if hp.architecture == "gemma4" else 0)
+    shared = hp.integer("attention.shared_kv_layers") if hp.architecture == "gemma4" else 0
+    return hp.n_layer_all - min(max(shared, 0), max(hp.n_layer_all - 2, 0))  # the last two lend theirs
 
 
 def _slides(layer: int, period: int, *, dense_first: bool) -> bool:

@@ -1,9 +1,9 @@
 """How many bytes a model's graph needs while it works, as llama.cpp's `compute buffer size` lines count them.
 
-llama.cpp reserves them for one batch of `n_ubatch` tokens with the whole cache in use. What the first GPU needs is
-played through step by step where the steps are known (see `lending`), to the byte. The closed forms are for all others:
-they were found by varying one number at a time in its own accounting (build 10605), and are exact for most models. With
-layers left on the host, whose weights and caches are copied to the first GPU, they are an approximation.
+llama.cpp reserves them for one batch of `n_ubatch` tokens with the whole cache in use. Where a layer's steps are
+known, they are played through (see `rehearsal`), and the numbers are llama.cpp's own to the byte. The closed forms are
+for all others: they were found by varying one number at a time in its accounting (build 10605), and are exact for most
+models; but with layers left on the host, whose weights and caches are copied to the first GPU, an approximation.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from launchdeck.planning.activations import (
     product_floats_per_token,
 )
 from launchdeck.planning.attention import indexed_layers, reads_cache
+from launchdeck.planning.blocks import Blocks
 from launchdeck.planning.distance_bias import Biased, DistanceBias
-from launchdeck.planning.lender import Lender
+from launchdeck.planning.rehearsal import Part
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
     from launchdeck.planning.kv import KvCache
-    from launchdeck.planning.lending import Lending
+    from launchdeck.planning.rehearsal import Rehearsal
     from launchdeck.planning.work import Work
 
 _FLOAT_BYTES = 4
@@ -41,6 +42,8 @@ _CUT_LATE = frozenset({
     "bailingmoe3", "cohere2moe", "gemma3n", "gemma4", "gpt-oss", "hy_v3", "nemotron_h", "qwen35", "qwen35moe",
     "qwen3next", "step35",
 })  # fmt: skip
+# Of these, they do so before the last norm, which the output's device does.
+_CUT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
 # They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
 _RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
 
@@ -88,7 +91,7 @@ class ByKind:
 class Crossing:
     """Bytes that a device gets from the one before it, the `first` from the host; the others for each `block` too.
 
-    `output`: what comes to a device with the output layer alone, 0 where these are but the results.
+    `output`: what comes to a device with the output layer alone; usually these are but the results.
     """
 
     first: int
@@ -126,17 +129,16 @@ class Graph:
     crossing: Crossing
     biased: Biased
     whole: Role
-    lending: Lending | None
+    rehearsal: Rehearsal | None
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if role.first and self.lending and not role.pipeline:
-            lent = min(role.lent_blocks, self.whole.blocks)
-            return max(self.lending.peak_bytes(lent, lent + role.blocks, role.n_cpu_moe), output)
+        if self.rehearsal and (role.blocks or role.first):
+            kept, most = self.rehearsal.room(self._part(role))
+            return kept + max(most, output)
         if not role.blocks and not role.first:
-            copies = self.crossing.output * (_PIPELINE_COPIES if role.pipeline else 1)
-            return max(self.crossing.output, output) + copies if role.pipeline else max(2 * copies, output)
+            return self._output_alone(role)
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
@@ -152,6 +154,19 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
+    def _output_alone(self, role: Role) -> int:
+        """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens."""
+        if not role.last:
+            return 0
+        entering = self.crossing.output
+        if role.pipeline:
+            return _PIPELINE_COPIES * entering + max(entering, self.output)
+        return max(2 * entering, self.output) if entering >= self.row else self.output
+
+    def _part(self, role: Role) -> Part:
+        lent = min(role.lent_blocks, self.whole.blocks)
+        return Part(0 if role.first else lent, lent, lent + role.blocks, role.n_cpu_moe * role.first, role.pipeline)
+
     def _entering(self, role: Role) -> int:
         if role.first:
             return self.crossing.first
@@ -159,7 +174,7 @@ class Graph:
 
     def _own_layer(self, role: Role) -> int:
         """After its attention the last block goes on with the results alone, usually."""
-        alone = role.ends and role.blocks == 1 and not self.crossing.output
+        alone = role.ends and role.blocks == 1 and self.crossing.output < self.row
         return self._attention(role) if alone else self._layer(role)
 
     def _layer(self, role: Role) -> int:
@@ -223,10 +238,11 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
+        self._hands_over_all = self._cuts_late and hp.architecture not in _CUT_BEFORE_NORM
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
-        self._lender = Lender(hp, cache, cuts_late=self._cuts_late)
+        self._blocks = Blocks(hp, cache, cuts_late=self._cuts_late)
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
@@ -262,7 +278,7 @@ class ComputeBuffers:
             ),
             biased=biased,
             whole=self._whole,
-            lending=self._lender.lending(work),
+            rehearsal=self._blocks.rehearsal(work),
         )
 
     def _biased(self, work: Work) -> Biased:
@@ -274,7 +290,9 @@ class ComputeBuffers:
     def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
         if self._crossing_rows[0] > 1:
             return streams
-        return row if self._cuts_late or work.outputs == work.tokens else 0
+        if self._hands_over_all:
+            return row
+        return _padded(_FLOAT_BYTES * work.outputs * self._n_embd, _ALIGNMENT)
 
     def _seen_bytes(self, work: Work, cells: int) -> int:
         """Places in the cache, and for every pair of token and cell whether the one sees the other."""

@@ -93,9 +93,8 @@ class Layer:
         size = self._bytes(self.work.tokens)
         found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
-            found = self._normed(
-                steps, "attn_sub_norm", found, _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
-            )
+            heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
+            found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
         result = steps.add(size, found, brought=self.block.weight("attn_output"))
         return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
 

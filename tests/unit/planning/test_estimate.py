@@ -287,6 +287,14 @@ NAMES = ("gemma3", "gemma4", "llama4", "qwen3next", "jamba", "rwkv7", "kimi-line
 ODD = st.sampled_from([0, 1, 2, 3, 64, 511, 513, 1 << 20, (1 << 63) - 1, -1, 0.5, "x", True, [0, 1], [True, False], []])
 
 
+@pytest.mark.parametrize("shared", [-1, 6, 7, 1 << 20])
+def test_more_borrowed_caches_than_layers_are_none(tmp_path: Path, shared: int) -> None:
+    metadata = {"general.architecture": "gemma4", "gemma4.block_count": 6, "gemma4.attention.shared_kv_layers": shared}
+    model = MemoryModel.of(read_header(Gguf(metadata, (Tensor("a", (64, 2)),)).write(tmp_path / "odd.gguf")))
+    for layers in range(8):
+        assert isinstance(model.estimate(replace(TWO_GPUS, n_gpu_layers=layers)).host.total_bytes, int)
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(NAMES), keys=st.dictionaries(st.sampled_from(KEYS), ODD), layers=st.integers(0, 600))
 def test_odd_headers_have_an_estimate_too(tmp_path: Path, name: str, keys: dict[str, object], layers: int) -> None:

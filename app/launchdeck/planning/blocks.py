@@ -9,7 +9,8 @@ from launchdeck.planning.attention import factor_layers, rotating_layers, window
 from launchdeck.planning.block import Block
 from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
-from launchdeck.planning.lending import Lending, Program
+from launchdeck.planning.program import Begin, Place, Program
+from launchdeck.planning.rehearsal import Rehearsal
 from launchdeck.planning.steps import Brought, Kind
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
 
 
-class Lender:
+class Blocks:
     """The blocks of one model: those that are `alike`, and for every layer which of them it is."""
 
     def __init__(self, hp: Hyperparameters, cache: KvCache, *, cuts_late: bool) -> None:
@@ -54,29 +55,29 @@ class Lender:
         self._which = [places[signature] for signature, _ in blocks]
         self._is_known = bool(blocks) and all(map(_is_known, self._alike))
 
-    def lending(self, work: Work) -> Lending | None:
-        """How the first GPU works with these blocks; None where that is not known, or not done for so few tokens."""
+    def rehearsal(self, work: Work) -> Rehearsal | None:
+        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
         if not self._is_known or work.tokens < _LEAST_TOKENS:
             return None
-        programs: dict[tuple[int, str, bool], Program] = {}
+        programs: dict[tuple[int, bool, Place, Begin], Program] = {}
 
-        def program(layer: int, place: str) -> Program:
+        def program(layer: int, place: Place, begin: Begin) -> Program:
             last = layer == len(self._which) - 1
-            key = (self._which[layer], place, last)
+            key = (self._which[layer], last, place, begin)
             if key not in programs:
-                programs[key] = self._program(self._alike[key[0]], work, place, last=last)
+                programs[key] = self._program(self._alike[key[0]], work, place, begin, last=last)
             return programs[key]
 
-        entering = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
-        return Lending(entering, len(self._which), program)
+        return Rehearsal(len(self._which), program)
 
-    def _program(self, block: Block, work: Work, place: str, *, last: bool) -> Program:
+    def _program(self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool) -> Program:
         cut = last and not self._cuts_late
         rows = work.outputs if cut else work.tokens
-        ends_early = cut and place == "lent" and rows < _LEAST_TOKENS
+        ends_early = cut and place is Place.LENT and rows < _LEAST_TOKENS
         gives_results = last and self._cuts_late and work.outputs < work.tokens
         layer = Layer(block, self._routing, work, self._hp.n_embd, rows, ends_early, gives_results)
-        return Program.of(layer.steps(), place)
+        entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
+        return Program.of(layer.steps(), place, begin, entering_bytes)
 
 
 def _routing(hp: Hyperparameters) -> Routing:

@@ -1,0 +1,236 @@
+"""How much room a GPU needs for its part of a graph: everything that is put there is played through, in its order.
+
+Layers that stay in RAM are worked with on the first GPU: llama.cpp copies their weights and caches to it, piece by
+piece, and reuses the room of what is done with.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import TYPE_CHECKING, NamedTuple
+
+from launchdeck.planning.allocator import BestFit
+from launchdeck.planning.program import STAY, Begin, Place
+from launchdeck.planning.steps import ENTERING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from launchdeck.planning.allocator import Gaps
+    from launchdeck.planning.program import Piece, Program
+    from launchdeck.planning.steps import Brought
+
+_PIPELINE_COPIES = 4
+_NOTHING = frozenset[str]()
+
+
+class Part(NamedTuple):
+    """A GPU's part: it works with the layers `begin` to `end`-1. Those before `lent` are in RAM (the first GPU's part,
+    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once.
+    """
+
+    begin: int
+    lent: int
+    end: int
+    n_cpu_moe: int = 0
+    pipeline: bool = False
+
+
+class _State(NamedTuple):
+    """Between two layers: the gaps, what is behind them, the place of the result (None: nothing has begun yet), and
+    the names, offsets and sizes of the inputs that are there.
+    """
+
+    gaps: Gaps
+    end: int
+    result: tuple[int, int] | None
+    inputs: tuple[tuple[str, int, int], ...]
+
+
+_BEGINNING = _State((), 0, None, ())
+
+
+class _Move(NamedTuple):
+    """A layer, what the next one needs before it begins, and the inputs that nobody needs after this one."""
+
+    program: Program
+    after: tuple[Brought, ...]
+    expiring: frozenset[str]
+
+
+class _Layers:
+    """The programs of all layers in one place, and for every input the layers that read it."""
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self.programs = programs
+        self._readers: dict[str, list[int]] = {}
+        self._heads: dict[Brought, list[tuple[int, int]]] = {}
+        for layer, program in enumerate(programs):
+            for name in program.inputs:
+                self._readers.setdefault(name, []).append(layer)
+            for place, one in enumerate(program.pieces[0].brought):
+                self._heads.setdefault(one, []).append((layer, place))
+
+    def last_readers(self, begin: int, end: int) -> dict[str, int]:
+        """For every input that these layers read, the last that does."""
+        found = ((name, readers, bisect_left(readers, end)) for name, readers in self._readers.items())
+        return {name: readers[place - 1] for name, readers, place in found if place and readers[place - 1] >= begin}
+
+    def needed(self, begin: int, end: int) -> tuple[Brought, ...]:
+        """What the first pieces of these layers read, in the order in which they do."""
+        found = ((one, layers, bisect_left(layers, (begin, 0))) for one, layers in self._heads.items())
+        firsts = ((layers[place], one) for one, layers, place in found if place < len(layers))
+        return tuple(one for (layer, _), one in sorted(firsts) if layer < end)
+
+
+class Rehearsal:
+    """Peaks for one model and one kind of work; everything that was played once is kept.
+
+    `program(layer, place, begin)` is a layer's program, the same object for layers that are alike.
+    """
+
+    def __init__(self, n_layer: int, program: Callable[[int, Place, Begin], Program]) -> None:
+        self._n_layer = n_layer
+        self._program = program
+        self._layers: dict[Place, _Layers] = {}
+        self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
+        self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
+        self._rests: dict[tuple[_State, int, int, int, bool], int] = {}
+        self._rooms: dict[Part, tuple[int, int]] = {}
+
+    def room(self, part: Part) -> tuple[int, int]:
+        """Bytes that a GPU with at least one layer, its own or lent, keeps, and the most that it needs besides."""
+        room = self._rooms.get(part)
+        if room is None:
+            room = self._rooms[part] = (self._kept_bytes(part), self._peak(part))
+        return room
+
+    def _kept_bytes(self, part: Part) -> int:
+        """In a pipeline all that is copied to the GPU is there several times, and stays."""
+        if not part.pipeline:
+            return 0
+        inputs = self._at(Place.OWN).needed(part.begin, part.end)
+        entering = self._first_program(part).entering_bytes
+        return _PIPELINE_COPIES * (entering + sum(one.size for one in inputs))
+
+    def _peak(self, part: Part) -> int:
+        """Lent layers do not depend on what comes after them, but the last one, and those after which an input that
+        others read as well is needed no more.
+        """
+        expiring = {} if part.pipeline else self._expiring(part)
+        shared = max(min(part.lent - 1, *expiring, part.end), 0) if not part.begin and part.lent else part.begin
+        state, peak = self._after_lent(shared) if not part.begin else (_BEGINNING, 0)
+        played: list[tuple[tuple[_State, int, int, int, bool] | None, int]] = []
+        for layer in range(shared, part.end):
+            experts = max(part.n_cpu_moe - layer, 0)
+            key = (
+                (state, layer, part.end, experts, part.pipeline) if layer >= part.lent and layer > part.begin else None
+            )
+            known = self._rests.get(key) if key else None
+            if known is not None:
+                played.append((None, known))
+                break
+            state, reached = self._play(state, self._move(layer, part, expiring.get(layer, _NOTHING)))
+            played.append((key, reached))
+        rest = 0
+        for key, reached in reversed(played):
+            rest = max(rest, reached)
+            if key:
+                self._rests[key] = rest
+        return max(peak, rest)
+
+    def _after_lent(self, count: int) -> tuple[_State, int]:
+        """The state after so many lent layers, with more to follow, and the peak until then."""
+        part = Part(0, self._n_layer, self._n_layer)
+        while len(self._lent) <= count:
+            state, peak = self._lent[-1]
+            state, reached = self._play(state, self._move(len(self._lent) - 1, part, _NOTHING))
+            self._lent.append((state, max(peak, reached)))
+        return self._lent[count]
+
+    def _move(self, layer: int, part: Part, expiring: frozenset[str]) -> _Move:
+        place = Place.LENT if layer < part.lent else Place.EXPERTS_LENT if layer < part.n_cpu_moe else Place.OWN
+        begins = layer == part.begin
+        program = self._first_program(part) if begins else self._at(place).programs[layer]
+        brings = not part.pipeline and (begins or len(program.pieces) > 1)
+        return _Move(program, self._needed_by(layer + 1, part) if brings else (), expiring)
+
+    def _first_program(self, part: Part) -> Program:
+        lent, experts_lent = part.lent > part.begin, part.n_cpu_moe > part.begin
+        place = Place.LENT if lent else Place.EXPERTS_LENT if experts_lent else Place.OWN
+        if part.pipeline:
+            begin = Begin.KEPT_HANDED_OVER if part.begin else Begin.KEPT_EMBEDDED
+        else:
+            begin = Begin.HANDED_OVER if part.begin else Begin.EMBEDDED
+        return self._program(part.begin, place, begin)
+
+    def _at(self, place: Place) -> _Layers:
+        layers = self._layers.get(place)
+        if layers is None:
+            programs = [self._program(layer, place, Begin.NOT) for layer in range(self._n_layer)]
+            layers = self._layers[place] = _Layers(programs)
+        return layers
+
+    def _needed_by(self, layer: int, part: Part) -> tuple[Brought, ...]:
+        """What has to be there before this layer begins: for its first piece, and where that is all, for the next."""
+        if layer < part.lent:
+            return self._at(Place.LENT).needed(layer, layer + 1)
+        begin = layer
+        while layer < part.n_cpu_moe and len(self._at(Place.EXPERTS_LENT).programs[layer].pieces) == 1:
+            layer += 1
+        return self._at(Place.OWN).needed(begin, layer + 1 if layer < part.n_cpu_moe else part.end)
+
+    def _expiring(self, part: Part) -> dict[int, frozenset[str]]:
+        """For the layers where it is so, the inputs that no later one reads."""
+        last_readers = self._at(Place.LENT).last_readers(part.begin, part.lent) if part.lent > part.begin else {}
+        last_readers |= self._at(Place.OWN).last_readers(part.lent, part.end)
+        return {
+            layer: frozenset(name for name, last in last_readers.items() if last == layer)
+            for layer in {*last_readers.values()}
+        }
+
+    def _play(self, state: _State, move: _Move) -> tuple[_State, int]:
+        played = self._played.get((state, move))
+        if played is None:
+            played = self._played[state, move] = _Gpu(state).play(move)
+        return played
+
+
+class _Gpu:
+    """The room of one GPU while it works with a layer."""
+
+    def __init__(self, state: _State) -> None:
+        self._pool = BestFit(state.gaps, state.end)
+        self._begins = state.result is None
+        self._alive = {} if state.result is None else {ENTERING: state.result}
+        self._inputs = {name: (offset, size) for name, offset, size in state.inputs}
+
+    def play(self, move: _Move) -> tuple[_State, int]:
+        """Take and give back room as the layer does; the state after it, and the peak."""
+        pieces, program = move.program.pieces, move.program
+        for piece in pieces:
+            if self._begins or piece is not pieces[0]:
+                self._bring(piece.brought)
+            if piece is pieces[-1]:
+                self._bring(move.after)
+            self._act(piece, move.expiring)
+        inputs = tuple((name, *place) for name, place in self._inputs.items())
+        return _State(*self._pool.state, self._alive[program.result], inputs), self._pool.peak_bytes
+
+    def _bring(self, brought: Iterable[Brought]) -> None:
+        for one in brought:
+            copies = self._inputs if one.kind in STAY else self._alive
+            if one.name not in copies:
+                copies[one.name] = (self._pool.take(one.size), one.size)
+
+    def _act(self, piece: Piece, expiring: frozenset[str]) -> None:
+        for name, size, place_of, done, inputs in piece.actions:
+            if place_of is not None:
+                self._alive[name] = self._alive.pop(place_of)
+            elif size:
+                self._alive[name] = (self._pool.take(size), size)
+            for one in done:
+                self._pool.give_back(*self._alive.pop(one))
+            for one in inputs:
+                if one in expiring:
+                    self._pool.give_back(*self._inputs.pop(one))
