@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from launchdeck.planning.steps import cached, given
 
 if TYPE_CHECKING:
+    from launchdeck.models.ggml import GgmlType
     from launchdeck.planning.block import Block
     from launchdeck.planning.steps import Brought, Steps
     from launchdeck.planning.work import Work
@@ -85,32 +86,36 @@ def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:
     seen = cells // work.cells.streams
     found = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
     keys, values = _caches(block, work, cells)
-    seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
-    mask = given("window mask" if block.in_window else "mask", seen_bytes * work.tokens * seen)
     sinks = block.weight("attn_sinks")
     if work.flash_attention:
-        return steps.add(found + _in_half_bytes(block, work, cells), query, brought=(*keys, *values, *mask, *sinks))
+        return steps.add(
+            found + _in_half_bytes(block, work, cells), query, brought=(*keys, *values, *mask(block, work), *sinks)
+        )
     scores = _FLOAT_BYTES * work.tokens * seen * block.n_head
     result = steps.add(scores, query, brought=keys)
-    result = steps.add(scores, result, brought=(*mask, *sinks), in_place=True)
+    result = steps.add(scores, result, brought=(*mask(block, work), *sinks), in_place=True)
     return steps.add(found, steps.add(found, result, brought=values))
 
 
+def mask(block: Block, work: Work) -> tuple[Brought, ...]:
+    """For every pair of token and cell whether the one sees the other."""
+    cells = work.cells.window if block.in_window else work.cells.full
+    seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
+    return given("window mask" if block.in_window else "mask", seen_bytes * work.tokens * cells // work.cells.streams)
+
+
+def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int:
+    """Bytes of a copy of keys or values; the last head of quantised ones is padded."""
+    padding = stored.row_bytes(_GPU_ROW - head % _GPU_ROW) if stored.is_quantised and head % _GPU_ROW else 0
+    return cells * stored.row_bytes(row) + padding
+
+
 def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
-    """Copies of the layer's cache; the last row of a quantised one is padded."""
-    rows = (
-        ("keys", block.key_row, block.key_length, work.layout.type_k),
-        ("values", block.value_row, block.value_length, work.layout.type_v),
+    key, value = work.layout.type_k, work.layout.type_v
+    return (
+        cached("keys", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
+        cached("values", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
     )
-    keys, values = (
-        cached(
-            name,
-            cells * stored.row_bytes(row)
-            + (stored.row_bytes(_GPU_ROW - head % _GPU_ROW) if stored.is_quantised and head % _GPU_ROW else 0),
-        )
-        for name, row, head, stored in rows
-    )
-    return keys, values
 
 
 def _in_half_bytes(block: Block, work: Work, cells: int) -> int:

@@ -20,9 +20,10 @@ class Block:
     """The tensors by the names they have in all blocks ("attn_q.weight"), and what the attention looks at.
 
     `key_row` and `value_row` are the numbers of a token that are cached, `key_length` and `value_length` those of one
-    head. `in_window`: it looks through the sliding window; `rotates`: by the tokens' positions. `keys_first`: it
-    makes keys before values. `scales_query`: by the position where it does not rotate; `adds_to_past`: puts its last
-    result into the place of what went past the feed-forward part.
+    head; with `latent_rank` numbers keys are compressed, and values are made of the same. `in_window`: it looks through
+    the sliding window; `keys_first`: it makes keys before values; `rotates`: by the tokens' positions; `scales_query`:
+    by the position where it does not rotate; `adds_to_past`: puts its last result into the place of what went past the
+    feed-forward part.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -31,6 +32,7 @@ class Block:
     value_row: int
     key_length: int
     value_length: int
+    latent_rank: int
     in_window: bool
     keys_first: bool
     rotates: bool

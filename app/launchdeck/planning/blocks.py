@@ -20,21 +20,31 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_k", "attn_k_norm", "attn_norm", "attn_output", "attn_q", "attn_q_norm", "attn_qkv", "attn_sinks",
-    "attn_sub_norm", "attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate",
-    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
-    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "post_attention_norm", "post_ffw_norm",
+    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
+    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_sinks", "attn_sub_norm", "attn_v",
+    "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
+    "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
+    "ffn_up_exps", "ffn_up_shexp", "post_attention_norm", "post_ffw_norm",
 })  # fmt: skip
+_ATTENTIONS = (
+    frozenset({"attn_q", "attn_k", "attn_v"}),
+    frozenset({"attn_qkv"}),
+    frozenset({"attn_q", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
+    frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
+)
 _MATRICES = frozenset({
-    "attn_output", "attn_qkv", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate_inp", "ffn_gate_exps",
-    "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
+    "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
+    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
 })  # fmt: skip
 _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 # A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
 # backend (GGML_OP_OFFLOAD_MIN_BATCH).
 _LEAST_TOKENS = 32
-_NOT_NORMALISED = frozenset({
-    "deepseek", "gpt-oss", "jamba", "llada-moe", "llama4", "nomic-bert-moe", "olmoe", "qwen2moe",
+# They do so whatever they say; others only if they say so.
+_NORMALISED = frozenset({
+    "arctic", "dbrx", "ernie4_5-moe", "gemma4", "granite", "granitehybrid", "granitemoe", "grok", "grovemoe",
+    "hunyuan-moe", "kimi-linear", "lfm2moe", "llama", "mellum", "mimo2", "minimax-01", "minimax-m2", "mistral3",
+    "phimoe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe", "rnd1", "smallthinker",
 })  # fmt: skip
 _ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
 _SOFTMAX_OF_CHOSEN = 3
@@ -75,7 +85,8 @@ class Blocks:
         rows = work.outputs if cut else work.tokens
         ends_early = cut and place is Place.LENT and rows < _LEAST_TOKENS
         gives_results = last and self._cuts_late and work.outputs < work.tokens
-        layer = Layer(block, self._routing, work, self._hp.n_embd, rows, ends_early, gives_results)
+        lent = place is Place.LENT
+        layer = Layer(block, self._routing, work, self._hp.n_embd, lent, rows, ends_early, gives_results)
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
         return Program.of(layer.steps(), place, begin, entering_bytes)
 
@@ -85,7 +96,7 @@ def _routing(hp: Hyperparameters) -> Routing:
     return Routing(
         used=hp.integer("expert_used_count"),
         softened=hp.integer("expert_gating_func") == _SOFTMAX_OF_CHOSEN or hp.architecture == "gpt-oss",
-        normalised=hp.get("expert_weights_norm") is not False and hp.architecture not in _NOT_NORMALISED,
+        normalised=hp.architecture in _NORMALISED or hp.get("expert_weights_norm") is True,
         scaled=isinstance(scale, float) and scale not in {0.0, 1.0},
         weighs_before=hp.architecture == "llama4",
         groups=hp.integer("expert_group_count"),
@@ -104,6 +115,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)
+    rank = hp.integer("attention.kv_lora_rank")
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     key_length, value_length = hp.key_length, hp.value_length
     lengths = {
@@ -121,6 +133,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             value_row=cache.rows[layer][1],
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
+            latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
             in_window=in_window[layer],
             keys_first=any(in_window),
             rotates=rotates[layer],
@@ -153,8 +166,8 @@ def _is_known(block: Block) -> bool:
         parts <= _KNOWN_PARTS
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & parts if block.has(part))
         and "attn_output" in parts
-        and ({"attn_q", "attn_k", "attn_v"} <= parts or "attn_qkv" in parts)
+        and any(needed <= parts for needed in _ATTENTIONS)
         and ({"ffn_up", "ffn_down"} <= parts or {"ffn_gate_inp", "ffn_down_exps"} <= parts)
-        and block.key_row > 0
-        and block.value_row > 0
+        and block.key_row > block.latent_rank
+        and bool(block.value_row) != bool(block.latent_rank)
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.planning.attention_steps import attention, turned_back
 from launchdeck.planning.feed_forward_steps import feed_forward
+from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.steps import ENTERING, Steps, given
 
 if TYPE_CHECKING:
@@ -21,15 +22,17 @@ _OUTPUT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block at one kind of work. `rows`: with how many tokens it goes on after its attention (the last block with
-    the results alone). `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the
-    results are taken out at its end.
+    """One block at one kind of work, in RAM or not (`lent`).
+
+    `rows`: with how many tokens it goes on after its attention (the last block with the results alone). `ends_early`:
+    after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken out at its end.
     """
 
     block: Block
     routing: Routing
     work: Work
     n_embd: int
+    lent: bool
     rows: int
     ends_early: bool
     gives_results: bool
@@ -40,7 +43,10 @@ class Layer:
         entering, row = ENTERING, self._bytes(self.rows)
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, self._bytes(self.work.tokens))
-        found = attention(steps, block, self.work, entering)
+        if block.latent_rank:
+            found = latent_attention(steps, block, self.work, entering, lent=self.lent)
+        else:
+            found = attention(steps, block, self.work, entering)
         if self._side_by_side and not self.ends_early:
             result = self._fed(steps, self._cut(steps, entering))
             result = steps.add(row, result, self._cut(steps, ENTERING), in_place=True)
@@ -91,7 +97,8 @@ class Layer:
     def _put_together(self, steps: Steps, found: str) -> str:
         """One result of all heads, for the tokens that matter."""
         size = self._bytes(self.work.tokens)
-        found = turned_back(steps, self.block, self.work, found)
+        if not self.block.latent_rank:
+            found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
             found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
