@@ -5,8 +5,10 @@ A record is written by its shim alone (shim_record.py). No secret ever stands in
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,14 @@ from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION
 logger = logging.getLogger(__name__)
 
 _UNREADABLE: Final = (OSError, ValueError)
+_ERRNO: Final = re.compile(r"^\[Errno (\d+)\]")
+_CHECK_THE_FILE: Final = Message("Check that the file is there and may be executed, or choose another engine.")
+_START_ADVICE: Final = {
+    errno.ENOEXEC: Message("It is damaged, or was built for another kind of computer: choose another engine."),
+    errno.EACCES: Message("Let this user execute it (chmod +x), or choose another engine."),
+    errno.EAGAIN: Message("Raise the limits of processes (ulimit -u, the unit's TasksMax), or stop other programs."),
+    errno.ENOMEM: Message("Free some memory, or use less context or a smaller model."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +42,12 @@ class StartError:
 
     path: str
     reason: str
+
+    @property
+    def advice(self) -> Message:
+        """What to do about it, by the number that the system gave it."""
+        found = _ERRNO.search(self.reason)
+        return _START_ADVICE.get(int(found[1]) if found else 0, _CHECK_THE_FILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +108,7 @@ class ShimStatus:
             Message(
                 "{path} could not be started: {reason}", path=self.start_error.path, reason=self.start_error.reason
             ),
-            Message("Check that the file is there and may be executed, or choose another engine."),
+            self.start_error.advice,
         )
 
 

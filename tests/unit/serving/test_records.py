@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,28 @@ def test_no_folder_means_no_records(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("code", "ended"), [(0, Exit(0, None)), (3, Exit(3, None)), (-9, Exit(None, 9)), (None, None)])
 def test_an_exit_code_is_a_code_or_a_signal(code: int | None, ended: Exit | None) -> None:
     assert ShimStatus.of(FACTS | {"exit_code": code}).exit == ended
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "words"),
+    [
+        (b"\x7fELF of another kind", 0o755, "another kind of computer"),
+        (b"#!/bin/true", 0o644, "chmod +x"),
+        (None, 0, "Check that the file is there"),
+    ],
+)
+def test_what_cannot_be_started_says_what_to_do(tmp_path: Path, content: bytes | None, mode: int, words: str) -> None:
+    program = tmp_path / "llama-server"
+    if content is not None:
+        program.write_bytes(content)
+        program.chmod(mode)
+    with pytest.raises(OSError, match="Errno") as caught:
+        subprocess.run([program], check=False)
+    failure = ShimStatus.of(FACTS | {"start_error": {"path": str(program), "reason": str(caught.value)}}).start_failure
+    assert failure is not None
+    assert failure.cause is Cause.START_FAILED
+    assert str(program) in str(failure.message)
+    assert words in str(failure.advice)
 
 
 def spec_of(api_key: str | None, environ: Mapping[str, str], **settings: Any) -> dict[str, Any]:
