@@ -183,13 +183,15 @@ def run(arguments: list[str], *, install: bool) -> int:
 
 
 def test(arguments: list[str], *, install: bool) -> int:
-    """Run pytest with `arguments`; without any, the linters and the type checker first."""
+    """Run pytest with `arguments`, naming every test that was chosen; without any, the linters and the type checker
+    first.
+    """
     # Where Xvfb is there, some tests open the real window on it.
     check_system({"DISPLAY": "Xvfb"} if shutil.which("Xvfb") else {}, install=install)
     prepare(dev=True)
     checks = [] if arguments else CHECKS
     failed = [" ".join(check) for check in checks if run_module(check) != 0]
-    if run_module(["pytest", *(arguments or ALL_TESTS)]) != 0:
+    if run_module(["pytest", *(["--verbose", *arguments] if arguments else ALL_TESTS)]) != 0:
         failed.append("pytest")
     if failed:
         raise SetupError(f"Failed, with the reasons above: {', '.join(failed)}")

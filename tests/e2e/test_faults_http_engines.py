@@ -27,7 +27,7 @@ from e2e.real_application import (
     resident_mib,
     took,
 )
-from fakes.serving import answers, fake_command, is_legal, until
+from fakes.serving import answers, fake_command, is_legal, processes_of, until
 from launchdeck.domain.deployment import State
 from launchdeck.serving.processes import identify
 from launchdeck.serving.shim_log import segments
@@ -70,8 +70,11 @@ def nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
 def test_fault_04_only_an_empty_tree_is_stopped(either: RealApplication) -> None:
     entry = either.running("stubborn", "--ignore-term", "--workers", 2, "--stubborn-workers")
     tree = either.tree(entry["id"], 3)
-    took_s = took(lambda: either.stop("stubborn"))
-    assert not [pid for pid in tree if identify(pid)]
+    with Events(either) as events, ThreadPoolExecutor(1) as pool:
+        stopping = pool.submit(took, lambda: either.stop("stubborn"))
+        until(lambda: "stopped" in events.states(entry["id"]), "the event", DEADLINE_S)
+        assert not [pid for pid in tree if identify(pid)], "it was said too early"
+        took_s = stopping.result()
     assert took_s < SLACK * (either.settings.stop_grace_s + 2)
     assert not answers(entry["port"])
 
@@ -80,6 +83,7 @@ def test_fault_05_workers_do_not_outlive_their_engine(either: RealApplication) -
     entry = either.running("headless", "--workers", 2, "--stubborn-workers")
     tree = either.tree(entry["id"], 3)
     os.kill(tree[0], signal.SIGKILL)
+    assert either.load("meanwhile")["port"] != entry["port"]
     failed = either.until_state("headless", "failed")
     assert not [pid for pid in tree if identify(pid)], "failed is said when nothing is left"
     assert (failed["status"], failed["error"]["cause"]) == ("failed", "crashed")
@@ -98,6 +102,7 @@ def test_fault_06_a_stop_while_loading_never_shows_running(either: RealApplicati
     assert not was_loading or "running" not in events.states(started["id"])
     assert either.entries() == []
     assert not answers(started["port"])
+    until(lambda: [pid for pid, _ in processes_of(either.home)] == [either.pid], "the shim to go", DEADLINE_S)
 
 
 def test_fault_08_a_storm_of_calls(app: RealApplication) -> None:
@@ -114,8 +119,10 @@ def test_fault_08_a_storm_of_calls(app: RealApplication) -> None:
         codes = list(pool.map(call, range(50)))
         assert set(codes) <= {200, 202, 404, 409}
         assert codes.count(202) > 5
-        live = [entry for entry in app.entries() if entry["state"] != "failed"]
+        until(lambda: {entry["state"] for entry in app.entries()} <= {"running"}, "all to run", DEADLINE_S)
+        live = app.entries()
         assert len({entry["model_id"] for entry in live}) == len(live), "one of a name"
+        until(lambda: len(processes_of(app.home)) == 1 + 2 * len(live), "a shim and an engine a row", DEADLINE_S)
         for entry in live:
             app.stop(entry["id"])
         until(lambda: all(states[-1] == "stopped" for states in events.all().values()), "all stops", DEADLINE_S)
@@ -158,7 +165,9 @@ def test_fault_14_a_model_that_hangs_and_one_that_goes_on(either: RealApplicatio
     entry = either.running("sleepy")
     (engine, *_) = either.tree(entry["id"])
     os.kill(engine, signal.SIGSTOP)
+    stopped_s = time.monotonic()
     shown = either.until_state("sleepy", "unresponsive")
+    assert time.monotonic() - stopped_s > 2.0, "three probes have to fail, each after a second"
     assert shown["status"] == "running"
     os.kill(engine, signal.SIGCONT)
     either.until_state("sleepy", "running")
@@ -288,6 +297,10 @@ def test_fault_28_no_secret_leaves_the_engine(app: RealApplication) -> None:
         assert [path for path in files if secret in path.read_bytes()] == []
     answer = app.http.get("/api/inference/loading-status")
     assert CANARY not in answer.text
+    with app.http.stream("GET", "/api/inference/logs/secret/stream", params={"lines": 100}) as stream:
+        said = next(text for text in stream.iter_text() if "HF_TOKEN" in text)
+    assert CANARY not in said
+    assert key not in said
 
 
 def test_fault_29_a_malformed_model_is_a_sentence_and_soon(app: RealApplication) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,14 +40,30 @@ def announced(bench: Bench) -> list[Restart]:
     return seen
 
 
+def starts(bench: Bench) -> list[float]:
+    """When it was started, each time (monotonic seconds)."""
+    seen: list[float] = []
+    before: list[State] = [State.QUEUED]
+
+    def note(deployment: Deployment) -> None:
+        if deployment.state is State.STARTING and before[-1] is not State.STARTING:
+            seen.append(time.monotonic())
+        before.append(deployment.state)
+
+    bench.manager.subscribe(note)
+    return seen
+
+
 def test_fault_10_a_model_that_always_fails_is_given_up_after_five_restarts() -> None:
     async def scenario() -> None:
         said = [part for number in range(60) for part in ("--say", f"line {number}")]
         bench = Bench("--no-listen", *said, "--exit-code", 3, **QUICK)
-        restarts = announced(bench)
+        restarts, started_s = announced(bench), starts(bench)
         failed = await bench.until_state(await bench.load(), State.FAILED)
         assert [(restart.number, restart.most) for restart in restarts] == [(n, 5) for n in range(1, 6)]
         assert bench.history.states[failed.id].count(State.STARTING) == 6
+        pauses_s = [later - earlier for earlier, later in pairwise(started_s)]
+        assert all(pause_s >= 0.1 * 2**number for number, pause_s in enumerate(pauses_s)), pauses_s
         assert "exit status 3" in str(failed.failure)
         assert failed.failure.evidence == tuple(f"line {number}" for number in range(10, 60))
         assert failed.restart is None

@@ -6,6 +6,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -14,6 +16,7 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
+from launchdeck.serving.processes import identify
 from launchdeck.serving.records import read_records
 from launchdeck.settings.paths import Paths
 
@@ -21,19 +24,28 @@ __all__ = ["no_process_left"]
 pytestmark = pytest.mark.timeout(180)
 
 
-def test_a_record_of_an_earlier_boot_is_told_as_such() -> None:
+def test_fault_03_a_record_of_an_earlier_boot_is_told_as_such_and_accuses_nobody() -> None:
+    """Pids and start times begin anew with every boot: another process may have both."""
     application = Application(1, "stop")
     application.kill()
     (path,) = Paths.resolve().records.glob("*/record.json")
     until(lambda: json.loads(path.read_text())["ended_at_s"] is not None)
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"boot_id": "earlier", "ended_at_s": None}))
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    same = identify(bystander.pid)
+    lost = {"boot_id": "earlier", "ended_at_s": None, "shim": same, "engine": same, "tree": [same]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | lost))
 
     async def scenario() -> None:
         bench = Bench()
         await bench.manager.adopt()
         assert "restarted" in str(bench.manager.deployments[0].failure)
+        assert bystander.poll() is None
 
-    asyncio.run(scenario())
+    try:
+        asyncio.run(scenario())
+    finally:
+        bystander.kill()
+        bystander.wait()
 
 
 def test_a_model_that_died_alone_says_why_at_the_next_start() -> None:
