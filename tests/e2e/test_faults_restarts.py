@@ -151,3 +151,27 @@ def test_a_stop_ends_the_pause_at_once() -> None:
         assert bench.manager.suggest_port() == running.plan.port
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING])
+def test_a_quit_that_keeps_the_models_does_not_lose_one_that_is_just_being_restarted(state: State) -> None:
+    """In its pause it has failed, as the next start says; once it is being started, it serves on."""
+
+    async def scenario() -> None:
+        first = Bench(restart="on failure", restart_pause_s=1.0, when_app_dies="stop")
+        running = await first.running()
+        os.kill(running.pids[0], signal.SIGKILL)
+        await first.until_state(running.id, State.QUEUED)
+        await first.until_state(running.id, state)
+        await asyncio.wait_for(first.manager.close(keep=True), 10)
+        second = Bench()
+        await second.manager.adopt()
+        assert [d.id for d in second.manager.deployments] == [running.id]
+        if state is State.STARTING:
+            await second.until_state(running.id, State.RUNNING)
+            assert second.manager.api_key(running.id) == first.manager.api_key(running.id)
+        else:
+            assert second.get(running.id).state is State.FAILED
+        await second.manager.close(keep=False)
+
+    asyncio.run(scenario())

@@ -230,6 +230,7 @@ class Supervisor:
 
     async def _wait_for_restart(self, pause_s: float) -> None:
         """Say every second how long it still takes. A stop ends it at once."""
+        self._attached.set()  # there is nothing now that a quit would have to wait for
         self._ready_at_s = None
         self._change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), rss_bytes=None, vram_bytes=None)
         until_s = time.monotonic() + pause_s
@@ -304,6 +305,7 @@ class Supervisor:
 
     def _begin_again(self, plan: LaunchPlan) -> None:
         self._failure = self._status = None
+        self._attached.clear()
         self._reader = LogReader(self._adapter, self.log)
         self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied())
 
