@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def main() -> int:
     try:
-        spec = json.load(sys.stdin)
+        spec = read_spec()
         os.makedirs(spec["folder"], mode=0o700, exist_ok=True)
         listener = listen(spec["socket"])
     except (OSError, ValueError) as error:
@@ -41,6 +41,18 @@ def main() -> int:
         reason = file.read()
     sys.stdout.write(json.dumps({"error": reason} if reason else {"socket": spec["socket"]}))
     return 1 if reason else 0
+
+
+def read_spec() -> dict[str, Any]:
+    """Raises OSError, ValueError.
+
+    Whoever asked may have died since: the next application may have looked for records already, and would not find
+    this model's. (An application of an older version does not say who it is.)
+    """
+    spec: dict[str, Any] = json.load(sys.stdin)
+    if os.getppid() != spec.get("launched_by", os.getppid()):
+        raise OSError("the application that asked for it has ended")
+    return spec
 
 
 def run_shim(spec: dict[str, Any], listener: socket.socket, answer: int) -> int:

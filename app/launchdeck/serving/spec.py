@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.planning.placement import names_to_unset
@@ -51,6 +52,7 @@ def build_spec(
         "secrets": {} if api_key is None else {"api_key": api_key},
         "when_app_dies": settings.when_app_dies,
         "stop_grace_s": settings.stop_grace_s,
+        "launched_by": os.getpid(),
         "log_limit_bytes": settings.log_limit_mib * MIB,
         "plan": to_json(plan),
     }

@@ -463,5 +463,14 @@ def test_a_launch_that_cannot_be_supervised_starts_nothing(launchdeck_home: Path
         asyncio.run(PlainLauncher().launch(spec))
 
 
+def test_a_launch_whose_application_has_died_meanwhile_starts_nothing() -> None:
+    """The next application may have looked for records already: it would never find this one."""
+    spec = spec_of("--no-listen", launched_by=1)
+    with pytest.raises(LaunchdeckError, match="has ended"):
+        asyncio.run(PlainLauncher().launch(spec))
+    assert not Path(spec["folder"]).exists()
+    assert not Path(spec["socket"]).exists()
+
+
 def test_identify_gives_none_for_a_pid_without_process() -> None:
     assert identify(2**22 + 1) is None
