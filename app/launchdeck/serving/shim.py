@@ -15,6 +15,7 @@ import sys
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
 from launchdeck.serving.shim_engine import become_subreaper
+from launchdeck.serving.shim_record import make_folder
 from launchdeck.serving.shim_server import Shim, listen
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def main() -> int:
     try:
         spec = read_spec()
-        os.makedirs(spec["folder"], mode=0o700, exist_ok=True)
+        make_folder(spec["folder"])
         listener = listen(spec["socket"])
     except (OSError, ValueError) as error:
         sys.stdout.write(json.dumps({"error": str(error)}))

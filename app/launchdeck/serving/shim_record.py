@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+def make_folder(path: str) -> None:
+    """Where only this user may look, its parents as well; os.makedirs leaves those to the umask. Raises OSError.
+
+    No other thread may be at work: the umask is the process's.
+    """
+    mask = os.umask(0o077)
+    try:
+        os.makedirs(path, exist_ok=True)
+    finally:
+        os.umask(mask)
+
+
 class Record:
     """`facts` is the JSON document. It is replaced as a whole, and only by the shim while that lives.
 
@@ -75,7 +87,7 @@ class Record:
         if not is_ours:
             self._unsaved = True
             try:
-                os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+                make_folder(os.path.dirname(self._path))
             except OSError:
                 return  # tried again at the next tick
 

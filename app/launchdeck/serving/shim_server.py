@@ -13,7 +13,7 @@ from launchdeck.serving.redaction import Redactor
 from launchdeck.serving.shim_connection import PROTOCOL, Connection
 from launchdeck.serving.shim_engine import Engine
 from launchdeck.serving.shim_log import LogWriter, head_bytes
-from launchdeck.serving.shim_record import Record
+from launchdeck.serving.shim_record import Record, make_folder
 
 TICK_S = 2.0
 OUTPUT_INTERVAL_S = 0.25
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def listen(path: str) -> socket.socket:
     """A socket that only this user may connect to. Raises OSError."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    make_folder(os.path.dirname(path))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     listener = socket.socket(socket.AF_UNIX)

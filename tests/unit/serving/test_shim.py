@@ -12,6 +12,7 @@ import shutil
 import signal
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,15 @@ def test_the_shim_belongs_to_nobody_and_has_a_session_of_its_own() -> None:
     asyncio.run(scenario())
 
 
-def test_only_the_user_may_connect_or_read() -> None:
+@pytest.fixture
+def generous_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("generous_umask")
+def test_only_the_user_may_connect_or_read(launchdeck_home: Path) -> None:
     async def scenario() -> None:
         spec = spec_of("--no-listen", "--say", "x")
         watch = await Watch.start(spec)
@@ -93,7 +102,8 @@ def test_only_the_user_may_connect_or_read() -> None:
         await watch.event("log")
         for file in Path(spec["folder"]).iterdir():
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
-        assert stat.S_IMODE(Path(spec["folder"]).stat().st_mode) == 0o700
+        for folder in (Path(spec["folder"]), *Path(spec["folder"]).parents, Path(spec["socket"]).parent):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700 or not folder.is_relative_to(launchdeck_home), folder
         await watch.stop()
 
     asyncio.run(scenario())
