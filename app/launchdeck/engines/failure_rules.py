@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from string import Formatter
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.text import Message
@@ -48,11 +49,17 @@ class FailureRule:
         failure = self.failure
         return replace(
             failure,
-            message=Message(failure.message.template, **values),
-            advice=failure.advice and Message(failure.advice.template, **values),
+            message=_filled(failure.message, values),
+            advice=failure.advice and _filled(failure.advice, values),
             evidence=(match.string.strip(),),
             fixes=self.fixes(match) if self.fixes else failure.fixes,
         )
+
+
+def _filled(message: Message, values: Mapping[str, object]) -> Message:
+    """With the values that it has places for."""
+    named = {name for _, name, _, _ in Formatter().parse(message.template) if name}
+    return Message(message.template, **{name: values[name] for name in named})
 
 
 def rule(
