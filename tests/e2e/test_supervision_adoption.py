@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from fakes.serving import Application, Bench, alive, kill, no_process_left, until, until_async
+from fakes.serving import Application, Bench, alive, kill, no_process_left, shim_of, until, until_async
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.engines.registry import adapters
@@ -123,6 +123,51 @@ def test_a_change_of_the_policy_reaches_what_already_runs() -> None:
         await until_async(lambda: not alive(running.pids))
 
     asyncio.run(scenario())
+
+
+def hang_one_of_two() -> tuple[Application, int]:
+    """An application that is gone, and the shim of the first of its models, which answers nobody."""
+    application = Application(2, "keep", "--say", "first line")
+    application.kill()
+    shim = shim_of(application.pids[0])
+    os.kill(shim, signal.SIGSTOP)
+    return application, shim
+
+
+def test_a_supervisor_that_hangs_is_taken_over_as_soon_as_it_answers() -> None:
+    application, shim = hang_one_of_two()
+
+    async def scenario() -> None:
+        bench = Bench()
+        (problem,) = await bench.manager.adopt()
+        assert "demo-0 does not answer" in str(problem)
+        first, second = bench.manager.deployments
+        assert (first.state, second.state) == (State.RUNNING, State.RUNNING)
+        assert alive(application.pids) == application.pids
+        os.kill(shim, signal.SIGCONT)
+        assert (await bench.lines(first.id, 1))[0] == "first line"
+        await bench.manager.stop_all()
+
+    asyncio.run(scenario())
+    assert not alive(application.pids)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_supervisor_that_hangs_hinders_no_quit(keep: bool) -> None:
+    application, shim = hang_one_of_two()
+
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.manager.adopt()
+        await bench.manager.close(keep=keep)
+
+    asyncio.run(scenario())
+    assert alive([shim, *application.pids]) == ([shim, *application.pids] if keep else [])
+    if keep:
+        (shown, _) = asyncio.run(direct.status(Paths.resolve(), adapters()))
+        assert shown.state is State.RUNNING
+        os.kill(shim, signal.SIGCONT)
+        asyncio.run(direct.stop_all(Paths.resolve()))
 
 
 def test_status_logs_and_stop_without_an_application() -> None:

@@ -52,6 +52,8 @@ async def _look(record: Record, adapter: EngineAdapter) -> Seen:
         client = await reach(record.status)
     except NewerShimError:
         return Seen(recall_live(record, record.status))
+    if client is None and is_supervised(record.status):
+        return Seen(recall_live(record, record.status))
     if client is None:
         return Seen(recall_ended(read_again(record), adapter, LogBuffer()))
     try:

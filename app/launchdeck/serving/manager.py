@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.serving.failures import linux_only, name_in_use, newer_shim, not_found, still_runs
+from launchdeck.serving.failures import linux_only, name_in_use, newer_shim, not_found, shim_silent, still_runs
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.readings import rss_bytes, vram_by_gpu
-from launchdeck.serving.recall import clear, reach, recall_ended, recall_live
+from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError
 from launchdeck.serving.spec import build_spec
@@ -43,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
+ADOPTION_PATIENCE_S: Final = 1.0
 
 
 class ProcessManager:
@@ -158,21 +159,26 @@ class ProcessManager:
     async def _adopt(self, record: Record) -> Message | None:
         log = LogBuffer()
         try:
-            client = await reach(record.status)
+            client = await reach(record.status, ADOPTION_PATIENCE_S)
         except NewerShimError:
             return newer_shim(record.plan.model_id).message
-        if client is not None:
+        is_hanging = client is None and is_supervised(record.status)
+        if client is not None or is_hanging:
             self._ports.adopt(record.plan.port)
             self._ports_in_use[record.status.id] = record.plan.port
+        if client is not None:
             supervisor = self._add(recall_live(record, ShimStatus.of(client.status)), log)
             await supervisor.adopt(client)
+        elif is_hanging:
+            supervisor = self._add(recall_live(record, record.status), log)
+            supervisor.adopt_later(record.status)
         else:
             record = read_again(record)
             await asyncio.to_thread(clear, record.status)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)
-        return None
+        return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
         """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -35,22 +34,22 @@ def is_supervised(status: ShimStatus) -> bool:
     return status.shim is not None and status.boot_id == boot_id() and is_alive(status.shim)
 
 
-async def reach(status: ShimStatus) -> ShimClient | None:
-    """A connection to its shim; None if that is gone, or does not answer. Raises NewerShimError.
+async def reach(status: ShimStatus, patience_s: float = REACH_PATIENCE_S) -> ShimClient | None:
+    """A connection to its shim; None if that is gone, or does not answer in time. Raises NewerShimError.
 
     A shim whose socket has vanished makes it again within seconds. One that is about to go has none any more.
     """
-    deadline_s = time.monotonic() + REACH_PATIENCE_S
-    while is_supervised(status):
-        try:
-            return await ShimClient.connect(status.socket)
-        except NewerShimError:
-            raise
-        except ConnectionError as error:
-            if time.monotonic() > deadline_s:
-                logger.warning("The supervisor of %s does not answer: %s", status.id, error)
-                return None
-        await asyncio.sleep(REACH_RETRY_S)
+    try:
+        async with asyncio.timeout(patience_s):
+            while is_supervised(status):
+                try:
+                    return await ShimClient.connect(status.socket)
+                except NewerShimError:
+                    raise
+                except ConnectionError:
+                    await asyncio.sleep(REACH_RETRY_S)
+    except TimeoutError:
+        logger.info("The supervisor of %s does not answer", status.id)
     return None
 
 

@@ -48,15 +48,10 @@ class ShimClient:
         except OSError as error:
             raise ConnectionError(str(error)) from error
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                hello = json.loads(await reader.readline())
-            protocol, status = int(hello["protocol"]), hello["status"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            status = await _read_hello(reader, path)
+        except BaseException:
             writer.close()
-            raise ConnectionError(f"no supervisor answers at {path}") from error
-        if protocol > PROTOCOL:
-            writer.close()
-            raise NewerShimError(f"the supervisor at {path} was started by a newer version")
+            raise
         return cls(reader, writer, status)
 
     def listen(self, on_event: Callable[[dict[str, Any]], None]) -> asyncio.Task[None]:
@@ -124,3 +119,16 @@ class ShimClient:
                 await self._listening
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
+
+
+async def _read_hello(reader: asyncio.StreamReader, path: Path) -> dict[str, Any]:
+    """The status in it. Raises ConnectionError, NewerShimError."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            hello = json.loads(await reader.readline())
+        protocol, status = int(hello["protocol"]), dict(hello["status"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConnectionError(f"no supervisor answers at {path}") from error
+    if protocol > PROTOCOL:
+        raise NewerShimError(f"the supervisor at {path} was started by a newer version")
+    return status

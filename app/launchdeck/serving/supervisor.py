@@ -20,7 +20,7 @@ from launchdeck.serving.findings import LogReader
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.recall import clear, explain
+from launchdeck.serving.recall import clear, explain, is_supervised, reach
 from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
@@ -102,6 +102,13 @@ class Supervisor:
         self._ready_at_s = None if self.deployment.ready_at_s is None else time.monotonic()
         self._task = asyncio.create_task(self._run(self._supervise(client)))
         await self._until_attached()
+
+    def adopt_later(self, status: ShimStatus) -> None:
+        """Its shim lives and does not answer, say because its disk hangs: take it over as soon as it does."""
+        self._status = status
+        self._ready_at_s = None if self.deployment.ready_at_s is None else time.monotonic()
+        self._attached.set()  # a quit leaves it as it is
+        self._task = asyncio.create_task(self._run(self._supervise_later(status)))
 
     async def stop(self) -> None:
         """Returns when nothing is left of it."""
@@ -329,6 +336,13 @@ class Supervisor:
             await asyncio.gather(working, return_exceptions=True)
             await client.close()
         return self._explain() if ended.done() else await self._lose()
+
+    async def _supervise_later(self, status: ShimStatus) -> Failure | None:
+        while (client := await reach(status)) is None:
+            if self._stop_asked.is_set() or not is_supervised(status):
+                return await self._lose()
+        self._attached.clear()
+        return await self._supervise(client)
 
     async def _work(self, client: ShimClient) -> None:
         """What is asked of the shim while its engine lives. One that is slow to answer, say because its disk hangs,
