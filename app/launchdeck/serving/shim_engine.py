@@ -31,9 +31,11 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def _die_with_the_shim() -> None:
+def die_with(shim: int) -> None:
     """Runs in the engine's process before it becomes the engine."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != shim:  # it died before that was set
+        os._exit(1)
 
 
 class Engine:
@@ -61,6 +63,7 @@ class Engine:
             fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, OUTPUT_PIPE_BYTES)
         self._flood_bytes = min(READ_BYTES, fcntl.fcntl(self.output, fcntl.F_GETPIPE_SZ) // 4)
         os.set_blocking(self.output, False)
+        shim = os.getpid()
         try:
             child = subprocess.Popen(
                 argv,
@@ -69,7 +72,7 @@ class Engine:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                preexec_fn=_die_with_the_shim,  # noqa: PLW1509 (the shim has no other thread)
+                preexec_fn=lambda: die_with(shim),  # noqa: PLW1509 (the shim has no other thread)
             )
         except OSError:
             self.is_gone = True

@@ -11,6 +11,7 @@ import resource
 import shutil
 import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,6 +203,18 @@ def test_the_engine_dies_with_a_killed_shim() -> None:
             await watch.client.ask("status")
 
     asyncio.run(scenario())
+
+
+def test_an_engine_whose_shim_has_died_already_does_not_begin() -> None:
+    code = (
+        "import subprocess, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from launchdeck.serving.shim_engine import die_with\n"
+        "command = [sys.executable, '-c', 'print(1)']\n"
+        "raise SystemExit(subprocess.Popen(command, preexec_fn=lambda: die_with(1)).wait())"
+    )
+    app = str(Path(sys.modules["launchdeck"].__file__).parents[1])
+    ended = subprocess.run([sys.executable, "-I", "-c", code, app], capture_output=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, b"")
 
 
 def test_the_engine_keeps_its_standard_input() -> None:
