@@ -43,7 +43,7 @@ logger = logging.getLogger(__name__)
 
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
-ADOPTION_PATIENCE_S: Final = 1.0
+ADOPTION_PATIENCE_S: Final = 3.0
 
 
 class ProcessManager:
