@@ -52,9 +52,9 @@ def _query(steps: Steps, block: Block, row: int, entering: str) -> str:
 def _attended(steps: Steps, block: Block, work: Work, query: str, *, lent: bool) -> str:
     """The values are the first numbers of the keys; where the cache is copied, they are copied once more."""
     cells, stored, rank = work.cells.full, work.layout.type_k, block.latent_rank
-    whole = padded_cache_bytes(stored, cells, block.key_row, block.key_row)
-    keys = cached("keys", whole)
-    values = cached("values", whole - stored.row_bytes(block.key_row) + stored.row_bytes(rank))
+    keys = cached("keys", padded_cache_bytes(stored, cells, block.key_row, block.key_row))
+    behind_values = stored.row_bytes(block.key_row) - stored.row_bytes(rank)
+    values = cached("values", padded_cache_bytes(stored, cells, block.key_row, rank) - behind_values)
     found = _FLOAT_BYTES * work.tokens * block.n_head * rank
     if work.flash_attention:
         halves = (block.key_row + rank * lent) * (not stored.has_16_bits)
