@@ -30,7 +30,7 @@ from launchdeck.domain.deployment import State
 from launchdeck.serving.processes import descendants, identify
 
 MOST_MODELS = 3
-WALKS = int(os.environ.get("LAUNCHDECK_WALKS", "3"))  # more, to look for what three do not find
+WALKS = int(os.environ.get("LAUNCHDECK_WALKS", "5"))  # more, to look for what five do not find
 STEPS = 10
 NOT_YET = ("queued", "starting")
 pauses = st.sampled_from([0.0, 0.05, 0.3])
@@ -63,10 +63,10 @@ def told(step: Callable[..., None]) -> Callable[..., None]:
 class Walk(RuleBasedStateMachine):
     """Every engine has a worker that leaves its session, as vLLM's do."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(restart=st.sampled_from(("never", "on failure")))
+    def begin(self, restart: str) -> None:
         self.home = Path(tempfile.mkdtemp(prefix="ld-"))
-        self.app = RealApplication(self.home, stall_timeout_s=600.0)
+        self.app = RealApplication(self.home, stall_timeout_s=600.0, restart=restart)
         self.path = self.app.model("demo", "--load-s", 0.1, "--workers", 1, "--stubborn-workers")
         self.events: Events | None = None
         self.steps: list[str] = []
@@ -190,6 +190,9 @@ class Walk(RuleBasedStateMachine):
         self.until_failed(chosen, "supervisor_lost")
 
     def until_failed(self, key: str, *causes: str) -> None:
+        """Or to be started again, of which all else holds that holds of any model."""
+        if self.app.settings.restart != "never":
+            return
         until(lambda: self.entries()[key]["state"] == "failed", f"{key} to fail", DEADLINE_S)
         assert self.entries()[key]["error"]["cause"] in causes
 
