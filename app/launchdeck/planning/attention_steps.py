@@ -31,6 +31,9 @@ def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
+    if block.borrows:
+        query = _turned(steps, sizes[0], _projected(steps, block, work, "q", entering, sizes[0]), turn_k)
+        return _attended(steps, block, work, query)
     if block.has("attn_q"):
         found = {
             letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
@@ -63,7 +66,9 @@ def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[t
 def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int) -> str:
     result = steps.add(size, entering, brought=block.weight(f"attn_{letter}"))
     result = steps.change(size, result, block.bias(f"attn_{letter}"))
-    return result if letter == "v" else _positioned(steps, block, work, letter, result, size, part=False)
+    if letter == "v":
+        return steps.add(size, result) if block.norms_values else result
+    return _positioned(steps, block, work, letter, result, size, part=False)
 
 
 def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
-from launchdeck.planning.attention import factor_layers, rotating_layers, window
+from launchdeck.planning.attention import borrowed_layers, factor_layers, rotating_layers, window
 from launchdeck.planning.block import Block
 from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
@@ -24,7 +24,7 @@ _KNOWN_PARTS = frozenset({
     "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_sinks", "attn_sub_norm", "attn_v",
     "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
-    "ffn_up_exps", "ffn_up_shexp", "post_attention_norm", "post_ffw_norm",
+    "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
 })  # fmt: skip
 _ATTENTIONS = (
     frozenset({"attn_q", "attn_k", "attn_v"}),
@@ -46,6 +46,11 @@ _NORMALISED = frozenset({
     "hunyuan-moe", "kimi-linear", "lfm2moe", "llama", "mellum", "mimo2", "minimax-01", "minimax-m2", "mistral3",
     "phimoe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe", "rnd1", "smallthinker",
 })  # fmt: skip
+_SCALES_EMBEDDINGS = frozenset(
+    {"gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
+)
+# Grok calls them like the norms that encoders have after their sums.
+_NORMS_OF_GROK = {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"}
 _ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
 _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
@@ -58,6 +63,7 @@ class Blocks:
         self._hp = hp
         self._cuts_late = cuts_late
         self._routing = _routing(hp)
+        self._scales = hp.architecture in _SCALES_EMBEDDINGS or bool(hp.get("embedding_scale"))
         blocks = [_signed(block) for block in _blocks(hp, cache)]
         alike = dict(blocks)
         places = {signature: place for place, signature in enumerate(alike)}
@@ -86,7 +92,8 @@ class Blocks:
         ends_early = cut and place is Place.LENT and rows < _LEAST_TOKENS
         gives_results = last and self._cuts_late and work.outputs < work.tokens
         lent = place is Place.LENT
-        layer = Layer(block, self._routing, work, self._hp.n_embd, lent, rows, ends_early, gives_results)
+        scales = begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales
+        layer = Layer(block, self._routing, work, self._hp.n_embd, lent, rows, ends_early, gives_results, scales)
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
         return Program.of(layer.steps(), place, begin, entering_bytes)
 
@@ -111,11 +118,14 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         prefix, _, rest = tensor.name.partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
-            tensors[int(layer)][name] = tensor
+            part, _, kind = name.rpartition(".")
+            named = f"{_NORMS_OF_GROK.get(part, part)}.{kind}" if hp.architecture == "grok" else name
+            tensors[int(layer)][named] = tensor
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)
     rank = hp.integer("attention.kv_lora_rank")
+    lenders = borrowed_layers(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     key_length, value_length = hp.key_length, hp.value_length
     lengths = {
@@ -129,11 +139,13 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         Block(
             tensors=parts,
             n_head=hp.n_head[layer],
-            key_row=cache.rows[layer][0],
-            value_row=cache.rows[layer][1],
+            key_row=cache.rows[lenders[layer]][0],
+            value_row=cache.rows[lenders[layer]][1],
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
+            borrows=lenders[layer] != layer,
+            norms_values=hp.architecture == "gemma4",
             in_window=in_window[layer],
             keys_first=any(in_window),
             rotates=rotates[layer],
@@ -155,7 +167,15 @@ def _shared_factors(hp: Hyperparameters) -> Brought | None:
 def _signed(block: Block) -> tuple[object, Block]:
     """With what tells it from blocks that need other room."""
     parts = tuple((name, tensor.n_bytes, tensor.shape) for name, tensor in block.tensors.items())
-    attention = (block.n_head, block.key_row, block.value_row, block.in_window, block.rotates, block.shared_factors)
+    attention = (
+        block.n_head,
+        block.key_row,
+        block.value_row,
+        block.in_window,
+        block.rotates,
+        block.shared_factors,
+        block.borrows,
+    )
     return (parts, attention), block
 
 

@@ -134,7 +134,7 @@ class Graph:
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if self.rehearsal and (role.blocks or role.first):
+        if self.rehearsal and (role.blocks or role.first) and not role.borrowed_bytes:
             kept, most = self.rehearsal.room(self._part(role))
             return kept + max(most, output)
         if not role.blocks and not role.first:

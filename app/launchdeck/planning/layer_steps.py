@@ -25,7 +25,8 @@ class Layer:
     """One block at one kind of work, in RAM or not (`lent`).
 
     `rows`: with how many tokens it goes on after its attention (the last block with the results alone). `ends_early`:
-    after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken out at its end.
+    after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken out at its end;
+    `scales`: what enters are embeddings, which are scaled first.
     """
 
     block: Block
@@ -36,33 +37,35 @@ class Layer:
     rows: int
     ends_early: bool
     gives_results: bool
+    scales: bool
 
     def steps(self) -> Steps:
         """With norms before each part, after each part, or one norm for both parts side by side."""
         steps, block = Steps(), self.block
-        entering, row = ENTERING, self._bytes(self.rows)
+        whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
+        entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
         if block.has("attn_norm"):
-            entering = self._normed(steps, "attn_norm", entering, self._bytes(self.work.tokens))
+            entering = self._normed(steps, "attn_norm", entering, whole)
         if block.latent_rank:
             found = latent_attention(steps, block, self.work, entering, lent=self.lent)
         else:
             found = attention(steps, block, self.work, entering)
         if self._side_by_side and not self.ends_early:
             result = self._fed(steps, self._cut(steps, entering))
-            result = steps.add(row, result, self._cut(steps, ENTERING), in_place=True)
+            result = steps.add(row, result, self._cut(steps, before), in_place=True)
             steps.add(row, result, self._put_together(steps, found), in_place=True)
             return steps
         result = self._put_together(steps, found)
         if self._has_norms_after:
             result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        past = steps.add(row, result, self._cut(steps, ENTERING), in_place=True)
+        past = steps.add(row, result, self._cut(steps, before), in_place=True)
         if self.ends_early:
             return steps
         result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
         if block.has("post_ffw_norm"):
             result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
         added = (past, result) if self.block.adds_to_past else (result, past)
-        result = steps.add(row, *added, in_place=True)
+        result = steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
