@@ -35,6 +35,7 @@ _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
 # They know the positions by what is added to the embeddings, or to the scores.
 _WITHOUT_ROTATION = frozenset({"bloom", "gpt2", "jais", "mpt", "refact", "starcoder"})
 _ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
+_SMALL_BAICHUAN = 32
 _STILL_EVERY = {"afmoe": 4, "llama4": 4, "smollm3": 4}
 _STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
 _KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
@@ -177,7 +178,8 @@ def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 
 def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
-    if hp.architecture in _WITHOUT_ROTATION:
+    # Of the two sizes of Baichuan one rotates, the other adds to the scores.
+    if hp.architecture in _WITHOUT_ROTATION or (hp.architecture == "baichuan" and hp.n_layer != _SMALL_BAICHUAN):
         return (False,) * hp.n_layer_all
     if hp.architecture in _ROTATES_IN_WINDOWS and (in_window := window(hp)).size:
         return in_window.layers

@@ -73,17 +73,28 @@ def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: st
 
 def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:
     """Normalise and rotate it; head by head, or as a part of something, that cannot happen in its place."""
-    norm, in_place = f"attn_{letter}_norm", False
-    if block.has(norm):
-        whole = not part and _FLOAT_BYTES * work.tokens * block.depth(norm) == size
-        result = steps.add(size, result, in_place=whole)
-        result = steps.change(size, result, block.weight(norm), block.bias(norm))
-        in_place = not whole
-    if not block.rotates:
-        scales = block.scales_query and letter == "q"
-        return steps.add(size, result, brought=given("scales", _FLOAT_BYTES * work.tokens)) if scales else result
-    positions = given("positions", _FLOAT_BYTES * work.tokens)
-    return steps.add(size, result, brought=(*positions, *block.factors()), in_place=in_place)
+    whole = not part and _FLOAT_BYTES * work.tokens * block.norm_length(f"attn_{letter}_norm") == size
+    if block.has(f"attn_{letter}_norm") and not block.rotates_first:
+        result = _normed(steps, block, letter, result, size, in_place=whole)
+        return _rotated(steps, block, work, letter, result, size, in_place=not whole)
+    result = _rotated(steps, block, work, letter, result, size, in_place=False)
+    if block.has(f"attn_{letter}_norm"):
+        result = _normed(steps, block, letter, result, size, in_place=block.rotates)
+    return result
+
+
+def _normed(steps: Steps, block: Block, letter: str, result: str, size: int, *, in_place: bool) -> str:
+    norm = f"attn_{letter}_norm"
+    return steps.change(size, steps.add(size, result, in_place=in_place), block.weight(norm), block.bias(norm))
+
+
+def _rotated(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, in_place: bool) -> str:
+    if block.rotates:
+        positions = given("positions", _FLOAT_BYTES * work.tokens * block.positions_per_token)
+        return steps.add(size, result, brought=(*positions, *block.factors()), in_place=in_place)
+    if block.scales_query and letter == "q":
+        return steps.add(size, result, brought=given("scales", _FLOAT_BYTES * work.tokens))
+    return result
 
 
 def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:

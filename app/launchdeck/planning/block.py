@@ -22,7 +22,8 @@ class Block:
     `key_row` and `value_row` are the numbers of a token that are cached, `key_length` and `value_length` those of one
     head; with `latent_rank` numbers keys are compressed, and values are made of the same. `borrows`: it reads the
     cache of a layer before; `norms_values`: without a weight; `in_window`: it looks through the sliding window;
-    `keys_first`: it makes keys before values; `rotates`: by the tokens' positions; `scales_query`:
+    `keys_first`: it makes keys before values; `rotates`: by the tokens' positions, and
+    before it normalises with `rotates_first`; `scales_query`:
     by the position where it does not rotate; `adds_to_past`: puts its last result into the place of what went past the
     feed-forward part.
     """
@@ -39,6 +40,8 @@ class Block:
     in_window: bool
     keys_first: bool
     rotates: bool
+    rotates_first: bool
+    positions_per_token: int
     scales_query: bool
     adds_to_past: bool
     shared_factors: Brought | None
@@ -53,6 +56,10 @@ class Block:
     def depth(self, part: str) -> int:
         """How many numbers of each token go into this matrix."""
         return self.tensors[f"{part}.weight"].shape[0]
+
+    def norm_length(self, part: str) -> int:
+        """How many numbers this norm has weights for, 0 where there is none."""
+        return self.depth(part) if self.has(part) else 0
 
     def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
         return self._tensor(f"{part}.weight", kind)

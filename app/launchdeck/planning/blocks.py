@@ -51,6 +51,13 @@ _SCALES_EMBEDDINGS = frozenset(
 )
 # Grok calls them like the norms that encoders have after their sums.
 _NORMS_OF_GROK = {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"}
+_ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
+# They put their parts together in orders of their own: the closed forms are nearer.
+_IN_THEIR_OWN_ORDER = frozenset({
+    "bloom", "cohere2moe", "gptneox", "llama-embed", "olmo", "openelm", "phi2", "refact", "smallthinker", "talkie",
+})  # fmt: skip
+# Of tokens that stand for parts of a picture: time, height, width, and one more.
+_POSITIONS_IN_SPACE = 4
 _ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
 _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
@@ -63,13 +70,16 @@ class Blocks:
         self._hp = hp
         self._cuts_late = cuts_late
         self._routing = _routing(hp)
+        self._adds_positions = any(tensor.name == "position_embd.weight" for tensor in hp.header.tensors)
         self._scales = hp.architecture in _SCALES_EMBEDDINGS or bool(hp.get("embedding_scale"))
         blocks = [_signed(block) for block in _blocks(hp, cache)]
         alike = dict(blocks)
         places = {signature: place for place, signature in enumerate(alike)}
         self._alike = [*alike.values()]
         self._which = [places[signature] for signature, _ in blocks]
-        self._is_known = bool(blocks) and all(map(_is_known, self._alike))
+        self._is_known = (
+            bool(blocks) and all(map(_is_known, self._alike)) and hp.architecture not in _IN_THEIR_OWN_ORDER
+        )
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
         """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
@@ -95,6 +105,8 @@ class Blocks:
         scales = begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales
         layer = Layer(block, self._routing, work, self._hp.n_embd, lent, rows, ends_early, gives_results, scales)
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
+        if begin is Begin.KEPT_EMBEDDED and self._adds_positions:
+            entering_bytes *= 2  # what is added to the embeddings is copied as well
         return Program.of(layer.steps(), place, begin, entering_bytes)
 
 
@@ -149,12 +161,19 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             in_window=in_window[layer],
             keys_first=any(in_window),
             rotates=rotates[layer],
+            rotates_first=hp.architecture in _ROTATES_FIRST,
+            positions_per_token=_positions_per_token(hp),
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
             shared_factors=factors if has_factors[layer] else None,
         )
         for layer, parts in enumerate(tensors)
     ]
+
+
+def _positions_per_token(hp: Hyperparameters) -> int:
+    in_space = hp.get("rope.dimension_sections") is not None or hp.architecture == "paddleocr"
+    return _POSITIONS_IN_SPACE if in_space else 1
 
 
 def _shared_factors(hp: Hyperparameters) -> Brought | None:

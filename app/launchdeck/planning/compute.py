@@ -265,7 +265,9 @@ class ComputeBuffers:
             attention=attention + biased.scratch,
             scratch=scratch,
             lent_cache=lent_cache,
-            output=_FLOAT_BYTES * work.outputs * (self._n_logits + self._n_embd),
+            output=sum(
+                _padded(_FLOAT_BYTES * work.outputs * length, _ALIGNMENT) for length in (self._n_logits, self._n_embd)
+            ),
             brought=brought,
             host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
             outputs=work.outputs,

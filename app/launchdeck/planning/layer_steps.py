@@ -50,8 +50,9 @@ class Layer:
             found = latent_attention(steps, block, self.work, entering, lent=self.lent)
         else:
             found = attention(steps, block, self.work, entering)
-        if self._side_by_side and not self.ends_early:
-            result = self._fed(steps, self._cut(steps, entering))
+        if self._side_by_side:
+            beside = self._cut(steps, entering)
+            result = beside if self.ends_early else self._fed(steps, beside)
             result = steps.add(row, result, self._cut(steps, before), in_place=True)
             steps.add(row, result, self._put_together(steps, found), in_place=True)
             return steps

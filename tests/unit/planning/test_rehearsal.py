@@ -104,6 +104,8 @@ MODELS = {
     "experts with biases": gguf_zoo.gpt_oss(),
     "one expert": gguf_zoo.llama4(),
     "norms after experts": grok(),
+    "norms after rotation": gguf_zoo.like_llama("hunyuan-dense", head_norm=True),
+    "positions in space": gguf_zoo.like_llama("qwen2vl", rope__dimension_sections=[16, 24, 24, 0]),
     "latent attention": gguf_zoo.deepseek2(),
     "latent attention, queries as well": gguf_zoo.deepseek_v3(),
 }
