@@ -16,6 +16,7 @@ from conftest import skip_or_fail
 from fakes import nvml
 from fakes.driver import compiler
 from fakes.gguf_models import llama
+from launchdeck.settings.paths import Paths
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -101,6 +102,21 @@ def test_a_value_that_cannot_be_read_is_wrong_usage(arguments: list[str], senten
     result = launchdeck(*arguments)
     assert (result.returncode, result.stdout) == (2, "")
     assert sentence in result.stderr
+
+
+def test_a_model_is_named_by_its_place_or_as_it_is_listed(tmp_path: Path, inventory: Path) -> None:
+    for folder, name in (("one", "tiny"), ("one", "Twice"), ("two", "Twice")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        llama().write(tmp_path / folder / f"{name}.gguf")
+    settings = Paths.resolve().settings_file
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    settings.write_text(f'model_folders = ["{tmp_path}/one", "{tmp_path}/two"]\n', encoding="utf-8")
+    for name in ("tiny", "Tiny.gguf"):
+        assert str(tmp_path / "one" / "tiny.gguf") in document("plan", name, "--inventory", inventory)["argv"]
+    for name, sentence in (("twice", "Several models are named twice"), ("none", "no known model none")):
+        result = launchdeck("plan", name)
+        assert (result.returncode, result.stdout) == (1, "")
+        assert sentence in result.stderr
 
 
 def test_a_failure_is_a_document_too(tmp_path: Path) -> None:

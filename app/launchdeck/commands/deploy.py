@@ -7,12 +7,14 @@ import sys
 from typing import Any, Final
 
 from launchdeck.api.client import ApiClient, failure_of
+from launchdeck.commands.model_name import model_path
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.plan import request_from
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import to_json
 from launchdeck.settings.paths import Paths
+from launchdeck.settings.store import SettingsStore
 
 BAR_WIDTH: Final = 24
 _CLEAR_LINE: Final = "\r\x1b[K"
@@ -20,14 +22,16 @@ _CLEAR_LINE: Final = "\r\x1b[K"
 
 def run(options: argparse.Namespace) -> int:
     """Print where the model serves. Ends with 1 if it cannot be started, or fails while it loads."""
-    client = ApiClient.find(Paths.resolve())
+    paths = Paths.resolve()
+    client = ApiClient.find(paths)
     if client is None:
         raise LaunchdeckError.of(
             Cause.NOT_FOUND,
             Message("No Launchdeck runs that could start the model."),
             Message("Start one: 'launchdeck' opens the window, 'launchdeck serve &' does without one."),
         )
-    body: dict[str, Any] = to_json(request_from(options)) | {"model_id": options.name}
+    request = request_from(options, model_path(options.model, SettingsStore(paths.settings_file).settings, paths))
+    body: dict[str, Any] = to_json(request) | {"model_id": options.name}
     started = client.post("/api/inference/load", body)
     for warning in started["warnings"]:
         print(f"note: {warning}", file=sys.stderr)  # noqa: T201

@@ -92,7 +92,12 @@ def _add_inventory(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_plan_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a GGUF file, or a folder in safetensors format")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a GGUF file, a folder in safetensors format, or the name of a model that is found",
+    )
     parser.add_argument(
         "--gpu", type=values.devices, metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu"
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from launchdeck.commands.model_name import model_path
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.table import print_table
 from launchdeck.domain.model import ServerType
@@ -31,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the plan; a request that cannot be carried out ends with its reason and exit status 1."""
     paths = Paths.resolve()
     settings = SettingsStore(paths.settings_file).settings
-    request = request_from(options)
+    request = request_from(options, model_path(options.model, settings, paths))
     planner = Planner(lambda: settings, paths)
     source = open_source(settings.detection, getattr(options, "inventory", None), patience=ONCE)
     try:
@@ -50,12 +52,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def request_from(options: argparse.Namespace) -> ModelLoadRequest:
-    """The request that the options of `plan` (and `deploy`) make."""
-    path = options.model.absolute()
+def request_from(options: argparse.Namespace, path: Path) -> ModelLoadRequest:
+    """The request that the options of `plan` (and `deploy`) make for the model at `path`."""
     return ModelLoadRequest(
         model_path=path,
-        server_type=ServerType(options.serve) if options.serve else _natural_server_type(options),
+        server_type=ServerType(options.serve) if options.serve else _natural_server_type(path),
         gpu_indices=options.gpu.gpu_indices if options.gpu else None,
         rpc_workers=options.gpu.rpc_workers if options.gpu else (),
         n_gpu_layers=options.layers,
@@ -74,8 +75,8 @@ def request_from(options: argparse.Namespace) -> ModelLoadRequest:
     )
 
 
-def _natural_server_type(options: argparse.Namespace) -> ServerType:
-    known = inspect(options.model.absolute()).server_types
+def _natural_server_type(path: Path) -> ServerType:
+    known = inspect(path).server_types
     return known[0] if known else ServerType.LLM
 
 

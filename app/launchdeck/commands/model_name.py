@@ -1,0 +1,40 @@
+"""The model that a command line means: by its place, or by the name that `launchdeck models` shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.text import Message
+from launchdeck.models.library import known_models
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.schema import Settings
+
+
+def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
+    """Where it lies. Only for a bare name that is no file here is the library looked through.
+
+    Raises:
+        LaunchdeckError: no model has this name, or several have.
+    """
+    if named.exists() or len(named.parts) != 1:
+        return named.absolute()
+    wanted = str(named).casefold()
+    found = [
+        model.path
+        for model in known_models(settings, paths)
+        if wanted in {model.name.casefold(), model.path.name.casefold()}
+    ]
+    if not found:
+        raise LaunchdeckError.of(
+            Cause.MODEL_UNUSABLE,
+            Message("There is no file and no known model {name}.", name=named),
+            Message("'launchdeck models' lists the models that are found."),
+        )
+    if len(found) > 1:
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("Several models are named {name}: {paths}.", name=named, paths=", ".join(map(str, found))),
+            Message("Name the file with its folder."),
+        )
+    return found[0]
