@@ -20,12 +20,11 @@ class Block:
     """The tensors by the names they have in all blocks ("attn_q.weight"), and what the attention looks at.
 
     `key_row` and `value_row` are the numbers of a token that are cached, `key_length` and `value_length` those of one
-    head; with `latent_rank` numbers keys are compressed, and values are made of the same. `borrows`: it reads the
-    cache of a layer before; `norms_values`: without a weight; `in_window`: it looks through the sliding window;
-    `keys_first`: it makes keys before values; `rotates`: by the tokens' positions, and
-    before it normalises with `rotates_first`; `scales_query`:
-    by the position where it does not rotate; `adds_to_past`: puts its last result into the place of what went past the
-    feed-forward part.
+    head; with `latent_rank` numbers keys are compressed, and values are made of the same. `is_biased`: by the distance
+    of tokens, which it sees all at once; `borrows`: it reads the cache of a layer before; `norms_values`: without a
+    weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys before values; `rotates`: by
+    the tokens' positions, and before it normalises with `rotates_first`; `scales_query`: by the position where it does
+    not rotate; `adds_to_past`: puts its last result into the place of what went past the feed-forward part.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -35,6 +34,7 @@ class Block:
     key_length: int
     value_length: int
     latent_rank: int
+    is_biased: bool
     borrows: bool
     norms_values: bool
     in_window: bool

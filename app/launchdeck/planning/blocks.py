@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _KNOWN_PARTS = frozenset({
     "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
-    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_sinks", "attn_sub_norm", "attn_v",
+    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks",
+    "attn_sub_norm", "attn_v",
     "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
@@ -49,8 +50,11 @@ _NORMALISED = frozenset({
 _SCALES_EMBEDDINGS = frozenset(
     {"gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
 )
-# Grok calls them like the norms that encoders have after their sums.
-_NORMS_OF_GROK = {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"}
+# What is called otherwise elsewhere; or like something else, as Grok's norms are like those that encoders have.
+_OTHER_NAMES = {
+    "grok": {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"},
+    "t5encoder": {"attn_o": "attn_output"},
+}
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # They put their parts together in orders of their own: the closed forms are nearer.
 _IN_THEIR_OWN_ORDER = frozenset({
@@ -97,13 +101,21 @@ class Blocks:
         return Rehearsal(len(self._which), program)
 
     def _program(self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool) -> Program:
-        cut = last and not self._cuts_late
-        rows = work.outputs if cut else work.tokens
-        ends_early = cut and place is Place.LENT and rows < _LEAST_TOKENS
-        gives_results = last and self._cuts_late and work.outputs < work.tokens
-        lent = place is Place.LENT
-        scales = begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales
-        layer = Layer(block, self._routing, work, self._hp.n_embd, lent, rows, ends_early, gives_results, scales)
+        cuts = last and not self._cuts_late
+        rows = work.outputs if cuts else work.tokens
+        layer = Layer(
+            block,
+            self._routing,
+            work,
+            n_embd=self._hp.n_embd,
+            n_layer=self._hp.n_layer,
+            place=place,
+            rows=rows,
+            cuts=cuts,
+            ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
+            gives_results=last and self._cuts_late and work.outputs < work.tokens,
+            scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
+        )
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
         if begin is Begin.KEPT_EMBEDDED and self._adds_positions:
             entering_bytes *= 2  # what is added to the embeddings is copied as well
@@ -125,14 +137,14 @@ def _routing(hp: Hyperparameters) -> Routing:
 
 def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     """All blocks that a server works with, in their order."""
+    named = _OTHER_NAMES.get(hp.architecture, {})
     tensors: list[dict[str, GgufTensor]] = [{} for _ in range(hp.n_layer)]
     for tensor in hp.header.tensors:
-        prefix, _, rest = tensor.name.partition(".")
+        prefix, _, rest = tensor.name.removeprefix("enc.").partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
             part, _, kind = name.rpartition(".")
-            named = f"{_NORMS_OF_GROK.get(part, part)}.{kind}" if hp.architecture == "grok" else name
-            tensors[int(layer)][named] = tensor
+            tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)
@@ -156,6 +168,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
+            is_biased=hp.architecture == "t5encoder",
             borrows=lenders[layer] != layer,
             norms_values=hp.architecture == "gemma4",
             in_window=in_window[layer],

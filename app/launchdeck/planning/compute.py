@@ -134,7 +134,7 @@ class Graph:
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if self.rehearsal and (role.blocks or role.first) and not role.borrowed_bytes:
+        if self.rehearsal and self._can_be_rehearsed(role):
             kept, most = self.rehearsal.room(self._part(role))
             return kept + max(most, output)
         if not role.blocks and not role.first:
@@ -154,6 +154,12 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
+    def _can_be_rehearsed(self, role: Role) -> bool:
+        """Not where caches come from other GPUs, or T5's bias does."""
+        if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
+            return False
+        return (role.blocks > 0 or role.first) and not role.borrowed_bytes
+
     def _output_alone(self, role: Role) -> int:
         """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens."""
         if not role.last:
@@ -165,6 +171,8 @@ class Graph:
 
     def _part(self, role: Role) -> Part:
         lent = min(role.lent_blocks, self.whole.blocks)
+        if self.biased.inputs and lent:  # the bias is looked up in RAM for all layers
+            return Part(0, lent, lent + role.blocks, lent + role.blocks)
         return Part(0 if role.first else lent, lent, lent + role.blocks, role.n_cpu_moe * role.first, role.pipeline)
 
     def _entering(self, role: Role) -> int:

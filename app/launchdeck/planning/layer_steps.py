@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.attention_steps import attention, turned_back
+from launchdeck.planning.biased_attention_steps import biased_attention
 from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
+from launchdeck.planning.program import Place
 from launchdeck.planning.steps import ENTERING, Steps, given
 
 if TYPE_CHECKING:
@@ -22,19 +24,21 @@ _OUTPUT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block at one kind of work, in RAM or not (`lent`).
+    """One block at one kind of work.
 
-    `rows`: with how many tokens it goes on after its attention (the last block with the results alone). `ends_early`:
-    after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken out at its end;
-    `scales`: what enters are embeddings, which are scaled first.
+    `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
+    `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
+    out at its end; `scales`: what enters are embeddings, which are scaled first.
     """
 
     block: Block
     routing: Routing
     work: Work
     n_embd: int
-    lent: bool
+    n_layer: int
+    place: Place
     rows: int
+    cuts: bool
     ends_early: bool
     gives_results: bool
     scales: bool
@@ -46,8 +50,11 @@ class Layer:
         entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, whole)
-        if block.latent_rank:
-            found = latent_attention(steps, block, self.work, entering, lent=self.lent)
+        if block.is_biased:
+            bias_in_ram = self.place is not Place.OWN
+            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
+        elif block.latent_rank:
+            found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
         else:
             found = attention(steps, block, self.work, entering)
         if self._side_by_side:
@@ -101,7 +108,7 @@ class Layer:
     def _put_together(self, steps: Steps, found: str) -> str:
         """One result of all heads, for the tokens that matter."""
         size = self._bytes(self.work.tokens)
-        if not self.block.latent_rank:
+        if not self.block.latent_rank and not self.block.is_biased:
             found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
@@ -110,7 +117,7 @@ class Layer:
         return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
 
     def _cut(self, steps: Steps, result: str) -> str:
-        if self.rows == self.work.tokens:
+        if not self.cuts:
             return result
         return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
 

@@ -175,10 +175,15 @@ class Rehearsal:
         """What has to be there before this layer begins: for its first piece, and where that is all, for the next."""
         if layer < part.lent:
             return self._at(Place.LENT).needed(layer, layer + 1)
-        begin = layer
-        while layer < part.n_cpu_moe and len(self._at(Place.EXPERTS_LENT).programs[layer].pieces) == 1:
+        needed: dict[Brought, None] = {}
+        while layer < min(part.n_cpu_moe, part.end):
+            layers = self._at(Place.EXPERTS_LENT)
+            needed.update(dict.fromkeys(layers.needed(layer, layer + 1)))
+            if len(layers.programs[layer].pieces) > 1:
+                return tuple(needed)
             layer += 1
-        return self._at(Place.OWN).needed(begin, layer + 1 if layer < part.n_cpu_moe else part.end)
+        needed.update(dict.fromkeys(self._at(Place.OWN).needed(layer, part.end)))
+        return tuple(needed)
 
     def _expiring(self, part: Part) -> dict[int, frozenset[str]]:
         """For the layers where it is so, the inputs that no later one reads."""

@@ -59,6 +59,20 @@ def test_no_gpu_needs_more_than_is_estimated(tmp_path: Path, engine_bin: Path, n
             assert ours.compute_bytes > true.compute - SHORT_BYTES, layers
 
 
+@pytest.mark.parametrize(
+    "load",
+    [load for load in LOADS.values() if len(load.devices) == 1],
+    ids=["one GPU", "large batch", "long", "no flash attention", "q8_0 cache"],
+)
+@pytest.mark.parametrize("name", ["t5encoder xl", "t5encoder xxl"])
+def test_an_encoder_on_one_gpu_is_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    """With layers in RAM the bias is looked up there for all of them."""
+    model, path, load = prepared(tmp_path, MODELS[name], load)
+    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+
+
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"t5 long"}))
 def test_a_whole_model_on_one_gpu_is_close(tmp_path: Path, engine_bin: Path, name: str) -> None:
     """With the context that T5 was made for."""

@@ -143,6 +143,15 @@ def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, engine_b
         assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
 
 
+def test_results_of_all_tokens_are_exact(tmp_path: Path, engine_bin: Path) -> None:
+    """As for embeddings: with part of the layers on the GPU, and with all."""
+    path = MODELS["dense"].write(tmp_path / "m.gguf")
+    model, load = MemoryModel.of(read_header(path)), replace(LOAD, embedding=True)
+    for layers, truth in ask(engine_bin, path, load, range(2, model.layer_count + 1)).items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+
+
 def test_the_order_of_asking_does_not_matter(tmp_path: Path) -> None:
     """What was played before is kept, and gives the same again."""
     header = read_header(MODELS["windows"].write(tmp_path / "m.gguf"))
