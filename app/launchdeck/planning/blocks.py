@@ -27,6 +27,8 @@ _KNOWN_PARTS = frozenset({
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
 })  # fmt: skip
+# An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
+_INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _ATTENTIONS = (
     frozenset({"attn_q", "attn_k", "attn_v"}),
     frozenset({"attn_qkv"}),
@@ -84,10 +86,11 @@ class Blocks:
         self._is_known = (
             bool(blocks) and all(map(_is_known, self._alike)) and hp.architecture not in _IN_THEIR_OWN_ORDER
         )
+        self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
         """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
-        if not self._is_known or work.tokens < _LEAST_TOKENS:
+        if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
         programs: dict[tuple[int, bool, Place, Begin], Program] = {}
 
@@ -215,7 +218,7 @@ def _is_known(block: Block) -> bool:
     """Whether it attends and feeds forward with weights whose use is known."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
     return (
-        parts <= _KNOWN_PARTS
+        parts <= _KNOWN_PARTS | _INDEXER
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & parts if block.has(part))
         and "attn_output" in parts
         and any(needed <= parts for needed in _ATTENTIONS)

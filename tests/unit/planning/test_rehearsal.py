@@ -9,7 +9,7 @@ import pytest
 
 from fakes import gguf_zoo
 from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, llama, norms
-from fakes.gguf_rare import grok
+from fakes.gguf_rare import grok, minimax_m3
 from fakes.gguf_writer import Gguf
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.allocator import BestFit, aligned
@@ -104,6 +104,7 @@ MODELS = {
     "experts with biases": gguf_zoo.gpt_oss(),
     "one expert": gguf_zoo.llama4(),
     "norms after experts": grok(),
+    "indexer": minimax_m3(),
     "norms after rotation": gguf_zoo.like_llama("hunyuan-dense", head_norm=True),
     "positions in space": gguf_zoo.like_llama("qwen2vl", rope__dimension_sections=[16, 24, 24, 0]),
     "latent attention": gguf_zoo.deepseek2(),
@@ -116,8 +117,10 @@ CASES = [
     pytest.param(name, load, id=f"{name}: {load_name}")
     for name in MODELS
     for load_name, load in LOADS.items()
-    if load.cache_type_v == "f16" or name != "norms after experts"  # others the engine refuses, and here:
-    if load.cache_type_k == load.cache_type_v or name not in LATENT
+    # What the engine refuses, and what is not played through.
+    if (load.cache_type_v == "f16" or name != "norms after experts")
+    and (load.cache_type_k == load.cache_type_v or name not in LATENT)
+    and (load.kv_unified or name != "indexer")
 ]
 
 
