@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 _KNOWN_PARTS = frozenset({
     "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
-    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks",
-    "attn_sub_norm", "attn_v",
-    "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
+    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
+    "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
 })  # fmt: skip
@@ -35,9 +34,14 @@ _ATTENTIONS = (
     frozenset({"attn_q", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
     frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
 )
+_FEED_FORWARDS = (
+    frozenset({"ffn_up", "ffn_down"}),
+    frozenset({"ffn_gate_inp", "ffn_up_exps", "ffn_down_exps"}),
+    frozenset({"ffn_gate_inp", "ffn_gate_up_exps", "ffn_down_exps"}),
+)
 _MATRICES = frozenset({
-    "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
-    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
+    "attn_k", "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "attn_v", "ffn_down", "ffn_down_exps",
+    "ffn_down_shexp", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
 })  # fmt: skip
 _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 # A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
@@ -217,12 +221,14 @@ def _signed(block: Block) -> tuple[object, Block]:
 def _is_known(block: Block) -> bool:
     """Whether it attends and feeds forward with weights whose use is known."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
+    weights = {part for part in parts if block.has(part)}
     return (
         parts <= _KNOWN_PARTS | _INDEXER
-        and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & parts if block.has(part))
-        and "attn_output" in parts
-        and any(needed <= parts for needed in _ATTENTIONS)
-        and ({"ffn_up", "ffn_down"} <= parts or {"ffn_gate_inp", "ffn_down_exps"} <= parts)
+        and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & weights)
+        and "attn_output" in weights
+        and any(needed <= weights for needed in _ATTENTIONS)
+        and any(needed <= weights for needed in _FEED_FORWARDS)
+        and ("ffn_up_shexp" in weights) == ("ffn_down_shexp" in weights)
         and block.key_row > block.latent_rank
         and bool(block.value_row) != bool(block.latent_rank)
     )

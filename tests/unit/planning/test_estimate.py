@@ -304,3 +304,41 @@ def test_odd_headers_have_an_estimate_too(tmp_path: Path, name: str, keys: dict[
     model = MemoryModel.of(read_header(Gguf(metadata, tensors).write(tmp_path / "odd.gguf")))
     assert 1 <= model.layer_count <= 513
     assert isinstance(model.estimate(replace(TWO_GPUS, n_gpu_layers=layers)).host.total_bytes, int)
+
+
+PARTS = (
+    "attn_norm", "attn_q", "attn_k", "attn_v", "attn_qkv", "attn_output", "attn_q_norm", "attn_sinks", "attn_kv_a_mqa",
+    "attn_kv_a_norm", "attn_k_b", "attn_v_b", "ffn_norm", "ffn_up", "ffn_down", "ffn_gate", "ffn_gate_inp",
+    "ffn_up_exps", "ffn_down_exps", "ffn_gate_exps", "ffn_up_shexp", "ffn_down_shexp", "exp_probs_b", "attn_rel_b",
+)  # fmt: skip
+SHAPES = st.sampled_from([(64,), (64, 64), (64, 128), (64, 64, 4)])
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    name=st.sampled_from(("llama", "gemma4", "t5encoder", "deepseek2", "tomorrow")),
+    left_out=st.sets(st.sampled_from(PARTS), max_size=12),
+    biases=st.sets(st.sampled_from(PARTS)),
+    shapes=st.lists(SHAPES, min_size=len(PARTS), max_size=len(PARTS)),
+    layers=st.integers(0, 4),
+)
+def test_odd_layers_have_an_estimate_too(
+    tmp_path: Path, name: str, left_out: set[str], biases: set[str], shapes: list[tuple[int, ...]], layers: int
+) -> None:
+    """Whatever weights a layer has and has not, and whatever their shapes."""
+    kinds = [
+        (part, shape, "bias" if part in biases & left_out else "weight")
+        for part, shape in zip(PARTS, shapes, strict=True)
+    ]
+    tensors = [
+        Tensor(f"{'enc.' * (name == 't5encoder')}blk.{layer}.{part}.{kind}", shape)
+        for layer in range(3)
+        for part, shape, kind in kinds
+        if part not in left_out or kind == "bias"
+    ]
+    keys = {"block_count": 3, "embedding_length": 64, "attention.head_count": 2, "attention.kv_lora_rank": 16}
+    keys |= {"attention.key_length": 32, "attention.value_length": 32, "expert_used_count": 2, "context_length": 512}
+    metadata = {"general.architecture": name} | {f"{name}.{key}": value for key, value in keys.items()}
+    model = MemoryModel.of(read_header(Gguf(metadata, tuple(tensors)).write(tmp_path / "odd.gguf")))
+    for load in (LOAD, TWO_GPUS):
+        assert isinstance(model.estimate(replace(load, n_gpu_layers=layers)).host.total_bytes, int)
