@@ -52,6 +52,9 @@ def test_what_runs_is_what_was_asked_and_predicted(
     for name, predicted in zip(plan.device_names, plan.estimate.devices, strict=True):
         assert applied.device_bytes(name, "weights") == pytest.approx(predicted.weights_bytes, rel=0.02)
         assert applied.device_bytes(name, "kv") == pytest.approx(predicted.kv_bytes, abs=0.02 * MIB)
+        assert applied.device_bytes(name, "compute") == pytest.approx(predicted.compute_bytes, abs=1.5 * MIB)
+    host_bytes = plan.estimate.host.compute_bytes
+    assert applied.device_bytes("CPU", "compute") == pytest.approx(host_bytes, abs=1.5 * MIB)
     told = rows(samples.deployment(plan=plan, applied=applied, vram_bytes=None))
     for label in ("Layers on GPUs", "Context", "Slots", "Flash attention", "KV cache, K, V", "Devices"):
         assert told[label].agrees is True, told[label]

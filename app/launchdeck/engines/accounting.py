@@ -21,6 +21,7 @@ from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, L
 from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.json_file import read_json, write_json
 from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
+from launchdeck.planning.compute import FORMS_VERSION
 from launchdeck.planning.estimate import Device, Load
 from launchdeck.planning.placement import child_environment
 
@@ -110,6 +111,7 @@ def _counted_load(plan: LaunchPlan) -> Load:
     """What the program counts: one sequence, and the results of all tokens as if each were an embedding."""
     options = dict(zip(plan.argv, plan.argv[1:], strict=False))
     names = tuple(device.device for device in plan.estimate.devices)
+    gpu_count = len(names) - len(plan.request.rpc_workers)
     split = options.get("--tensor-split")
     return Load(
         n_gpu_layers=plan.layers.resolved,
@@ -118,7 +120,7 @@ def _counted_load(plan: LaunchPlan) -> Load:
         cache_type_k=plan.request.cache_type_k,
         cache_type_v=plan.request.cache_type_v,
         embedding=True,
-        devices=tuple(Device(name, None) for name in names),
+        devices=tuple(Device(name, None, is_worker=place >= gpu_count) for place, name in enumerate(names)),
         split=tuple(map(float, split.split(","))) if split else (1.0,) * len(names),
         n_batch=int(options.get("--batch-size", DEFAULT_BATCH)),
         n_ubatch=int(options.get("--ubatch-size", DEFAULT_UBATCH)),
@@ -138,8 +140,11 @@ def _options(plan: LaunchPlan) -> list[str]:
 
 
 def _key(plan: LaunchPlan) -> str:
-    """The model, the engine and everything that is told to it. A model that was changed has another size or age."""
-    return "\0".join((str(plan.model.size_bytes), plan.engine.id, plan.engine.version or "", *_options(plan)))
+    """What we count by, the model, the engine and everything that is told to it. A model that was changed has another
+    size or age.
+    """
+    told = (str(plan.model.size_bytes), plan.engine.id, plan.engine.version or "", *_options(plan))
+    return "\0".join((str(FORMS_VERSION), *told))
 
 
 def _run(plan: LaunchPlan, program: Path) -> Sequence[int] | None:

@@ -216,7 +216,7 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
 def _device(device: EngineDevice, learned_bytes: int | None) -> Device:
     """A worker's process is there already: what its driver holds is not free any more."""
     if device.is_worker:
-        return Device(device.label, device.free_bytes, context_bytes=0)
+        return Device(device.label, device.free_bytes, context_bytes=0, is_worker=True)
     if learned_bytes is not None:
         return Device(device.label, device.free_bytes, learned_bytes, Tier.MEASURED)
     return Device(device.label, device.free_bytes)

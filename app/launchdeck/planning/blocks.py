@@ -28,17 +28,9 @@ _KNOWN_PARTS = frozenset({
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
-_ATTENTIONS = (
-    frozenset({"attn_q", "attn_k", "attn_v"}),
-    frozenset({"attn_qkv"}),
-    frozenset({"attn_q", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
-    frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"}),
-)
-_FEED_FORWARDS = (
-    frozenset({"ffn_up", "ffn_down"}),
-    frozenset({"ffn_gate_inp", "ffn_up_exps", "ffn_down_exps"}),
-    frozenset({"ffn_gate_inp", "ffn_gate_up_exps", "ffn_down_exps"}),
-)
+_SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
+_LATENT_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"})
+_COMPRESSED_QUERY = frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b"})
 _MATRICES = frozenset({
     "attn_k", "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "attn_v", "ffn_down", "ffn_down_exps",
     "ffn_down_shexp", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
@@ -219,16 +211,28 @@ def _signed(block: Block) -> tuple[object, Block]:
 
 
 def _is_known(block: Block) -> bool:
-    """Whether it attends and feeds forward with weights whose use is known."""
+    """Whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
     weights = {part for part in parts if block.has(part)}
     return (
         parts <= _KNOWN_PARTS | _INDEXER
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & weights)
-        and "attn_output" in weights
-        and any(needed <= weights for needed in _ATTENTIONS)
-        and any(needed <= weights for needed in _FEED_FORWARDS)
-        and ("ffn_up_shexp" in weights) == ("ffn_down_shexp" in weights)
+        and _attention_weights(block) | {"attn_output"} <= weights
+        and _feed_forward_weights(block) <= weights
         and block.key_row > block.latent_rank
         and bool(block.value_row) != bool(block.latent_rank)
     )
+
+
+def _attention_weights(block: Block) -> frozenset[str]:
+    if block.latent_rank and not block.is_biased:
+        return _LATENT_ATTENTION | (_COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"}))
+    return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
+
+
+def _feed_forward_weights(block: Block) -> frozenset[str]:
+    if not block.has("ffn_down_exps"):
+        return frozenset({"ffn_up", "ffn_down"})
+    inner = "ffn_gate_up_exps" if block.has("ffn_gate_up_exps") else "ffn_up_exps"
+    shared = {"ffn_up_shexp", "ffn_down_shexp"}
+    return frozenset({"ffn_gate_inp", inner} | (shared if any(map(block.has, shared)) else set()))

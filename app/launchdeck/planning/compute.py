@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from launchdeck.planning.rehearsal import Rehearsal
     from launchdeck.planning.work import Work
 
+FORMS_VERSION = 2
+"""Raised when what is computed here changes: then kept differences to the engine's own account mean nothing."""
+
 _FLOAT_BYTES = 4
 _HALF_BYTES = 2
 _TOKEN_BYTES = 4
@@ -216,9 +219,14 @@ class Graph:
         own = 2 * self.row + self.host_only + self.biased.host
         return own + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
 
+    @property
+    def host_working_bytes(self) -> int:
+        """Bytes of the host's buffer where it works with the layers that it holds, and others with the output."""
+        return self._host_inputs + self.host_only + self._layer(self.whole) + self.brought + self.row
+
     def host_alone_bytes(self) -> int:
         """Bytes of the host's buffer without any GPU."""
-        return max(self._host_inputs + self.host_only + self._layer(self.whole) + self.brought, self.output) + self.row
+        return max(self.host_working_bytes, self.output + self.row)
 
     @property
     def _host_inputs(self) -> int:

@@ -36,12 +36,17 @@ _WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A chosen GPU or RPC worker. `free_bytes` is None where nobody can tell."""
+    """A chosen GPU or RPC worker. `free_bytes` is None where nobody can tell.
+
+    A worker does nothing for layers in RAM, and takes part in no pipeline. Source: ggml's RPC device, which has no
+    `offload_op`, and neither of the capabilities `async` and `events`.
+    """
 
     name: str
     free_bytes: int | None
     context_bytes: int = GPU_CONTEXT_BYTES
     context_tier: Tier = Tier.FORMULA
+    is_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,9 @@ class MemoryModel:
         devices = tuple(
             [self._gpu(load, index, ranges, work, graph, pipeline=pipeline) for index in range(len(ranges))]
         )
-        return Estimate(devices, self._host(load, ranges[0][0], work, graph.host_bytes(pipeline=pipeline)))
+        works = load.devices[0].is_worker and (ranges[0][0] > 0 or load.n_cpu_moe > 0)
+        host_bytes = graph.host_working_bytes if works else graph.host_bytes(pipeline=pipeline)
+        return Estimate(devices, self._host(load, ranges[0][0], work, host_bytes))
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
         """The place of a device that needs more than its room with this many layers (at least 1), None if none does.
@@ -127,20 +134,23 @@ class MemoryModel:
         self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph, *, pipeline: bool
     ) -> DeviceEstimate:
         (first, end), device, cache = ranges[index], load.devices[index], self._cache
-        begin = first if index else 0  # the first GPU works with the host's layers as well
+        # The first GPU works with the host's layers as well. Workers come after all GPUs.
+        is_first = not index and not (device.is_worker and first)
+        begin = 0 if is_first else first
+        n_cpu_moe = 0 if device.is_worker else load.n_cpu_moe
         # In the order of their fields: names would take as long as the sums.
         role = Role(
             max(min(end, self._block_count) - first, 0),
             end >= self._block_count,
-            index == 0,
+            is_first,
             first < end == self.layer_count,
             self._full_until[end] > self._full_until[begin],
             self._window_until[end] > self._window_until[begin],
             pipeline,
             first,
             self._weights.lent_until[first],
-            self._weights.experts.lent_until[load.n_cpu_moe],
-            load.n_cpu_moe,
+            self._weights.experts.lent_until[n_cpu_moe],
+            n_cpu_moe,
             cache.borrowed_bytes(first, end, work.cells, work.layout),
         )
         return DeviceEstimate(
@@ -224,4 +234,5 @@ def _has_pipeline(load: Load, ranges: Ranges) -> bool:
     """Whether several GPUs work on several batches at once: where they hold the whole model, and nothing of it is in
     RAM. Source: `llama_context` of llama.cpp.
     """
-    return len(load.devices) > 1 and ranges[0][0] == 0 and not load.n_cpu_moe
+    several = len(load.devices) > 1 and not load.devices[-1].is_worker  # these come last
+    return several and ranges[0][0] == 0 and not load.n_cpu_moe
