@@ -19,7 +19,7 @@ from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
-from launchdeck.ui import theme
+from launchdeck.ui import qt_types, theme
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.quitting import Quitting
 
@@ -79,6 +79,7 @@ class WindowApplication(QObject):
 
     async def start(self) -> None:
         """Bring to life what the window shows; it answers all the while."""
+        await qt_types.make_all()
         for module in _BEHIND_THE_WINDOW:
             await asyncio.to_thread(importlib.import_module, module)
         await self._make_tabs()
@@ -93,10 +94,11 @@ class WindowApplication(QObject):
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
         self.controller.spawn(self._start_marked())
-        # One after the other: Shiboken takes part in every import, and two threads importing at once crash it at times.
-        await self.controller.spawn(self.api.apply())
+        # One after the other, and the interface last, whose requests import as well: Shiboken takes part in every
+        # import, and no two threads are to do so at once.
         await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
+        await self.controller.spawn(self.api.apply())
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving."""
