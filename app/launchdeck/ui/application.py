@@ -78,7 +78,7 @@ class WindowApplication(QObject):
             await self.end(keep=self._keep_models)
 
     async def start(self) -> None:
-        """Bring to life what the window shows; it answers all the while."""
+        """Bring to life what the window shows; it answers all the while. A quit meanwhile leaves out the rest."""
         await qt_types.make_all()
         for module in _BEHIND_THE_WINDOW:
             await asyncio.to_thread(importlib.import_module, module)
@@ -91,6 +91,8 @@ class WindowApplication(QObject):
             self.window.notice.show_text(tr(settings_problem))
         if problems := await self.core.manager.adopt():
             self.window.notice.show_text("\n".join(tr(problem) for problem in (settings_problem, *problems) if problem))
+        if self._quit.is_set():
+            return
         self.controller.spawn(self._discover())
         self.controller.spawn(self.discovery.watch())
         self.controller.spawn(self._start_marked())
