@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -56,7 +57,9 @@ def ask(engine_bin: Path, model: Path, load: Load, layers: Sequence[int]) -> dic
     if len(load.devices) > 1:
         command += ["-mem", ",".join(["24576"] * len(load.devices)), "-ts", ",".join(map(str, load.split))]
     command += ["-ngl", ",".join(map(str, layers))]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    # Where it ends itself it would call a debugger first, for minutes.
+    environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=environment)
     truths = {int(m[1]): _truth(m[2]) for m in map(_LINE.match, answer.stdout.splitlines()) if m}
     excused = "cache_" in answer.stderr or "requires flash_attn" in answer.stderr
     assert excused or set(truths) == set(layers), f"{' '.join(command)}\n{answer.stderr}"
