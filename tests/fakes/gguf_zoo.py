@@ -26,10 +26,10 @@ def gemma(architecture: str, size: Size, **extra: Any) -> Gguf:
     return decoder(size, block, tied=True, **extra)
 
 
-def gemma4(n_layer: int = 30) -> Gguf:
+def gemma4(n_layer: int = 30, *, narrow_length: int = 256) -> Gguf:
     """Wide heads in the layers that see everything, and none of their own cache in the last ones."""
     size = Size("gemma4", n_layer, 2560, 8, 2, 10240, 512, 262144)
-    narrow = Size("gemma4", n_layer, 2560, 8, 2, 10240, 256, 262144)
+    narrow = Size("gemma4", n_layer, 2560, 8, 2, 10240, narrow_length, 262144)
     sliding = [i % 6 != 5 for i in range(n_layer)]
 
     def block(i: int) -> Tensors:
@@ -45,8 +45,8 @@ def gemma4(n_layer: int = 30) -> Gguf:
         tied=True,
         attention__sliding_window=1024,
         attention__sliding_window_pattern=sliding,
-        attention__key_length_swa=256,
-        attention__value_length_swa=256,
+        attention__key_length_swa=narrow_length,
+        attention__value_length_swa=narrow_length,
         attention__shared_kv_layers=6,
         embedding_length_per_layer_input=0,
     )

@@ -12,6 +12,7 @@ from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadReque
 from launchdeck.domain.text import Message
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
+from launchdeck.models.ggml import BY_NAME
 
 if TYPE_CHECKING:
     from launchdeck.planning.estimate import MemoryModel
@@ -148,6 +149,41 @@ def check_cache(request: ModelLoadRequest, model: ModelInfo, memory: MemoryModel
             Message("Store both as the same type."),
             *fixes,
         )
+    _check_heads(request, model, memory)
+
+
+def _check_heads(request: ModelLoadRequest, model: ModelInfo, memory: MemoryModel) -> None:
+    """A quantised cache is stored in blocks of numbers: each head has to be a whole number of them, or without flash
+    attention all heads of a layer together.
+    """
+    off = request.flash_attention is FlashAttention.OFF
+    heads = memory.heads
+    stored = (
+        ("K", "cache_type_k", request.cache_type_k, heads.key_rows if off else heads.keys),
+        ("V", "cache_type_v", request.cache_type_v, heads.values),
+    )
+    wrong = [
+        (letter, field, name, length)
+        for letter, field, name, lengths in stored
+        for length in sorted(lengths)
+        if length % BY_NAME[name].block_size
+    ]
+    if not wrong:
+        return
+    letter, _, name, length = wrong[0]
+    fields = {field for _, field, _, _ in wrong}
+    raise _refusal(
+        Message(
+            "The {letter} cache of {name} has rows of {length} numbers: {type} stores them in blocks of {block}.",
+            name=model.name,
+            length=length,
+            letter=letter,
+            type=name,
+            block=BY_NAME[name].block_size,
+        ),
+        Message("Store the cache as f16."),
+        Fix(Message("Store the cache as f16"), tuple((field, "f16") for field in sorted(fields))),
+    )
 
 
 def _check_work(request: ModelLoadRequest) -> None:

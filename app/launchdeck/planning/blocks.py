@@ -150,14 +150,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     rank = hp.integer("attention.kv_lora_rank")
     lenders = borrowed_layers(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
-    key_length, value_length = hp.key_length, hp.value_length
-    lengths = {
-        False: (key_length, value_length),
-        True: (
-            hp.integer("attention.key_length_swa", key_length),
-            hp.integer("attention.value_length_swa", value_length),
-        ),
-    }
+    lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
     return [
         Block(
             tensors=parts,

@@ -14,6 +14,7 @@ from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
 from launchdeck.planning.architectures import KNOWN
 from launchdeck.planning.attention import attending_layers, factor_layers, window
 from launchdeck.planning.compute import ComputeBuffers, Graph, Role
+from launchdeck.planning.heads import Heads
 from launchdeck.planning.hyperparameters import Hyperparameters
 from launchdeck.planning.kv import KvCache, Layout
 from launchdeck.planning.split import layer_ranges
@@ -85,6 +86,7 @@ class MemoryModel:
         self.never_flash_attention = hp.architecture in _WITHOUT_FLASH_ATTENTION
         # Multi-head latent attention: the values are made of what the keys are made of.
         self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
+        self.heads = Heads.of(hp)
         self._tier = Tier.FORMULA if self.is_known else Tier.GUESS
         self._block_count = hp.n_layer
         self._cache = KvCache(hp)

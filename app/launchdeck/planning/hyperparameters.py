@@ -57,6 +57,13 @@ class Hyperparameters:
     def value_length(self) -> int:
         return self.integer("attention.value_length", self._head_length)
 
+    def head_lengths(self, *, in_window: bool) -> tuple[int, int]:
+        """Numbers of a head's key and of its value, in layers with a sliding window or in those without."""
+        if not in_window:
+            return self.key_length, self.value_length
+        key = self.integer("attention.key_length_swa", self.key_length)
+        return key, self.integer("attention.value_length_swa", self.value_length)
+
     @cached_property
     def _head_length(self) -> int:
         return self.n_embd // self.n_head[0] if self.n_head and self.n_head[0] else 0

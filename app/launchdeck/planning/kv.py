@@ -65,8 +65,7 @@ class KvCache:
         in_window = self._window.layers
         attending = full_attention_layers(hp)
         self._has_values = not hp.integer("attention.key_length_mla")
-        swa_k = hp.integer("attention.key_length_swa", hp.key_length)
-        swa_v = hp.integer("attention.value_length_swa", hp.value_length)
+        swa_k, swa_v = hp.head_lengths(in_window=True)
         values = [
             heads * (swa_v if sliding else hp.value_length)
             for heads, sliding in zip(hp.n_head_kv, in_window, strict=True)

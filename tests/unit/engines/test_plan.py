@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from fakes.gguf_models import bert, llama
 from fakes.gguf_rare import grok
-from fakes.gguf_zoo import deepseek2, mixtral
+from fakes.gguf_zoo import deepseek2, gemma4, mixtral
 from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import GpuState, GpuType, Inventory
@@ -44,6 +45,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     grok().write(folder / "grok.gguf")
     deepseek2().write(folder / "latent.gguf")
     llama(architecture="tomorrow", n_ctx=4096).write(folder / "unknown.gguf")
+    llama(n_embd=320, n_head_kv=2, n_ctx=4096).write(folder / "heads of 80.gguf")
+    llama(n_embd=320, n_head_kv=1, n_ctx=4096).write(folder / "one head of 80.gguf")
+    gemma4(12, narrow_length=80).write(folder / "windows.gguf")
     return folder
 
 
@@ -455,6 +459,44 @@ def test_different_types_of_a_cache_that_keys_and_values_share_are_refused(
     ]
     for fix in failure.fixes:
         plan_of("latent", flash_attention=flash_attention, **dict(fix.changes))
+
+
+K_Q8, V_Q8 = {"cache_type_k": "q8_0"}, {"cache_type_v": "q8_0"}
+K_F16, V_F16 = {"cache_type_k": "f16"}, {"cache_type_v": "f16"}
+OFF = {"flash_attention": FlashAttention.OFF}
+
+
+@pytest.mark.parametrize(
+    ("name", "stored", "refused"),
+    [
+        ("heads of 80", K_Q8, K_F16),
+        ("heads of 80", {"cache_type_v": "q4_0"}, V_F16),
+        ("heads of 80", {"cache_type_k": "iq4_nl", "cache_type_v": "q5_1"}, K_F16 | V_F16),
+        ("heads of 80", {"cache_type_k": "bf16", "cache_type_v": "f32"}, None),
+        ("heads of 80", K_Q8 | OFF, None),
+        ("one head of 80", K_Q8 | OFF, K_F16),
+        ("windows", K_Q8, K_F16),
+        ("windows", V_Q8, V_F16),
+        ("windows", {}, None),
+        ("small", K_Q8 | {"cache_type_v": "q4_0"}, None),
+    ],
+)
+def test_a_cache_whose_rows_are_no_whole_number_of_blocks_is_refused_as_the_engine_does(
+    folder: Path, engine_bin: Path, plan_of: Any, failure_of: Any, name: str, stored: Any, refused: Any
+) -> None:
+    asked = {**K_F16, **V_F16, "flash_attention": FlashAttention.AUTO} | stored
+    command = [str(engine_bin / "llama-fit-params"), "--model", str(folder / f"{name}.gguf"), "--ctx-size", "512"]
+    command += ["--cache-type-k", asked["cache_type_k"], "--cache-type-v", asked["cache_type_v"], "--fit-print", "on"]
+    command += ["--flash-attn", str(asked["flash_attention"])]
+    engine = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    assert (engine.returncode != 0) == (refused is not None), engine.stderr
+    if refused is None:
+        plan_of(name, **stored)
+        return
+    failure = failure_of(name, **stored)
+    assert "blocks of 32" in str(failure)
+    assert [dict(fix.changes) for fix in failure.fixes] == [refused]
+    plan_of(name, **stored | refused)
 
 
 def test_numbers_for_an_architecture_that_nobody_knows_claim_no_more_than_they_are(plan_of: Any) -> None:
