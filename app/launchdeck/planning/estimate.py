@@ -6,7 +6,7 @@ the layers are made once for a model; after that an estimate is a handful of add
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from launchdeck.models.header import GgufHeader
 
-    Ranges = Sequence[tuple[int, int]]
+    # A device's place, its first layer and the one after its last, `n_cpu_moe`, whether it works in a pipeline, and
+    # whether it is a worker.
+    Part = tuple[int, int, int, int, bool, bool]
 
 # What a CUDA or ROCm process holds on a card besides its buffers. Measured: 264 to 500 MiB, by driver and build; what a
 # real start on that card showed is a better number.
@@ -76,6 +78,16 @@ class Load:
     host_free_bytes: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _AddedUp:
+    """One kind of work, and what was added up for it: by the part that a GPU or the host has."""
+
+    work: Work
+    graph: Graph
+    gpus: dict[Part, DeviceEstimate] = field(default_factory=dict)
+    hosts: dict[tuple[int, int, bool, bool, bool], DeviceEstimate] = field(default_factory=dict)
+
+
 class MemoryModel:
     """One model's memory as a function of a Load."""
 
@@ -95,7 +107,7 @@ class MemoryModel:
         self._full_until = _counts(a and not w for a, w in zip(attending, in_window, strict=True))
         self._window_until = _counts(a and w for a, w in zip(attending, in_window, strict=True))
         self._compute = ComputeBuffers(hp, self._cache, self._whole())
-        self._latest: tuple[tuple[object, ...], Work, Graph] | None = None
+        self._latest: tuple[tuple[object, ...], _AddedUp] | None = None
 
     @classmethod
     def of(cls, header: GgufHeader) -> MemoryModel:
@@ -105,18 +117,20 @@ class MemoryModel:
     def estimate(self, load: Load) -> Estimate:
         """Bytes per device, in the order of `load.devices`, and on the host."""
         layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
-        work, graph = self._work_and_graph(load)
+        added = self._added_up(load)
         if layers <= 0:
             unused = tuple(DeviceEstimate(device.name, 0, 0, 0, 0, device.free_bytes) for device in load.devices)
-            return Estimate(unused, self._host(load, self.layer_count, work, graph.host_alone_bytes()))
+            return Estimate(unused, self._host(load, added, self.layer_count, alone=True))
         ranges = layer_ranges(layers, self.layer_count, load.split)
         pipeline = _has_pipeline(load, ranges)
         devices = tuple(
-            [self._gpu(load, index, ranges, work, graph, pipeline=pipeline) for index in range(len(ranges))]
+            [
+                self._gpu(added, device, (index, *ranges[index], load.n_cpu_moe, pipeline, device.is_worker))
+                for index, device in enumerate(load.devices)
+            ]
         )
         works = load.devices[0].is_worker and (ranges[0][0] > 0 or load.n_cpu_moe > 0)
-        host_bytes = graph.host_working_bytes if works else graph.host_bytes(pipeline=pipeline)
-        return Estimate(devices, self._host(load, ranges[0][0], work, host_bytes))
+        return Estimate(devices, self._host(load, added, ranges[0][0], works=works, pipeline=pipeline))
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
         """The place of a device that needs more than its room with this many layers (at least 1), None if none does.
@@ -124,47 +138,65 @@ class MemoryModel:
         The suspect is looked at first, and the search ends with the first one found: many numbers of layers are tried
         to find the largest that fits, and it is usually the same device that is too small.
         """
-        work, graph = self._work_and_graph(load)
+        added = self._added_up(load)
         ranges = layer_ranges(layers, self.layer_count, load.split)
         pipeline = _has_pipeline(load, ranges)
         for index in chain((suspect,), range(len(rooms))):
-            if self._gpu(load, index, ranges, work, graph, pipeline=pipeline).total_bytes > rooms[index]:
+            device = load.devices[index]
+            part = (index, *ranges[index], load.n_cpu_moe, pipeline, device.is_worker)
+            if self._gpu(added, device, part).total_bytes > rooms[index]:
                 return index
         return None
 
-    def _gpu(
-        self, load: Load, index: int, ranges: Ranges, work: Work, graph: Graph, *, pipeline: bool
-    ) -> DeviceEstimate:
-        (first, end), device, cache = ranges[index], load.devices[index], self._cache
-        # The first GPU works with the host's layers as well. Workers come after all GPUs.
-        is_first = not index and not (device.is_worker and first)
-        begin = 0 if is_first else first
-        n_cpu_moe = 0 if device.is_worker else load.n_cpu_moe
-        # In the order of their fields: names would take as long as the sums.
-        role = Role(
-            max(min(end, self._block_count) - first, 0),
-            end >= self._block_count,
-            is_first,
-            first < end == self.layer_count,
-            self._full_until[end] > self._full_until[begin],
-            self._window_until[end] > self._window_until[begin],
-            pipeline,
-            first,
-            self._weights.lent_until[first],
-            self._weights.experts.lent_until[n_cpu_moe],
-            n_cpu_moe,
-            cache.borrowed_bytes(first, end, work.cells, work.layout),
-        )
-        return DeviceEstimate(
-            device.name,
-            self._weights.gpu_bytes(first, end, load.n_cpu_moe),
+    def _gpu(self, added: _AddedUp, device: Device, part: Part) -> DeviceEstimate:
+        """The same object as the last time where nothing has changed: to make another takes as long as all the rest."""
+        known = added.gpus.get(part)
+        if (
+            known is None
+            or known.free_bytes != device.free_bytes
+            or known.overhead_bytes != device.context_bytes
+            or known.device != device.name
+            or known.overhead_tier is not device.context_tier
+        ):
+            known = added.gpus[part] = DeviceEstimate(
+                device.name,
+                *((known.weights_bytes, known.kv_bytes, known.compute_bytes) if known else self._bytes(added, part)),
+                overhead_bytes=device.context_bytes,
+                free_bytes=device.free_bytes,
+                compute_tier=self._tier,
+                overhead_tier=device.context_tier,
+                kv_tier=self._tier,
+            )
+        return known
+
+    def _bytes(self, added: _AddedUp, part: Part) -> tuple[int, int, int]:
+        """Weights, cache and compute buffer of a GPU."""
+        (_, first, end, n_cpu_moe, *_), work, cache = part, added.work, self._cache
+        return (
+            self._weights.gpu_bytes(first, end, n_cpu_moe),
             cache.gpu_bytes(first, end, work.cells, work.layout),
-            graph.gpu_bytes(role),
-            device.context_bytes,
-            device.free_bytes,
-            self._tier,
-            device.context_tier,
-            self._tier,
+            added.graph.gpu_bytes(self._role(work, part)),
+        )
+
+    def _role(self, work: Work, part: Part) -> Role:
+        index, first, end, n_cpu_moe, pipeline, is_worker = part
+        # The first GPU works with the host's layers as well. Workers come after all GPUs.
+        is_first = not index and not (is_worker and first)
+        begin = 0 if is_first else first
+        n_cpu_moe = 0 if is_worker else n_cpu_moe
+        return Role(
+            blocks=max(min(end, self._block_count) - first, 0),
+            ends=end >= self._block_count,
+            first=is_first,
+            last=first < end == self.layer_count,
+            full=self._full_until[end] > self._full_until[begin],
+            window=self._window_until[end] > self._window_until[begin],
+            pipeline=pipeline,
+            lent_blocks=first,
+            lent_bytes=self._weights.lent_until[first],
+            lent_experts_bytes=self._weights.experts.lent_until[n_cpu_moe],
+            n_cpu_moe=n_cpu_moe,
+            borrowed_bytes=self._cache.borrowed_bytes(first, end, work.cells, work.layout),
         )
 
     def _whole(self) -> Role:
@@ -181,18 +213,29 @@ class MemoryModel:
             lent_bytes=0,
         )
 
-    def _host(self, load: Load, end: int, work: Work, compute_bytes: int) -> DeviceEstimate:
-        return DeviceEstimate(
-            HOST,
-            self._weights.host_bytes(end, load.n_cpu_moe),
-            self._cache.host_bytes(end, work.cells, work.layout),
-            compute_bytes,
-            0,
-            load.host_free_bytes,
-        )
+    def _host(
+        self, load: Load, added: _AddedUp, end: int, *, alone: bool = False, works: bool = False, pipeline: bool = False
+    ) -> DeviceEstimate:
+        """`works`: beside devices, but with layers of its own."""
+        key = (end, load.n_cpu_moe, alone, works, pipeline)
+        known = added.hosts.get(key)
+        if known is None:
+            graph = added.graph
+            working_bytes = graph.host_alone_bytes() if alone else graph.host_working_bytes
+            known = added.hosts[key] = DeviceEstimate(
+                HOST,
+                weights_bytes=self._weights.host_bytes(end, load.n_cpu_moe),
+                kv_bytes=self._cache.host_bytes(end, added.work.cells, added.work.layout),
+                compute_bytes=working_bytes if alone or works else graph.host_bytes(pipeline=pipeline),
+                overhead_bytes=0,
+                free_bytes=load.host_free_bytes,
+            )
+        elif known.free_bytes != load.host_free_bytes:
+            known = added.hosts[key] = replace(known, free_bytes=load.host_free_bytes)
+        return known
 
-    def _work_and_graph(self, load: Load) -> tuple[Work, Graph]:
-        """While the layer slider moves, they stay the same; then they are not made again."""
+    def _added_up(self, load: Load) -> _AddedUp:
+        """While the layer slider moves, the work stays the same, and so does what was added up for it."""
         key = (
             load.n_ctx,
             load.n_parallel,
@@ -207,8 +250,8 @@ class MemoryModel:
         latest = self._latest
         if latest is None or latest[0] != key:
             work = self._work(load)
-            latest = self._latest = (key, work, self._compute.graph(work))
-        return latest[1], latest[2]
+            latest = self._latest = (key, _AddedUp(work, self._compute.graph(work)))
+        return latest[1]
 
     def _work(self, load: Load) -> Work:
         """Source: `llama_context` and `sched_reserve` of llama.cpp."""
@@ -232,7 +275,7 @@ def _counts(layers: Iterable[bool]) -> tuple[int, ...]:
     return (*counts, counts[-1])
 
 
-def _has_pipeline(load: Load, ranges: Ranges) -> bool:
+def _has_pipeline(load: Load, ranges: Sequence[tuple[int, int]]) -> bool:
     """Whether several GPUs work on several batches at once: where they hold the whole model, and nothing of it is in
     RAM. Source: `llama_context` of llama.cpp.
     """

@@ -6,16 +6,13 @@ import struct
 from functools import lru_cache
 from itertools import accumulate
 from math import ceil
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _ROUNDING = 2**-22
 _FLOAT32 = struct.Struct("f")
 
 
-def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) -> tuple[tuple[int, int], ...]:
+@lru_cache(maxsize=4096)
+def layer_ranges(n_gpu_layers: int, layer_count: int, split: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
     """First layer and the one after the last for every device, in order; what comes before the first stays on the host.
 
     Layers count from 0; the last of `layer_count` is the output layer, and it goes to the devices first. Layer i of n
@@ -26,7 +23,7 @@ def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) ->
     first = layer_count - n
     if len(split) == 1:
         return ((first, layer_count),)
-    ends = [first + _count_below(limit, n) for limit in _limits(tuple(split))]
+    ends = [first + _count_below(limit, n) for limit in _limits(split)]
     return tuple(zip((first, *ends), ends, strict=False))
 
 
