@@ -6,20 +6,27 @@ import struct
 from functools import lru_cache
 from itertools import accumulate
 from math import ceil
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _ROUNDING = 2**-22
 _FLOAT32 = struct.Struct("f")
 
 
-@lru_cache(maxsize=4096)
-def layer_ranges(n_gpu_layers: int, layer_count: int, split: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
+def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) -> tuple[tuple[int, int], ...]:
     """First layer and the one after the last for every device, in order; what comes before the first stays on the host.
 
     Layers count from 0; the last of `layer_count` is the output layer, and it goes to the devices first. Layer i of n
     goes to the first device whose share of the split, summed up to it, is greater than i/n: in single precision, as
     `load_tensors` of llama.cpp has it (`upper_bound` over the normalised `tensor_split`).
     """
-    n = min(n_gpu_layers, layer_count)
+    return _layer_ranges(min(n_gpu_layers, layer_count), layer_count, tuple(split))
+
+
+@lru_cache(maxsize=4096)
+def _layer_ranges(n: int, layer_count: int, split: tuple[float, ...]) -> tuple[tuple[int, int], ...]:
     first = layer_count - n
     if len(split) == 1:
         return ((first, layer_count),)
