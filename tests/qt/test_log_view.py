@@ -306,3 +306,28 @@ def test_says_where_there_is_no_error(tab, buffer):
     tab.show()
     tab.find_error()
     assert tab.message() == "Not found"
+
+
+def test_where_a_failure_is_told_the_beginning_of_the_line_is_in_sight(qtbot, tab):
+    buffer = LogBuffer()
+    buffer.feed(b"ERROR " + b"x" * 500 + b"\n")
+    tab.follow(buffer)
+    tab.show()
+    tab.find_error()
+    area = tab.findChild(QPlainTextEdit)
+    assert area.textCursor().selectedText().startswith("ERROR")
+    assert area.horizontalScrollBar().value() == 0
+
+
+def test_where_it_is_narrow_the_tools_have_a_line_of_their_own(qtbot, tab):
+    tab.setMinimumSize(1, 1)  # the window gives a tab as much room as it has
+    tab.resize(400, 200)
+    tab.show()
+    search = tab.findChild(QLineEdit)
+
+    def is_below():
+        return box(tab, "Follow").y() > search.y() + search.height()
+
+    qtbot.waitUntil(is_below, timeout=WAIT_MS)
+    tab.resize(900, 200)
+    qtbot.waitUntil(lambda: not is_below(), timeout=WAIT_MS)

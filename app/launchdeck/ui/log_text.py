@@ -165,8 +165,9 @@ class LogText(QPlainTextEdit):
         """Select the next line that speaks of an error, from the cursor on and once around the end; False if none."""
         cursor, document = self.textCursor(), self.document()
         count = document.blockCount()
-        for step in range(1, count + 1):
-            block = document.findBlockByNumber((cursor.blockNumber() + step - cursor.atStart()) % count)
+        begin = cursor.blockNumber() + (cursor.hasSelection() or not cursor.atStart())
+        for step in range(count):
+            block = document.findBlockByNumber((begin + step) % count)
             if level_of(block.text()) is LogLevel.ERROR:
                 self._select(block)
                 return True
@@ -183,7 +184,8 @@ class LogText(QPlainTextEdit):
 
     def _select(self, block: QTextBlock) -> None:
         cursor = QTextCursor(block)
-        cursor.movePosition(_Move.EndOfBlock, _Mode.KeepAnchor)
+        cursor.movePosition(_Move.EndOfBlock)
+        cursor.movePosition(_Move.StartOfBlock, _Mode.KeepAnchor)  # backwards: its beginning is what has to be in sight
         self.setTextCursor(cursor)
         self.centerCursor()
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QShortcut, QShowEvent
+from PySide6.QtGui import QGuiApplication, QHideEvent, QKeySequence, QResizeEvent, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QCheckBox,
     QComboBox,
     QFileDialog,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _POLL_MS = 100
+_ONE_LINE_PX = 640
 
 
 class LineSource(Protocol):
@@ -57,6 +59,7 @@ class LogTab(QWidget):
         self._name = ""
         self._failure: Sequence[str] = ()  # the lines to show, once they are there
         self._text = LogText()
+        self._bar = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._search = QLineEdit(placeholderText=tr("Search"), clearButtonEnabled=True)
         self._search.setAccessibleName(tr("Search the log"))
         self._search.textEdited.connect(lambda _: self._find_again())
@@ -197,16 +200,27 @@ class LogTab(QWidget):
             self.save_to(Path(path))
 
     def _lay_out(self) -> None:
-        bar = QHBoxLayout()
-        bar.setSpacing(8)
-        bar.addWidget(self._search, 1)
-        for widget in (self._found, self._error, self._level, self._follow, self._wrap, self._copy, self._save):
-            bar.addWidget(widget)
+        finding, tools = QHBoxLayout(), QHBoxLayout()
+        finding.addWidget(self._search, 1)
+        finding.addWidget(self._found)
+        finding.addWidget(self._error)
+        for widget in (self._level, self._follow, self._wrap, self._copy, self._save):
+            tools.addWidget(widget)
+        for layout in (self._bar, finding, tools):
+            layout.setSpacing(8)
+        self._bar.addLayout(finding, 1)
+        self._bar.addLayout(tools)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 8, 0, 0)
         column.setSpacing(8)
-        column.addLayout(bar)
+        column.addLayout(self._bar)
         column.addWidget(self._text, 1)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Two lines of tools where one would cut their names."""
+        super().resizeEvent(event)
+        is_narrow = event.size().width() < _ONE_LINE_PX
+        self._bar.setDirection(QBoxLayout.Direction.TopToBottom if is_narrow else QBoxLayout.Direction.LeftToRight)
 
 
 def _level_combo() -> QComboBox:
