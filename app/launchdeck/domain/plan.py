@@ -154,6 +154,7 @@ class LaunchPlan:
     `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands
     for all that begin so): see `planning.placement`. The values of `secret_env` names are MASK here: the keys
     themselves are put in when the process starts and stand in no plan, record or log.
+    `flash_attention`: whether llama.cpp will compute attention in one go (None: not said).
     `margin_bytes` is what "auto" leaves free on each device. `for_others` are clauses that speak for another engine.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
@@ -177,6 +178,7 @@ class LaunchPlan:
     blocker: Failure | None = None
     margin_bytes: int = 0
     for_others: tuple[Message, ...] = ()
+    flash_attention: bool | None = None
 
     @property
     def verdict(self) -> Verdict:

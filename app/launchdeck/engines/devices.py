@@ -63,6 +63,11 @@ def is_masked(engine: EngineInfo, gpu: Gpu) -> bool:
     return prefix is not None and (not devices or any(device.name.startswith(prefix) for device in devices))
 
 
+def has_kernels_of_cuda(engine: EngineInfo) -> bool:
+    """Whether it has shown GPUs of llama.cpp's CUDA backend, or of ROCm's, which is made of the same source."""
+    return any(device.name.startswith(tuple(_PREFIXES.values())) for device in listed(engine))
+
+
 def can_use(engine: EngineInfo, gpu: Gpu) -> bool:
     """Whether this engine has a backend for this GPU, and can be told to use this one."""
     if gpu.gpu_type not in engine.gpu_types:

@@ -24,6 +24,7 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
+from launchdeck.engines.flash_attention import is_fused, warnings_of_attention
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -77,10 +78,15 @@ def _plan_llama(
     launch = _launch(request, context.model, devices, port)
     load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
     margin_bytes = context.settings.memory_margin_mib * MIB
-    largest, experts = _what_fits(memory, load, margin_bytes) if devices else (None, None)
     total = context.model.layer_count
+    all_fused = is_fused(request, choice.engine, memory, total if readings else 0)
+    largest, experts = (
+        _what_fits(memory, replace(load, flash_attention=all_fused), margin_bytes) if devices else (None, None)
+    )
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
+    on_gpus = resolved if readings else 0
+    fused = is_fused(request, choice.engine, memory, on_gpus)
     environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
@@ -99,11 +105,17 @@ def _plan_llama(
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved)),
-        warnings=(*choice.warnings, *_unknown(context.model, memory), *_warnings(request, context, devices, largest)),
+        estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved, flash_attention=fused)),
+        warnings=(
+            *choice.warnings,
+            *_unknown(context.model, memory),
+            *_warnings(request, context, devices, largest),
+            *warnings_of_attention(request, choice.engine, memory, on_gpus),
+        ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
+        flash_attention=fused,
     )
 
 

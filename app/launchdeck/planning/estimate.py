@@ -14,6 +14,7 @@ from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
 from launchdeck.planning.architectures import KNOWN
 from launchdeck.planning.attention import attending_layers, factor_layers, window
 from launchdeck.planning.compute import ComputeBuffers, Graph, Role
+from launchdeck.planning.fused_attention import FusedAttention
 from launchdeck.planning.heads import Heads
 from launchdeck.planning.hyperparameters import Hyperparameters
 from launchdeck.planning.kv import KvCache, Layout
@@ -99,6 +100,7 @@ class MemoryModel:
         # Multi-head latent attention: the values are made of what the keys are made of.
         self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
         self.heads = Heads.of(hp)
+        self.fused_attention = FusedAttention(hp)
         self._tier = Tier.FORMULA if self.is_known else Tier.GUESS
         self._block_count = hp.n_layer
         self._cache = KvCache(hp)

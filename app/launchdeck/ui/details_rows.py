@@ -81,10 +81,11 @@ def _flash_attention(deployment: Deployment) -> DetailRow:
     }
     asked, applied = deployment.plan.request.flash_attention, deployment.applied.flash_attention
     wanted = {FlashAttention.ON: True, FlashAttention.OFF: False}.get(asked)
+    predicted = deployment.plan.flash_attention if wanted is None else wanted
     return DetailRow(
         tr("Flash attention"),
         asked=words_of[asked],
-        predicted=words_of[FlashAttention.OFF if wanted is False else FlashAttention.ON],
+        predicted=words_of[FlashAttention.OFF if predicted is False else FlashAttention.ON],
         applied="" if applied is None else words_of[FlashAttention.ON if applied else FlashAttention.OFF],
         agrees=None if applied is None or wanted is None else applied is wanted,
     )

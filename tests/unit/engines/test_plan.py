@@ -193,6 +193,58 @@ def test_a_vulkan_engine_is_told_its_devices_and_no_mask(plan_of: Any) -> None:
     assert not {"CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"} & set(dict(plan.env))
 
 
+CUDA = replace(ABLE, devices=("CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 MiB free)",))
+
+
+@pytest.mark.parametrize(("key", "value"), [("q8_0", "f16"), ("f16", "bf16"), ("iq4_nl", "f32")])
+def test_a_gpu_without_flash_attention_for_the_cache_needs_more(plan_of: Any, key: str, value: str) -> None:
+    asked = {"gpu_indices": (0,), "n_gpu_layers": 20, "cache_type_k": key, "cache_type_v": value}
+    plan = plan_of(engines=(CUDA,), **asked)
+    scores_bytes = 4 * 512 * plan.n_ctx * 32
+    assert plan.flash_attention is False
+    assert plan.estimate.devices[0].compute_bytes > scores_bytes
+    assert f"no flash attention on a GPU for K as {key} and V as {value}" in warnings_of(plan)
+    elsewhere = plan_of(**asked)  # nothing is known of an engine that has shown no GPU
+    assert elsewhere.flash_attention is True
+    assert elsewhere.estimate.devices[0].compute_bytes < scores_bytes
+
+
+@pytest.mark.parametrize("types", [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"), ("bf16", "bf16")])
+def test_a_gpu_has_flash_attention_for_equal_types(plan_of: Any, types: tuple[str, str]) -> None:
+    plan = plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=20, cache_type_k=types[0], cache_type_v=types[1])
+    assert plan.flash_attention is True
+    assert not plan.warnings
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"cache_type_k": "q8_0", "cache_type_v": "q4_0"},
+        {"cache_type_k": "q5_1", "cache_type_v": "q5_1"},
+        {"cache_type_k": "q8_0", "flash_attention": FlashAttention.ON},
+    ],
+)
+def test_where_flash_attention_is_forced_the_cpu_does_it(plan_of: Any, asked: dict[str, Any]) -> None:
+    plan = plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=20, **asked)
+    assert plan.flash_attention is True
+    assert "the CPU computes the attention" in warnings_of(plan)
+    assert not plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=1, **asked).warnings
+
+
+def test_a_gpu_without_flash_attention_for_the_heads(plan_of: Any) -> None:
+    asked = {"server_type": ServerType.EMBEDDING, "gpu_indices": (0,), "engines": (CUDA,)}
+    plan = plan_of("encoder", **asked)
+    assert plan.flash_attention is False
+    assert not plan.warnings  # a small model's heads are as they are
+    assert "for the heads of this model" in warnings_of(plan_of("encoder", **asked, flash_attention=FlashAttention.ON))
+
+
+def test_workers_compute_any_attention(plan_of: Any) -> None:
+    plan = plan_of(engines=(CUDA,), gpu_indices=CPU_ONLY, rpc_workers=("127.0.0.1:50052",), cache_type_k="q8_0")
+    assert plan.flash_attention is True
+    assert "attention" not in warnings_of(plan)
+
+
 def test_two_vendors_without_vulkan_are_refused(failure_of: Any) -> None:
     both = replace(ABLE, gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}))
     assert "two vendors" in str(failure_of(engines=(both,), gpu_indices=(0, 1)).message)

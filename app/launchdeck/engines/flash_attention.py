@@ -1,0 +1,64 @@
+"""Whether a launch computes attention in one go, where the choice is left to llama.cpp, and what to say of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.request import FlashAttention, ModelLoadRequest
+from launchdeck.domain.text import Message
+from launchdeck.engines.devices import has_kernels_of_cuda
+from launchdeck.engines.llama_argv import PLAIN_CACHE_TYPES
+from launchdeck.planning.fused_attention import CACHE_TYPES
+
+if TYPE_CHECKING:
+    from launchdeck.domain.plan import EngineInfo
+    from launchdeck.planning.estimate import MemoryModel
+
+
+def is_fused(request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int) -> bool:
+    """Whether it is, with so many layers on GPUs. The CPU can always do it, and the output layer does not attend.
+
+    Source: `resolve_fused_ops` of llama.cpp.
+    """
+    if request.flash_attention is FlashAttention.OFF:
+        return False
+    return _is_forced(request) or layers <= 1 or _gpus_can(request, engine, memory)
+
+
+def warnings_of_attention(
+    request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int
+) -> tuple[Message, ...]:
+    """What is lost where these layers' attention cannot be computed on a GPU in one go.
+
+    Where that is for the model's heads, nothing can be done about it: then only what is slow is told.
+    """
+    if request.flash_attention is FlashAttention.OFF or layers <= 1 or _gpus_can(request, engine, memory):
+        return ()
+    if not memory.fused_attention.knows_heads:
+        return (_HEADS_ON_CPU,) if _is_forced(request) else ()
+    stored = {"key": request.cache_type_k, "value": request.cache_type_v, "types": ", ".join(CACHE_TYPES)}
+    return (Message(_ON_CPU if _is_forced(request) else _IN_PIECES, **stored),)
+
+
+_ON_CPU = (
+    "Most builds of llama.cpp cannot read a cache with K as {key} and V as {value} on a GPU: the CPU computes the "
+    "attention of all layers, which is slow. Store both as the same type, one of {types}."
+)
+_IN_PIECES = (
+    "Most builds of llama.cpp have no flash attention on a GPU for K as {key} and V as {value}: attention takes more "
+    "memory. Store both as the same type, one of {types}."
+)
+_HEADS_ON_CPU = Message(
+    "llama.cpp has no flash attention on a GPU for the heads of this model: the CPU computes the attention of all "
+    "layers, which is slow. Leave flash attention to auto, and store V as f16."
+)
+
+
+def _is_forced(request: ModelLoadRequest) -> bool:
+    return request.flash_attention is FlashAttention.ON or request.cache_type_v not in PLAIN_CACHE_TYPES
+
+
+def _gpus_can(request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel) -> bool:
+    fused = memory.fused_attention
+    known = fused.knows_heads and fused.knows_cache(request.cache_type_k, request.cache_type_v)
+    return known or not has_kernels_of_cuda(engine)
