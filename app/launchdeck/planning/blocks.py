@@ -84,8 +84,11 @@ class Blocks:
         )
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
 
-    def rehearsal(self, work: Work) -> Rehearsal | None:
-        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
+    def rehearsal(self, work: Work, *, bias_is_elsewhere: bool = False) -> Rehearsal | None:
+        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
+
+        `bias_is_elsewhere`: on another GPU, as the first block is (see `biased_attention_steps`).
+        """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
         programs: dict[tuple[int, bool, Place, Begin], Program] = {}
@@ -94,12 +97,16 @@ class Blocks:
             last = layer == len(self._which) - 1
             key = (self._which[layer], last, place, begin)
             if key not in programs:
-                programs[key] = self._program(self._alike[key[0]], work, place, begin, last=last)
+                programs[key] = self._program(
+                    self._alike[key[0]], work, place, begin, last=last, bias_is_elsewhere=bias_is_elsewhere
+                )
             return programs[key]
 
         return Rehearsal(len(self._which), program)
 
-    def _program(self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool) -> Program:
+    def _program(
+        self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool, bias_is_elsewhere: bool
+    ) -> Program:
         cuts = last and not self._cuts_late
         rows = work.outputs if cuts else work.tokens
         layer = Layer(
@@ -114,6 +121,7 @@ class Blocks:
             ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
             gives_results=last and self._cuts_late and work.outputs < work.tokens,
             scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
+            bias_is_elsewhere=bias_is_elsewhere,
         )
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
         if begin is Begin.KEPT_EMBEDDED and self._adds_positions:

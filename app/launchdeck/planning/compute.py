@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from launchdeck.planning.rehearsal import Rehearsal
     from launchdeck.planning.work import Work
 
-FORMS_VERSION = 2
+FORMS_VERSION = 3
 """Raised when what is computed here changes: then kept differences to the engine's own account mean nothing."""
 
 _FLOAT_BYTES = 4
@@ -49,6 +49,7 @@ _CUT_LATE = frozenset({
 _CUT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
 # They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
 _RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
+_OUTPUT_NORMS = frozenset({"dec.output_norm.weight", "enc.output_norm.weight", "output_norm.weight"})
 
 
 class Role(NamedTuple):
@@ -112,8 +113,10 @@ class Graph:
     layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
-    counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
-    `crossing`: what goes from device to device; `biased`: what T5 needs besides.
+    counts; `gives_logits`: an encoder does not; `norms_output`: before that, with weights; `brought`: what only the
+    device that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to
+    device; `biased`: what T5 needs besides; `bias_elsewhere`: the rehearsal of a GPU whose scores go to another one for
+    that.
     """
 
     row: int
@@ -128,26 +131,31 @@ class Graph:
     brought: int
     host_only: int
     outputs: int
+    gives_logits: bool
+    norms_output: bool
     keeps_two_keys: bool
     crossing: Crossing
     biased: Biased
     whole: Role
     rehearsal: Rehearsal | None
+    bias_elsewhere: Rehearsal | None
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if self.rehearsal and self._can_be_rehearsed(role):
-            kept, most = self.rehearsal.room(self._part(role))
+        rehearsal = self._rehearsal_of(role)
+        if rehearsal:
+            kept, most = rehearsal.room(self._part(role))
+            if role.pipeline:
+                kept += _PIPELINE_COPIES * self._copied_for_bias(role)
             return kept + max(most, output)
         if not role.blocks and not role.first:
             return self._output_alone(role)
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
         inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
         if role.pipeline:
-            copied = inputs + role.borrowed_bytes + self._entering(role)
+            copied = inputs + role.borrowed_bytes + self._entering(role) + self._copied_for_bias(role)
             own = self._own_layer(role) + self.brought * role.first
-            own += self.biased.in_pipeline(self.whole.blocks - role.blocks, first=role.first)
             return _PIPELINE_COPIES * copied + max(own, output)
         inputs += role.borrowed_bytes
         if role.first:
@@ -157,16 +165,32 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
-    def _can_be_rehearsed(self, role: Role) -> bool:
-        """Not where caches come from other GPUs, or T5's bias does."""
-        if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
-            return False
-        return (role.blocks > 0 or role.first) and not role.borrowed_bytes
+    def _rehearsal_of(self, role: Role) -> Rehearsal | None:
+        """None where caches come from other GPUs, or where T5's bias is looked up for others outside of a pipeline."""
+        if role.borrowed_bytes or not (role.blocks or role.first):
+            return None
+        if not self.biased.inputs:
+            return self.rehearsal
+        if role.pipeline and role.lent_blocks:
+            return self.bias_elsewhere
+        return self.rehearsal if role.pipeline or role.lent_blocks or role.ends else None
+
+    def _copied_for_bias(self, role: Role) -> int:
+        """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
+        if role.lent_blocks:
+            return role.blocks * self.biased.found
+        others = self.whole.blocks - role.blocks
+        return (self.biased.late_buckets + others * self.biased.handed_over) * (role.blocks > 0)
 
     def _output_alone(self, role: Role) -> int:
-        """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens."""
+        """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens.
+
+        Where there are no tokens to be made of it, a norm's weights are worked into its copy, if there are any.
+        """
         if not role.last:
             return 0
+        if not self.gives_logits and (not self.norms_output or not role.pipeline):
+            return self.row if self.norms_output else 0
         entering = self.crossing.output
         if role.pipeline:
             return _PIPELINE_COPIES * entering + max(entering, self.output)
@@ -174,9 +198,10 @@ class Graph:
 
     def _part(self, role: Role) -> Part:
         lent = min(role.lent_blocks, self.whole.blocks)
-        if self.biased.inputs and lent:  # the bias is looked up in RAM for all layers
-            return Part(0, lent, lent + role.blocks, lent + role.blocks)
-        return Part(0 if role.first else lent, lent, lent + role.blocks, role.n_cpu_moe * role.first, role.pipeline)
+        begin, end = 0 if role.first else lent, lent + role.blocks
+        if self.biased.inputs and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
+            return Part(begin, lent, end, end)
+        return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline)
 
     def _entering(self, role: Role) -> int:
         if role.first:
@@ -251,6 +276,7 @@ class ComputeBuffers:
         self._n_key = self._n_key_value - self._n_value
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
         self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
+        self._norms_output = any(tensor.name in _OUTPUT_NORMS for tensor in hp.header.tensors)
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
@@ -287,6 +313,8 @@ class ComputeBuffers:
             brought=brought,
             host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
             outputs=work.outputs,
+            gives_logits=self._n_logits > 0,
+            norms_output=self._norms_output,
             keeps_two_keys=self._wide_keys,
             crossing=Crossing(
                 first=first * row + brought,
@@ -297,6 +325,7 @@ class ComputeBuffers:
             biased=biased,
             whole=self._whole,
             rehearsal=self._blocks.rehearsal(work),
+            bias_elsewhere=self._blocks.rehearsal(work, bias_is_elsewhere=True) if biased.inputs else None,
         )
 
     def _biased(self, work: Work) -> Biased:

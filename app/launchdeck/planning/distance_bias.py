@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launchdeck.planning.allocator import aligned
+
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
 
@@ -20,30 +22,27 @@ _DECODER = "t5"
 _ENCODER = "t5encoder"
 # Raw and in the order of the heads, the scores that they are added to, and a gap that can be as large.
 _ALIVE_AT_ONCE = 4
+# A piece of a graph is given at most 30 inputs (GGML_SCHED_MAX_SPLIT_INPUTS): embeddings and a mask besides.
+BUCKETS_AT_ONCE = 28
 # What lies in between: the tokens' own queries, keys and values, of both kinds of attention.
 _ROWS_BESIDES = 6
-# Of several GPUs that work in a pipeline each has copies, one for each batch on its way. The first has the table, and
-# looks up for every block of the others as well: for each the places, the numbers and four copies. Measured.
-_KEPT_FOR_A_BLOCK = 5
-_WITH_COPIES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Biased:
-    """Bytes: `inputs`, which every device has; `scratch` within the attention; `host` where the table lies in RAM;
-    and of several GPUs that hold the whole model, what the first needs for every `block` of the others, and what each
-    has `copied`.
+    """Bytes: `inputs`, which every device has; `scratch` within the attention; `host` where the table lies in RAM.
+
+    Of several GPUs that hold the whole model the one with the first block looks up the bias for all. For every block
+    of the others scores and values are `handed_over` to it, and what was `found` in them goes back. `late_buckets` are
+    those of layers that one GPU alone would not be given at the beginning.
     """
 
     inputs: int = 0
     scratch: int = 0
     host: int = 0
-    block: int = 0
-    copied: int = 0
-
-    def in_pipeline(self, blocks_behind: int, *, first: bool) -> int:
-        """What one of several GPUs that hold the whole model needs besides; so many blocks lie on those behind it."""
-        return self.copied + self.block * blocks_behind * first
+    handed_over: int = 0
+    found: int = 0
+    late_buckets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,7 @@ class DistanceBias:
     0 for an encoder.
     """
 
+    n_layer: int
     n_head: int
     n_embd: int
     value_length: int
@@ -63,6 +63,7 @@ class DistanceBias:
         if hp.architecture not in {_DECODER, _ENCODER}:
             return None
         return cls(
+            n_layer=hp.n_layer,
             n_head=max(hp.n_head, default=0),
             n_embd=hp.n_embd,
             value_length=max(hp.n_head_kv, default=0) * max(hp.key_length, hp.value_length),
@@ -80,8 +81,9 @@ class DistanceBias:
             inputs=places + self.encoded * (_FLOAT_BYTES * self.n_embd + seen_bytes * tokens),
             scratch=_ALIVE_AT_ONCE * bias + own + self._cross_attention(tokens, flash_attention=flash_attention),
             host=2 * (bias + places),
-            block=_KEPT_FOR_A_BLOCK * (bias + places),
-            copied=(_WITH_COPIES - _ALIVE_AT_ONCE) * bias,
+            handed_over=aligned(bias) + aligned(_FLOAT_BYTES * max(tokens, cells) * self.value_length),
+            found=aligned(_FLOAT_BYTES * tokens * self.value_length),
+            late_buckets=aligned(places) * (self.n_layer if self.encoded else max(self.n_layer - BUCKETS_AT_ONCE, 0)),
         )
 
     def _cross_attention(self, tokens: int, *, flash_attention: bool) -> int:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.attention_steps import attention, turned_back
-from launchdeck.planning.biased_attention_steps import biased_attention
+from launchdeck.planning.biased_attention_steps import Bias, biased_attention
 from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
@@ -28,7 +28,7 @@ class Layer:
 
     `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
     `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
-    out at its end; `scales`: what enters are embeddings, which are scaled first.
+    out at its end; `scales`: what enters are embeddings, which are scaled first; `bias_is_elsewhere`: on another GPU.
     """
 
     block: Block
@@ -42,6 +42,7 @@ class Layer:
     ends_early: bool
     gives_results: bool
     scales: bool
+    bias_is_elsewhere: bool
 
     def steps(self) -> Steps:
         """With norms before each part, after each part, or one norm for both parts side by side."""
@@ -51,8 +52,7 @@ class Layer:
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, whole)
         if block.is_biased:
-            bias_in_ram = self.place is not Place.OWN
-            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
+            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias=self._bias)
         elif block.latent_rank:
             found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
         else:
@@ -77,6 +77,12 @@ class Layer:
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
+
+    @property
+    def _bias(self) -> Bias:
+        if self.place is not Place.OWN:
+            return Bias.IN_RAM
+        return Bias.ON_ANOTHER_GPU if self.bias_is_elsewhere else Bias.HERE
 
     @property
     def _places_of_results(self) -> tuple[Brought, ...]:
@@ -113,7 +119,8 @@ class Layer:
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
             found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
-        result = steps.add(size, found, brought=self.block.weight("attn_output"))
+        reads = (found,) if found else ()
+        result = steps.add(size, *reads, brought=self.block.weight("attn_output"))
         return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
 
     def _cut(self, steps: Steps, result: str) -> str:

@@ -1,4 +1,4 @@
-"""T5 and CogVLM against llama.cpp's own accounting: what is said of T5 is a bound, and a close one where it is used."""
+"""T5 and CogVLM against llama.cpp's own accounting: to the byte where T5 encodes, a bound where it decodes as well."""
 
 from __future__ import annotations
 
@@ -59,18 +59,44 @@ def test_no_gpu_needs_more_than_is_estimated(tmp_path: Path, engine_bin: Path, n
             assert ours.compute_bytes > true.compute - SHORT_BYTES, layers
 
 
-@pytest.mark.parametrize(
-    "load",
-    [load for load in LOADS.values() if len(load.devices) == 1],
-    ids=["one GPU", "large batch", "long", "no flash attention", "q8_0 cache"],
-)
-@pytest.mark.parametrize("name", ["t5encoder xl", "t5encoder xxl"])
-def test_an_encoder_on_one_gpu_is_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
-    """With layers in RAM the bias is looked up there for all of them."""
-    model, path, load = prepared(tmp_path, MODELS[name], load)
-    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
-        estimate = model.estimate(replace(load, n_gpu_layers=layers))
-        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+ENCODERS_EXACT = {
+    "t5encoder xl": t5_encoder(),
+    "t5encoder xxl": t5_encoder(24, 4096, 64, 10240),
+    "narrow, seven layers": t5_encoder(7, 768, 12, 2048),
+}
+MANY = {
+    **LOADS,
+    "GPU for the output alone": replace(ONE, devices=(GPU,) * 2, split=(1.0, 1e-6)),
+    "first GPU without layers": replace(ONE, devices=(GPU,) * 3, split=(1e-6, 3.0, 2.0)),
+    "three GPUs, large batch": replace(
+        ONE, n_ctx=4096, n_ubatch=1024, devices=(GPU,) * 3, split=(1.0, 5.0, 2.0), n_parallel=2, kv_unified=False
+    ),
+    "three GPUs, small batch, no flash attention": replace(
+        ONE, n_ubatch=100, flash_attention=False, devices=(GPU,) * 3, split=(24.0, 10.0, 16.0)
+    ),
+}
+
+
+@pytest.mark.parametrize("load", MANY.values(), ids=MANY.keys())
+@pytest.mark.parametrize("name", ENCODERS_EXACT)
+def test_an_encoder_is_exact(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    """With layers in RAM the bias is looked up there for all of them, in a pipeline by the GPU with the first one."""
+    model, path, load = prepared(tmp_path, ENCODERS_EXACT[name], load)
+    truths = ask(engine_bin, path, load, range(1, model.layer_count + 1))
+    assert truths
+    for layers, truth in truths.items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+
+
+@pytest.mark.parametrize("load_name", ["one GPU", "two GPUs", "large batch"])
+def test_more_layers_than_a_piece_of_the_graph_has_inputs(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
+    """One GPU alone is given the places of the results in another piece, when others are gone."""
+    model, path, load = prepared(tmp_path, t5_encoder(40, 512, 8, 1024), LOADS[load_name])
+    for layers, truth in ask(engine_bin, path, load, [1, 20, 39, 40, 41]).items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        late = 4 * load.n_ubatch if len(devices) == 1 and layers == model.layer_count else 0
+        assert [device.compute_bytes - late for device in devices] == [gpu.compute for gpu in truth.gpus], layers
 
 
 @pytest.mark.parametrize("name", sorted(MODELS.keys() - {"t5 long"}))
