@@ -45,6 +45,8 @@ def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
         value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
         query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
         key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
+    if not block.reads_cache:
+        return _attended_each_other(steps, block, work, query, key, value)
     name = "window" if block.in_window else "full"
     places = 1 if work.flash_attention else block.value_row
     steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
@@ -113,11 +115,26 @@ def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:
     return steps.add(found, steps.add(found, result, brought=values))
 
 
+def _attended_each_other(steps: Steps, block: Block, work: Work, query: str, key: str, value: str) -> str:
+    """Without a cache. Flash attention makes copies of keys and values in 16 bits; else values are turned over."""
+    row, seen = _FLOAT_BYTES * work.tokens, mask(block, work)
+    found = row * block.n_head * block.value_length
+    if work.flash_attention:
+        keys = steps.add(_HALF_BYTES * work.tokens * block.key_row, key)
+        values = steps.add(_HALF_BYTES * work.tokens * block.value_row, value)
+        return steps.add(found, query, keys, values, brought=seen)
+    values = steps.add(row * block.value_row, value)
+    scores = steps.add(row * work.tokens * block.n_head, key, query)
+    scores = steps.add(row * work.tokens * block.n_head, scores, brought=seen, in_place=True)
+    return steps.add(found, steps.add(found, values, scores))
+
+
 def mask(block: Block, work: Work) -> tuple[Brought, ...]:
-    """For every pair of token and cell whether the one sees the other."""
-    cells = work.cells.window if block.in_window else work.cells.full
+    """For every pair of token and cell, or of two tokens, whether the one sees the other."""
+    cells = (work.cells.window if block.in_window else work.cells.full) // work.cells.streams
+    seen = cells if block.reads_cache else work.tokens
     seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
-    return given("window mask" if block.in_window else "mask", seen_bytes * work.tokens * cells // work.cells.streams)
+    return given("window mask" if block.in_window else "mask", seen_bytes * work.tokens * seen)
 
 
 def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int:
@@ -143,6 +160,8 @@ def _in_half_bytes(block: Block, work: Work, cells: int) -> int:
 def _turning(block: Block, work: Work) -> tuple[Turn, Turn]:
     """Matrices that turn keys and values before they are quantised; those for keys are as large as fits a head."""
     key, value = block.key_length, block.value_length
+    if not block.reads_cache:
+        return (), ()
     turns_k = work.layout.type_k.is_quantised and key % _SMALLEST_ROTATION == 0
     turns_v = work.layout.type_v.is_quantised and value % _SMALLEST_ROTATION == 0
     size = _SMALLEST_ROTATION

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
-from launchdeck.planning.attention import borrowed_layers, factor_layers, rotating_layers, window
+from launchdeck.planning.attention import borrowed_layers, factor_layers, reads_cache, rotating_layers, window
 from launchdeck.planning.block import Block
 from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
@@ -56,7 +56,7 @@ _OTHER_NAMES = {
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # They put their parts together in orders of their own: the closed forms are nearer.
 _IN_THEIR_OWN_ORDER = frozenset({
-    "bloom", "cohere2moe", "gptneox", "llama-embed", "olmo", "openelm", "phi2", "refact", "smallthinker", "talkie",
+    "bloom", "cohere2moe", "gptneox", "olmo", "openelm", "phi2", "refact", "smallthinker", "talkie",
 })  # fmt: skip
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
@@ -159,20 +159,23 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     lenders = borrowed_layers(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
+    reads = reads_cache(hp)
+    rows = cache.rows if reads else [(heads * hp.key_length, heads * hp.value_length) for heads in hp.n_head_kv]
     return [
         Block(
             tensors=parts,
             n_head=hp.n_head[layer],
-            key_row=cache.rows[lenders[layer]][0],
-            value_row=cache.rows[lenders[layer]][1],
+            key_row=rows[lenders[layer]][0],
+            value_row=rows[lenders[layer]][1],
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
             is_biased=hp.architecture == "t5encoder",
+            reads_cache=reads,
             borrows=lenders[layer] != layer,
             norms_values=hp.architecture == "gemma4",
             in_window=in_window[layer],
-            keys_first=any(in_window),
+            keys_first=any(in_window) or not reads,
             rotates=rotates[layer],
             rotates_first=hp.architecture in _ROTATES_FIRST,
             positions_per_token=_positions_per_token(hp),

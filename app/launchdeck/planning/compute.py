@@ -49,6 +49,8 @@ _CUT_LATE = frozenset({
 _CUT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
 # They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
 _RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
+# They have no cache, and predict all tokens at once.
+_DIFFUSES = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 _OUTPUT_NORMS = frozenset({"dec.output_norm.weight", "enc.output_norm.weight", "output_norm.weight"})
 
 
@@ -275,7 +277,8 @@ class ComputeBuffers:
         self._n_key_value = max((k + v for k, v in rows), default=0)
         self._n_key = self._n_key_value - self._n_value
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
-        self._n_logits = hp.n_vocab if self._n_key_value or not self._n_head else 0
+        gives_logits = self._n_key_value or not self._n_head or hp.architecture in _DIFFUSES
+        self._n_logits = hp.n_vocab if gives_logits else 0
         self._norms_output = any(tensor.name in _OUTPUT_NORMS for tensor in hp.header.tensors)
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)

@@ -1,0 +1,97 @@
+"""Models whose tokens look at each other, without a cache, against llama.cpp's own accounting: to the byte."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes.gguf_models import Size, Tensors, decoder, feed_forward, llama, norms
+from fakes.gguf_zoo import gemma
+from launchdeck.models.describe import ENCODERS
+from launchdeck.models.gguf import read_header
+from launchdeck.planning.estimate import Device, Load, MemoryModel
+from memory_truth import ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fakes.gguf_writer import Gguf
+
+GPU = Device("CUDA0", None)
+LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
+LOADS = {
+    "default": LOAD,
+    "slots apart": replace(LOAD, n_parallel=2, kv_unified=False),
+    "q8_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q8_0"),
+    "no flash attention": replace(LOAD, flash_attention=False),
+    "large batch": replace(LOAD, n_ubatch=2048),
+    "small batch, two GPUs": replace(LOAD, n_ubatch=100, devices=(GPU,) * 2, split=(3.0, 2.0)),
+    "three GPUs": replace(LOAD, n_ctx=2048, devices=(GPU,) * 3, split=(1.0, 5.0, 2.0)),
+    "four GPUs, large batch": replace(LOAD, n_ubatch=1024, devices=(GPU,) * 4, split=(24.0, 8.0, 16.0, 12.0)),
+    "four GPUs, no flash attention": replace(
+        LOAD, flash_attention=False, devices=(GPU,) * 4, split=(24.0, 8.0, 16.0, 12.0)
+    ),
+    "GPU for the output alone": replace(LOAD, devices=(GPU,) * 2, split=(1.0, 1e-6)),
+    "first GPU without layers": replace(LOAD, devices=(GPU,) * 2, split=(1e-6, 1.0)),
+}
+
+
+def like_llama(architecture: str, n_head_kv: int = 16) -> Gguf:
+    return llama(
+        architecture=architecture,
+        n_layer=6,
+        n_embd=1024,
+        n_head=16,
+        n_head_kv=n_head_kv,
+        n_ff=2816,
+        n_vocab=32000,
+        tied=True,
+        attention_bias=architecture == "dream",
+    )
+
+
+def neo_bert() -> Gguf:
+    """Queries, keys and values in one matrix, gate and up in another."""
+    size = Size("neo-bert", 6, 768, 12, 12, 2048, 64, 30522, 4096, "f16")
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, 768, "attn_norm", "ffn_norm"),
+            size.matrix(f"blk.{i}.attn_qkv.weight", 768, 3 * 768),
+            size.matrix(f"blk.{i}.attn_output.weight", 768, 768),
+            *feed_forward(i, size, gate=False)[:1],
+            size.matrix(f"blk.{i}.ffn_up.weight", 768, 2 * 2048),
+        ]
+
+    return decoder(size, block, tied=True, pooling_type=1, output_norm="enc.output_norm")
+
+
+def gemma_embedding(n_layer: int, n_embd: int, n_head: int, n_ff: int) -> Gguf:
+    size = Size("gemma-embedding", n_layer, n_embd, n_head, 1, n_ff, 256, 262144, 2048, "q8_0")
+    return gemma("gemma-embedding", size, attention__sliding_window=512, pooling_type=1)
+
+
+MODELS = {
+    "gemma-embedding": gemma_embedding(24, 768, 3, 1152),
+    "gemma-embedding, wider": gemma_embedding(7, 1536, 4, 6144),
+    "eurobert": like_llama("eurobert"),
+    "neo-bert": neo_bert(),
+    "llama-embed": like_llama("llama-embed", 4),
+    "dream": like_llama("dream", 4),
+    "llada": like_llama("llada"),
+}
+
+
+@pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
+@pytest.mark.parametrize("name", MODELS)
+def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    path = MODELS[name].write(tmp_path / "m.gguf")
+    header = read_header(path)
+    model, load = MemoryModel.of(header), replace(load, embedding=header.architecture in ENCODERS)
+    truths = ask(engine_bin, path, load, range(1, model.layer_count + 1))
+    assert truths
+    for layers, truth in truths.items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
