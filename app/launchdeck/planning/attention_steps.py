@@ -28,12 +28,22 @@ _SMALLEST_ROTATION = 64
 
 def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
     """Queries, keys and values, the cache, and what the heads found there."""
+    if block.borrows:
+        size = _FLOAT_BYTES * work.tokens * block.n_head * block.key_length
+        turn, _ = _turning(block, work)
+        query = _turned(steps, size, _projected(steps, block, work, "q", entering, size), turn)
+        return _attended(steps, block, work, query)
+    query, key, value = projected_and_cached(steps, block, work, entering)
+    if block.reads_cache:
+        return _attended(steps, block, work, query)
+    return attended_each_other(steps, block, work, query, key, value, seen=mask(block, work), n_seen=work.tokens)
+
+
+def projected_and_cached(steps: Steps, block: Block, work: Work, entering: str) -> tuple[str, str, str]:
+    """Queries, keys and values; keys and values are stored where the block reads a cache."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
-    if block.borrows:
-        query = _turned(steps, sizes[0], _projected(steps, block, work, "q", entering, sizes[0]), turn_k)
-        return _attended(steps, block, work, query)
     if block.has("attn_q"):
         found = {
             letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
@@ -45,13 +55,12 @@ def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
         value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
         query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
         key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
-    if not block.reads_cache:
-        return _attended_each_other(steps, block, work, query, key, value)
-    name = "window" if block.in_window else "full"
-    places = 1 if work.flash_attention else block.value_row
-    steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
-    steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
-    return _attended(steps, block, work, query)
+    if block.reads_cache:
+        name = "window" if block.in_window else "full"
+        places = 1 if work.flash_attention else block.value_row
+        steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
+        steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+    return query, key, value
 
 
 def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:
@@ -115,17 +124,30 @@ def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:
     return steps.add(found, steps.add(found, result, brought=values))
 
 
-def _attended_each_other(steps: Steps, block: Block, work: Work, query: str, key: str, value: str) -> str:
-    """Without a cache. Flash attention makes copies of keys and values in 16 bits; else values are turned over."""
-    row, seen = _FLOAT_BYTES * work.tokens, mask(block, work)
+def attended_each_other(
+    steps: Steps,
+    block: Block,
+    work: Work,
+    query: str,
+    key: str,
+    value: str,
+    *,
+    seen: tuple[Brought, ...],
+    n_seen: int,
+) -> str:
+    """What was found in so many tokens without a cache, those of the batch or others, under the mask `seen`.
+
+    Flash attention makes copies of keys and values in 16 bits; without it values are turned over.
+    """
+    row = _FLOAT_BYTES * work.tokens
     found = row * block.n_head * block.value_length
     if work.flash_attention:
-        keys = steps.add(_HALF_BYTES * work.tokens * block.key_row, key)
-        values = steps.add(_HALF_BYTES * work.tokens * block.value_row, value)
+        keys = steps.add(_HALF_BYTES * n_seen * block.key_row, key)
+        values = steps.add(_HALF_BYTES * n_seen * block.value_row, value)
         return steps.add(found, query, keys, values, brought=seen)
-    values = steps.add(row * block.value_row, value)
-    scores = steps.add(row * work.tokens * block.n_head, key, query)
-    scores = steps.add(row * work.tokens * block.n_head, scores, brought=seen, in_place=True)
+    values = steps.add(_FLOAT_BYTES * n_seen * block.value_row, value)
+    scores = steps.add(row * n_seen * block.n_head, key, query)
+    scores = steps.add(row * n_seen * block.n_head, scores, brought=seen, in_place=True)
     return steps.add(found, steps.add(found, values, scores))
 
 

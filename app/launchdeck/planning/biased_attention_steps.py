@@ -1,4 +1,5 @@
-"""Attention of T5's encoder: to the batch itself, with a bias by the distance of two tokens added to every score.
+"""Attention of T5: with a bias by the distance of two tokens added to every score, which flash attention cannot do. Its
+encoder looks at the batch itself; its decoder at a cache, and then at what was encoded.
 
 The bias is looked up where the first layer is, which has its table. If that is in RAM, the GPU gets a copy for each
 layer. If it is on another GPU, scores and values go there, and what was found in them comes back. Source:
@@ -11,8 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
-from launchdeck.planning.distance_bias import BUCKETS_AT_ONCE
-from launchdeck.planning.steps import Brought, Kind, given
+from launchdeck.planning.attention_steps import attended_each_other, mask, padded_cache_bytes, projected_and_cached
+from launchdeck.planning.distance_bias import blocks_at_once
+from launchdeck.planning.steps import Brought, Kind, cached, given
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
@@ -25,36 +27,76 @@ _BUCKET_BYTES = 4
 
 
 class Bias(Enum):
-    """Where the bias is looked up."""
+    """Where the bias is looked up. A lent layer's cache is in RAM as well, and there the decoder scores it."""
 
     HERE = 0
     IN_RAM = 1
-    ON_ANOTHER_GPU = 2
+    IN_RAM_WITH_CACHE = 2
+    ON_ANOTHER_GPU = 3
 
 
-def biased_attention(steps: Steps, block: Block, work: Work, entering: str, *, n_layer: int, bias: Bias) -> str:
+def biased_attention(steps: Steps, block: Block, work: Work, entering: str, *, layer: int, bias: Bias) -> str:
     """Queries, keys and values, the biased scores, and what was found.
 
-    Each of the layers looks up the bias in a copy of its own of the distances; all are there from the beginning. What
-    was found elsewhere is a copy that its GPU keeps, and no result: its name is empty.
+    Each of the layers looks up the bias in a copy of its own of the distances; of the first layers all are there from
+    the beginning. What was found elsewhere is a copy that its GPU keeps, and no result: its name is empty.
     """
-    row, pairs = _FLOAT_BYTES * work.tokens, work.tokens * work.tokens
-    query = steps.add(row * block.width("attn_q"), entering, brought=block.weight("attn_q"))
-    key = steps.add(row * block.width("attn_k"), entering, brought=block.weight("attn_k"))
-    value = steps.add(row * block.width("attn_v"), entering, brought=block.weight("attn_v"))
-    value = steps.add(row * block.width("attn_v"), value)
-    size = _FLOAT_BYTES * pairs * block.n_head
-    scores = steps.add(size, key, query)
+    row, cells = _FLOAT_BYTES * work.tokens, work.cells.full if block.encoded else work.tokens
+    size = row * cells * block.n_head
+    scored = _cache_scored if block.encoded else _batch_scored
+    scores, values, read = scored(steps, block, work, entering, size, in_ram=bias is Bias.IN_RAM_WITH_CACHE)
     if bias is Bias.ON_ANOTHER_GPU:
-        steps.hand_over(value, scores)
+        steps.hand_over(*values, scores)
         return ""
-    if bias is Bias.IN_RAM:
-        added = steps.add(size, brought=(Brought(Kind.EXPERTS, "bias", aligned(size)),))
+    if bias is Bias.HERE:
+        buckets = given(f"buckets {layer}", _BUCKET_BYTES * work.tokens * cells)
+        if layer < blocks_at_once(block.encoded):
+            added = steps.add(size, brought=buckets)
+        else:
+            added = steps.add(size, steps.add(buckets[0].size))
+        added = steps.add(size, added)
     else:
-        buckets = given("buckets", aligned(_BUCKET_BYTES * pairs) * min(n_layer, BUCKETS_AT_ONCE))
-        added = steps.add(size, steps.add(size, brought=buckets))
-    mask = given("mask", (_HALF_BYTES if work.flash_attention else _FLOAT_BYTES) * pairs)
-    scores = steps.add(size, scores, added, in_place=True)
-    scores = steps.add(size, scores, brought=mask, in_place=True)
+        added = steps.add(size, brought=(Brought(Kind.EXPERTS, "bias", aligned(size)),))
+    copied = (Brought(Kind.CACHE, scores, aligned(size)),) if bias is Bias.IN_RAM_WITH_CACHE else ()
+    scores = steps.add(size, scores, added, brought=copied, in_place=True)
+    scores = steps.add(size, scores, brought=mask(block, work), in_place=True)
     found = row * block.depth("attn_output")
-    return steps.add(found, steps.add(found, value, scores))
+    return steps.add(found, steps.add(found, *values, scores, brought=read))
+
+
+def _batch_scored(
+    steps: Steps, block: Block, work: Work, entering: str, size: int, *, in_ram: bool
+) -> tuple[str, tuple[str, ...], tuple[Brought, ...]]:
+    """Scores, and the values that they are for, turned over."""
+    del in_ram  # what is not cached is on the GPU
+    query, key, value = projected_and_cached(steps, block, work, entering)
+    value = steps.add(_FLOAT_BYTES * work.tokens * block.value_row, value)
+    return steps.add(size, key, query), (value,), ()
+
+
+def _cache_scored(
+    steps: Steps, block: Block, work: Work, entering: str, size: int, *, in_ram: bool
+) -> tuple[str, tuple[str, ...], tuple[Brought, ...]]:
+    """The same of the cache, where values lie turned over without flash attention; or copies of both, from RAM."""
+    query, _, _ = projected_and_cached(steps, block, work, entering)
+    cells = work.cells.full
+    values_bytes = padded_cache_bytes(work.layout.type_v, block.value_row, cells, cells)
+    if in_ram:
+        steps.hand_over(query)
+        return "scores", (), cached("values", values_bytes)
+    values = (steps.add(values_bytes),) if work.flash_attention else ()
+    return steps.add(size, query), values, ()
+
+
+def cross_attention(steps: Steps, block: Block, work: Work, entering: str, n_embd: int) -> str:
+    """Attention to what was encoded, whose keys and values every batch makes anew."""
+    encoded = given("encoded", _FLOAT_BYTES * block.encoded * n_embd)
+    found = _FLOAT_BYTES * work.tokens * block.width("cross_attn_q")
+    query = steps.add(found, entering, brought=block.weight("cross_attn_q"))
+    key, value = (
+        steps.add(_FLOAT_BYTES * block.encoded * block.width(part), brought=(*block.weight(part), *encoded))
+        for part in ("cross_attn_k", "cross_attn_v")
+    )
+    seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
+    seen = given("cross mask", seen_bytes * block.encoded * work.tokens)
+    return attended_each_other(steps, block, work, query, key, value, seen=seen, n_seen=block.encoded)

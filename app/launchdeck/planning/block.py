@@ -21,11 +21,11 @@ class Block:
 
     `key_row` and `value_row` are the numbers of a token that are cached, `key_length` and `value_length` those of one
     head; with `latent_rank` numbers keys are compressed, and values are made of the same. `is_biased`: by the distance
-    of tokens, which it sees all at once; `reads_cache`: otherwise tokens look at each other; `borrows`: it reads the
-    cache of a layer before; `norms_values`: without a weight; `in_window`: it looks through the sliding window;
-    `keys_first`: it makes keys before values; `rotates`: by the tokens' positions, and before it normalises with
-    `rotates_first`; `scales_query`: by the position where it does not rotate; `adds_to_past`: puts its last result into
-    the place of what went past the feed-forward part.
+    of tokens; `encoded`: how many tokens of something else it attends to as well; `reads_cache`: otherwise tokens look
+    at each other; `borrows`: it reads the cache of a layer before; `norms_values`: without a weight; `in_window`: it
+    looks through the sliding window; `keys_first`: it makes keys before values; `rotates`: by the tokens' positions,
+    and before it normalises with `rotates_first`; `scales_query`: by the position where it does not rotate;
+    `adds_to_past`: puts its last result into the place of what went past the feed-forward part.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -36,6 +36,7 @@ class Block:
     value_length: int
     latent_rank: int
     is_biased: bool
+    encoded: int
     reads_cache: bool
     borrows: bool
     norms_values: bool

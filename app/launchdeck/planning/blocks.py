@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 _KNOWN_PARTS = frozenset({
     "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
     "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
-    "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
+    "attn_v", "attn_v_b", "cross_attn_k", "cross_attn_norm", "cross_attn_output", "cross_attn_q", "cross_attn_rel_b",
+    "cross_attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
+_CROSS_ATTENTION = frozenset({"cross_attn_k", "cross_attn_norm", "cross_attn_output", "cross_attn_q", "cross_attn_v"})
 _LATENT_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"})
 _COMPRESSED_QUERY = frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b"})
 _MATRICES = frozenset({
@@ -51,6 +53,7 @@ _SCALES_EMBEDDINGS = frozenset(
 # What is called otherwise elsewhere; or like something else, as Grok's norms are like those that encoders have.
 _OTHER_NAMES = {
     "grok": {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"},
+    "t5": {"attn_o": "attn_output", "cross_attn_o": "cross_attn_output"},
     "t5encoder": {"attn_o": "attn_output"},
 }
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
@@ -91,21 +94,23 @@ class Blocks:
         """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
-        programs: dict[tuple[int, bool, Place, Begin], Program] = {}
+        programs: dict[tuple[int, bool, Place, Begin, int], Program] = {}
 
         def program(layer: int, place: Place, begin: Begin) -> Program:
             last = layer == len(self._which) - 1
-            key = (self._which[layer], last, place, begin)
+            block = self._alike[self._which[layer]]
+            index = layer if block.is_biased and place is Place.OWN else 0
+            key = (self._which[layer], last, place, begin, index)
             if key not in programs:
                 programs[key] = self._program(
-                    self._alike[key[0]], work, place, begin, last=last, bias_is_elsewhere=bias_is_elsewhere
+                    block, work, place, begin, last=last, index=index, bias_is_elsewhere=bias_is_elsewhere
                 )
             return programs[key]
 
         return Rehearsal(len(self._which), program)
 
     def _program(
-        self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool, bias_is_elsewhere: bool
+        self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool, index: int, bias_is_elsewhere: bool
     ) -> Program:
         cuts = last and not self._cuts_late
         rows = work.outputs if cuts else work.tokens
@@ -114,7 +119,7 @@ class Blocks:
             self._routing,
             work,
             n_embd=self._hp.n_embd,
-            n_layer=self._hp.n_layer,
+            index=index,
             place=place,
             rows=rows,
             cuts=cuts,
@@ -144,15 +149,17 @@ def _routing(hp: Hyperparameters) -> Routing:
 
 def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     """All blocks that a server works with, in their order."""
+    half = "dec." if hp.architecture == "t5" else "enc."
     named = _OTHER_NAMES.get(hp.architecture, {})
     tensors: list[dict[str, GgufTensor]] = [{} for _ in range(hp.n_layer)]
     for tensor in hp.header.tensors:
-        prefix, _, rest = tensor.name.removeprefix("enc.").partition(".")
+        prefix, _, rest = tensor.name.removeprefix(half).partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
             part, _, kind = name.rpartition(".")
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
-    if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
+    decoding = hp.integer("decoder_block_count", hp.n_layer)
+    if min(len(hp.n_head), len(cache.rows)) < hp.n_layer or decoding != hp.n_layer:
         return []
     factors = _shared_factors(hp)
     rank = hp.integer("attention.kv_lora_rank")
@@ -170,7 +177,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
-            is_biased=hp.architecture == "t5encoder",
+            is_biased=hp.architecture in {"t5", "t5encoder"},
+            encoded=hp.integer("context_length") if hp.architecture == "t5" else 0,
             reads_cache=reads,
             borrows=lenders[layer] != layer,
             norms_values=hp.architecture == "gemma4",
@@ -229,8 +237,10 @@ def _is_known(block: Block) -> bool:
 
 
 def _attention_weights(block: Block) -> frozenset[str]:
-    if block.latent_rank and not block.is_biased:
+    if block.latent_rank:
         return _LATENT_ATTENTION | (_COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"}))
+    if block.encoded:
+        return _SPLIT_ATTENTION | _CROSS_ATTENTION
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
 
 

@@ -115,10 +115,10 @@ class Graph:
     layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
-    counts; `gives_logits`: an encoder does not; `norms_output`: before that, with weights; `brought`: what only the
-    device that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to
-    device; `biased`: what T5 needs besides; `bias_elsewhere`: the rehearsal of a GPU whose scores go to another one for
-    that.
+    counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights; `brought`:
+    what only the device that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from
+    device to device; `biased`: what T5 needs besides; `bias_elsewhere`: the rehearsal of a GPU whose scores go to
+    another one for that.
     """
 
     row: int
@@ -133,7 +133,7 @@ class Graph:
     brought: int
     host_only: int
     outputs: int
-    gives_logits: bool
+    logits: int
     norms_output: bool
     keeps_two_keys: bool
     crossing: Crossing
@@ -181,8 +181,10 @@ class Graph:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
         if role.lent_blocks:
             return role.blocks * self.biased.found
-        others = self.whole.blocks - role.blocks
-        return (self.biased.late_buckets + others * self.biased.handed_over) * (role.blocks > 0)
+        if not role.blocks:
+            return 0
+        late = max(role.blocks - self.biased.blocks_at_once, 0)
+        return late * self.biased.buckets + (self.whole.blocks - role.blocks) * self.biased.handed_over
 
     def _output_alone(self, role: Role) -> int:
         """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens.
@@ -191,7 +193,7 @@ class Graph:
         """
         if not role.last:
             return 0
-        if not self.gives_logits and (not self.norms_output or not role.pipeline):
+        if not self.logits and (not self.norms_output or not role.pipeline):
             return self.row if self.norms_output else 0
         entering = self.crossing.output
         if role.pipeline:
@@ -201,9 +203,10 @@ class Graph:
     def _part(self, role: Role) -> Part:
         lent = min(role.lent_blocks, self.whole.blocks)
         begin, end = 0 if role.first else lent, lent + role.blocks
+        logits = self.logits if role.last else 0
         if self.biased.inputs and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
-            return Part(begin, lent, end, end)
-        return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline)
+            return Part(begin, lent, end, end, logits_bytes=logits)
+        return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline, logits)
 
     def _entering(self, role: Role) -> int:
         if role.first:
@@ -316,7 +319,7 @@ class ComputeBuffers:
             brought=brought,
             host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
             outputs=work.outputs,
-            gives_logits=self._n_logits > 0,
+            logits=_padded(_FLOAT_BYTES * work.outputs * self._n_logits, _ALIGNMENT),
             norms_output=self._norms_output,
             keeps_two_keys=self._wide_keys,
             crossing=Crossing(
@@ -334,8 +337,7 @@ class ComputeBuffers:
     def _biased(self, work: Work) -> Biased:
         if self._distance_bias is None:
             return Biased()
-        cells = work.cells.full if self._n_key_value else work.tokens
-        return self._distance_bias.needs(work.tokens, cells, flash_attention=work.flash_attention)
+        return self._distance_bias.needs(work)
 
     def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
         if self._crossing_rows[0] > 1:

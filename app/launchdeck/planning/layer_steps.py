@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.attention_steps import attention, turned_back
-from launchdeck.planning.biased_attention_steps import Bias, biased_attention
+from launchdeck.planning.biased_attention_steps import Bias, biased_attention, cross_attention
 from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
@@ -24,7 +24,7 @@ _OUTPUT_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block at one kind of work.
+    """One block at one kind of work. `index`: which of the layers it is, where they differ in nothing else.
 
     `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
     `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
@@ -35,7 +35,7 @@ class Layer:
     routing: Routing
     work: Work
     n_embd: int
-    n_layer: int
+    index: int
     place: Place
     rows: int
     cuts: bool
@@ -52,7 +52,7 @@ class Layer:
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, whole)
         if block.is_biased:
-            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias=self._bias)
+            found = biased_attention(steps, block, self.work, entering, layer=self.index, bias=self._bias)
         elif block.latent_rank:
             found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
         else:
@@ -61,9 +61,16 @@ class Layer:
             beside = self._cut(steps, entering)
             result = beside if self.ends_early else self._fed(steps, beside)
             result = steps.add(row, result, self._cut(steps, before), in_place=True)
-            steps.add(row, result, self._put_together(steps, found), in_place=True)
+            steps.add(row, result, self._cut(steps, self._put_together(steps, found)), in_place=True)
             return steps
-        result = self._put_together(steps, found)
+        if block.encoded:
+            before = steps.add(whole, self._put_together(steps, found), before, in_place=True)
+            normed = self._normed(steps, "cross_attn_norm", before, whole)
+            found = cross_attention(steps, block, self.work, normed, self.n_embd)
+            result = steps.add(whole, found, brought=block.weight("cross_attn_output"))
+        else:
+            result = self._put_together(steps, found)
+        result = self._cut(steps, result)
         if self._has_norms_after:
             result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
         past = steps.add(row, result, self._cut(steps, before), in_place=True)
@@ -80,6 +87,8 @@ class Layer:
 
     @property
     def _bias(self) -> Bias:
+        if self.place is Place.LENT and self.block.reads_cache:
+            return Bias.IN_RAM_WITH_CACHE
         if self.place is not Place.OWN:
             return Bias.IN_RAM
         return Bias.ON_ANOTHER_GPU if self.bias_is_elsewhere else Bias.HERE
@@ -112,16 +121,16 @@ class Layer:
         return steps.change(size, result, self.block.weight(part), self.block.bias(part))
 
     def _put_together(self, steps: Steps, found: str) -> str:
-        """One result of all heads, for the tokens that matter."""
+        """One result of all heads."""
         size = self._bytes(self.work.tokens)
-        if not self.block.latent_rank and not self.block.is_biased:
+        if found and not self.block.latent_rank:
             found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
             found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
         reads = (found,) if found else ()
         result = steps.add(size, *reads, brought=self.block.weight("attn_output"))
-        return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
+        return steps.change(size, result, self.block.bias("attn_output"))
 
     def _cut(self, steps: Steps, result: str) -> str:
         if not self.cuts:

@@ -131,7 +131,7 @@ class _Compiler:
             self._leaves_gpu = False
         self._leaves_gpu = self._leaves_gpu or stores_there
         inputs = [one.name for one in brought if one.kind in STAY]
-        copies = [one.name for one in brought if one.kind not in STAY]
+        copies = [one.name for one in brought if one.kind not in STAY and one.name not in step.reads]
         entered = [Brought(Kind.CACHE, name, self._entering.pop(name)) for name in step.reads if name in self._entering]
         if not self._are_kept:
             self._pieces[-1][0].extend((*brought, *entered))

@@ -26,7 +26,8 @@ _NOTHING = frozenset[str]()
 
 class Part(NamedTuple):
     """A GPU's part: it works with the layers `begin` to `end`-1. Those before `lent` are in RAM (the first GPU's part,
-    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once.
+    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once;
+    `logits_bytes`: what is made of the last layer's result, after a norm that takes its place.
     """
 
     begin: int
@@ -34,6 +35,7 @@ class Part(NamedTuple):
     end: int
     n_cpu_moe: int = 0
     pipeline: bool = False
+    logits_bytes: int = 0
 
 
 class _State(NamedTuple):
@@ -95,7 +97,7 @@ class Rehearsal:
         self._layers: dict[Place, _Layers] = {}
         self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
         self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
-        self._rests: dict[tuple[_State, int, int, int, bool], int] = {}
+        self._rests: dict[tuple[_State, int, int, int, bool, int], int] = {}
         self._rooms: dict[Part, tuple[int, int]] = {}
 
     def room(self, part: Part) -> tuple[int, int]:
@@ -120,18 +122,19 @@ class Rehearsal:
         expiring = {} if part.pipeline else self._expiring(part)
         shared = max(min(part.lent - 1, *expiring, part.end), 0) if not part.begin and part.lent else part.begin
         state, peak = self._after_lent(shared) if not part.begin else (_BEGINNING, 0)
-        played: list[tuple[tuple[_State, int, int, int, bool] | None, int]] = []
+        played: list[tuple[tuple[_State, int, int, int, bool, int] | None, int]] = []
         for layer in range(shared, part.end):
             experts = max(part.n_cpu_moe - layer, 0)
-            key = (
-                (state, layer, part.end, experts, part.pipeline) if layer >= part.lent and layer > part.begin else None
-            )
+            own = layer >= part.lent and layer > part.begin
+            key = (state, layer, part.end, experts, part.pipeline, part.logits_bytes) if own else None
             known = self._rests.get(key) if key else None
             if known is not None:
                 played.append((None, known))
                 break
             state, reached = self._play(state, self._move(layer, part, expiring.get(layer, _NOTHING)))
             played.append((key, reached))
+        else:
+            played.append((None, _Gpu(state).peak_with(part.logits_bytes)))
         rest = 0
         for key, reached in reversed(played):
             rest = max(rest, reached)
@@ -221,6 +224,11 @@ class _Gpu:
             self._act(piece, move.expiring)
         inputs = tuple((name, *place) for name, place in self._inputs.items())
         return _State(*self._pool.state, self._alive[program.result], inputs), self._pool.peak_bytes
+
+    def peak_with(self, size: int) -> int:
+        """The peak if something of this size is made of the layer's result."""
+        self._pool.take(size)
+        return self._pool.peak_bytes
 
     def _bring(self, brought: Iterable[Brought]) -> None:
         for one in brought:

@@ -35,7 +35,8 @@ class Step(NamedTuple):
 
     `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
     norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
-    wherever that is, and is no result itself.
+    wherever that is, or to another device, and is no result itself. A copy that is among what it `reads` is a result of
+    another device.
     """
 
     name: str
@@ -62,8 +63,8 @@ class Steps(list[Step]):
         return result
 
     def hand_over(self, *results: str) -> None:
-        """Give results away, to another GPU that keeps copies of them."""
-        self.append(Step("", 0, results))
+        """Give results away, to another device that keeps copies of them."""
+        self.append(Step("", 0, results, stores=True))
 
     def store(self, result: str, places: Brought) -> None:
         """Write a result into the cache."""
