@@ -10,25 +10,39 @@ from fakes.gguf_writer import Gguf, Tensor
 _BUCKETS = 32
 
 
-def t5(*, n_layer: int = 24, n_embd: int = 2048, n_head: int = 32, n_ff: int = 5120, n_ctx: int = 512) -> Gguf:
+def t5(
+    *,
+    n_layer: int = 24,
+    n_embd: int = 2048,
+    n_head: int = 32,
+    n_ff: int = 5120,
+    n_ctx: int = 512,
+    own_tables: bool = False,
+) -> Gguf:
     """Flan-T5 XL: as many blocks that encode as such that decode, which attend to what was encoded besides."""
     size = Size("t5", n_layer, n_embd, n_head, n_head, n_ff, 64, 32128, n_ctx, "q8_0")
 
     def block(i: int) -> Tensors:
         cross = [replace(tensor, name=tensor.name.replace("attn_", "cross_attn_")) for tensor in _attention(i, size)]
         decoding = [*_attention(i, size), *cross, *norms(i, n_embd, "ffn_norm"), *feed_forward(i, size)]
-        return [*_encoding(i, size), *(_within("dec", tensor) for tensor in decoding), *_table(i, size, "enc", "dec")]
+        return [
+            *_encoding(i, size),
+            *(_within("dec", tensor) for tensor in decoding),
+            *_table(i, size, "enc", "dec", own=own_tables),
+        ]
 
     model = decoder(size, block, output_norm="dec.output_norm", attention__relative_buckets_count=_BUCKETS)
     return replace(model, tensors=(*model.tensors, Tensor("enc.output_norm.weight", (n_embd,))))
 
 
-def t5_encoder(n_layer: int = 24, n_embd: int = 2048, n_head: int = 32, n_ff: int = 5120) -> Gguf:
-    """The encoding half alone, as image generators use it."""
+def t5_encoder(
+    n_layer: int = 24, n_embd: int = 2048, n_head: int = 32, n_ff: int = 5120, *, own_tables: bool = False
+) -> Gguf:
+    """The encoding half alone, as image generators use it; with `own_tables` in every block that of uMT5."""
     size = Size("t5encoder", n_layer, n_embd, n_head, n_head, n_ff, 64, 32128, 512, "q8_0")
     return decoder(
         size,
-        lambda i: [*_encoding(i, size), *_table(i, size, "enc")],
+        lambda i: [*_encoding(i, size), *_table(i, size, "enc", own=own_tables)],
         tied=True,
         output_norm="enc.output_norm",
         attention__relative_buckets_count=_BUCKETS,
@@ -67,9 +81,10 @@ def _encoding(i: int, size: Size) -> Tensors:
     return [_within("enc", tensor) for tensor in tensors]
 
 
-def _table(i: int, size: Size, *halves: str) -> Tensors:
-    """The numbers by distance: the first block has them for all."""
-    return [Tensor(f"{half}.blk.0.attn_rel_b.weight", (size.n_head, _BUCKETS)) for half in halves] if i == 0 else []
+def _table(i: int, size: Size, *halves: str, own: bool) -> Tensors:
+    """The numbers by distance: the first block has them for all, or each its own."""
+    tables = [Tensor(f"{half}.blk.{i}.attn_rel_b.weight", (size.n_head, _BUCKETS)) for half in halves]
+    return tables if own or i == 0 else []
 
 
 def _within(half: str, tensor: Tensor) -> Tensor:

@@ -171,7 +171,7 @@ class Graph:
         """None where caches come from other GPUs, or where T5's bias is looked up for others outside of a pipeline."""
         if role.borrowed_bytes or not (role.blocks or role.first):
             return None
-        if not self.biased.inputs:
+        if not self.biased.is_shared:
             return self.rehearsal
         if role.pipeline and role.lent_blocks:
             return self.bias_elsewhere
@@ -179,10 +179,10 @@ class Graph:
 
     def _copied_for_bias(self, role: Role) -> int:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
+        if not role.blocks or not self.biased.is_shared:
+            return 0
         if role.lent_blocks:
             return role.blocks * self.biased.found
-        if not role.blocks:
-            return 0
         late = max(role.blocks - self.biased.blocks_at_once, 0)
         return late * self.biased.buckets + (self.whole.blocks - role.blocks) * self.biased.handed_over
 
@@ -204,7 +204,7 @@ class Graph:
         lent = min(role.lent_blocks, self.whole.blocks)
         begin, end = 0 if role.first else lent, lent + role.blocks
         logits = self.logits if role.last else 0
-        if self.biased.inputs and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
+        if self.biased.is_shared and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
             return Part(begin, lent, end, end, logits_bytes=logits)
         return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline, logits)
 
@@ -331,7 +331,7 @@ class ComputeBuffers:
             biased=biased,
             whole=self._whole,
             rehearsal=self._blocks.rehearsal(work),
-            bias_elsewhere=self._blocks.rehearsal(work, bias_is_elsewhere=True) if biased.inputs else None,
+            bias_elsewhere=self._blocks.rehearsal(work, bias_is_elsewhere=True) if biased.is_shared else None,
         )
 
     def _biased(self, work: Work) -> Biased:

@@ -42,13 +42,14 @@ def blocks_at_once(encoded: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Biased:
-    """Bytes: `inputs`, which every device has; `scratch` within the attention; `host` where the table lies in RAM.
+    """`is_shared`: all blocks use the table of the first. Bytes: `inputs`, which every device has; `scratch` within the attention; `host` where the table lies in RAM.
 
     Of several GPUs that hold the whole model the one with the first block looks up the bias for all. For every block
     of the others places in the table, scores and values are `handed_over` to it, and what was `found` in them goes
     back. `buckets`: these places alone, which a GPU is given for `blocks_at_once`.
     """
 
+    is_shared: bool = False
     inputs: int = 0
     scratch: int = 0
     host: int = 0
@@ -68,17 +69,21 @@ class DistanceBias:
     n_embd: int
     value_length: int
     encoded: int
+    is_shared: bool
 
     @classmethod
     def of(cls, hp: Hyperparameters) -> DistanceBias | None:
         """None for a model without."""
         if hp.architecture not in {_DECODER, _ENCODER}:
             return None
+        half = "dec." if hp.architecture == _DECODER else "enc."
+        tables = sum(t.name.startswith(half) and t.name.endswith(".attn_rel_b.weight") for t in hp.header.tensors)
         return cls(
             n_head=max(hp.n_head, default=0),
             n_embd=hp.n_embd,
             value_length=max(hp.n_head_kv, default=0) * max(hp.key_length, hp.value_length),
             encoded=hp.integer("context_length") if hp.architecture == _DECODER else 0,
+            is_shared=tables < hp.n_layer,
         )
 
     def needs(self, work: Work) -> Biased:
@@ -92,6 +97,7 @@ class DistanceBias:
         own = _FLOAT_BYTES * tokens * max(self.n_embd, self.value_length) * _ROWS_BESIDES
         own += _FLOAT_BYTES * self.value_length * max(cells, tokens)
         return Biased(
+            is_shared=self.is_shared,
             inputs=places + self.encoded * (_FLOAT_BYTES * self.n_embd + seen_bytes * tokens),
             scratch=_ALIVE_AT_ONCE * bias + own + self._cross_attention(tokens, flash_attention=flash_attention),
             host=2 * (bias + places),

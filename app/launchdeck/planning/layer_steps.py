@@ -91,6 +91,8 @@ class Layer:
             return Bias.IN_RAM_WITH_CACHE
         if self.place is not Place.OWN:
             return Bias.IN_RAM
+        if self.block.has("attn_rel_b"):
+            return Bias.HERE
         return Bias.ON_ANOTHER_GPU if self.bias_is_elsewhere else Bias.HERE
 
     @property

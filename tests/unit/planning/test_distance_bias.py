@@ -1,4 +1,4 @@
-"""T5, whose bias by distance is looked up where the first layer is, and CogVLM against llama.cpp's own accounting."""
+"""T5, whose bias by distance is looked up where its table is, and CogVLM against llama.cpp's own accounting."""
 
 from __future__ import annotations
 
@@ -43,6 +43,8 @@ MODELS = {
 EXACT = {
     "t5 small": MODELS["t5 small"],
     "t5 long": MODELS["t5 long"],
+    "umt5": t5(n_layer=6, n_embd=512, n_head=6, n_ff=1024, own_tables=True),
+    "umt5's encoder": t5_encoder(7, 1024, 16, 2560, own_tables=True),
     "t5, heads narrower than the model": t5(n_layer=4, n_embd=1024, n_head=6, n_ff=2816),
     "t5encoder xl": MODELS["t5encoder xl"],
     "t5encoder xxl": MODELS["t5encoder xxl"],
