@@ -86,7 +86,8 @@ def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str
     """Normalise and rotate it; head by head, or as a part of something, that cannot happen in its place."""
     whole = not part and _FLOAT_BYTES * work.tokens * block.norm_length(f"attn_{letter}_norm") == size
     if block.has(f"attn_{letter}_norm") and not block.rotates_first:
-        result = _normed(steps, block, letter, result, size, in_place=whole)
+        centred = bool(block.bias(f"attn_{letter}_norm"))  # with the mean taken away, which is not done in place
+        result = _normed(steps, block, letter, result, size, in_place=whole and not centred)
         return _rotated(steps, block, work, letter, result, size, in_place=not whole)
     result = _rotated(steps, block, work, letter, result, size, in_place=False)
     if block.has(f"attn_{letter}_norm"):

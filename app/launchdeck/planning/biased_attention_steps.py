@@ -1,9 +1,9 @@
 """Attention of T5: with a bias by the distance of two tokens added to every score, which flash attention cannot do. Its
 encoder looks at the batch itself; its decoder at a cache, and then at what was encoded.
 
-The bias is looked up where its table is: each layer has its own, or the first one has it for all. If that is in RAM, the
-GPU gets a copy for each layer. If it is on another GPU, scores and values go there, and what was found in them comes
-back. Source: `llama_model_t5`, `build_pos_bias` and `build_attn_mha` of llama.cpp.
+The bias is looked up where its table is: each layer has its own, or the first one has it for all. If that is in RAM,
+the GPU gets a copy for each layer. If it is on another GPU, scores and values go there, and what was found in them
+comes back. Source: `llama_model_t5`, `build_pos_bias` and `build_attn_mha` of llama.cpp.
 """
 
 from __future__ import annotations

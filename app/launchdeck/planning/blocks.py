@@ -11,7 +11,7 @@ from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
 from launchdeck.planning.program import Begin, Place, Program
 from launchdeck.planning.rehearsal import Rehearsal
-from launchdeck.planning.steps import Brought, Kind
+from launchdeck.planning.steps import ENTERING, Brought, Kind
 
 if TYPE_CHECKING:
     from launchdeck.models.header import GgufTensor
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
+    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output",
+    "attn_output_norm", "attn_q",
     "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
     "attn_v", "attn_v_b", "cross_attn_k", "cross_attn_norm", "cross_attn_output", "cross_attn_q", "cross_attn_rel_b",
     "cross_attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
-    "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
+    "ffn_up_exps", "ffn_up_shexp", "layer_output_norm", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
+    "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
@@ -75,7 +77,7 @@ class Blocks:
         self._hp = hp
         self._cuts_late = cuts_late
         self._routing = _routing(hp)
-        self._adds_positions = any(tensor.name == "position_embd.weight" for tensor in hp.header.tensors)
+        self._added = _added_to_embeddings(hp)
         self._scales = hp.architecture in _SCALES_EMBEDDINGS or bool(hp.get("embedding_scale"))
         blocks = [_signed(block) for block in _blocks(hp, cache)]
         alike = dict(blocks)
@@ -125,13 +127,22 @@ class Blocks:
             cuts=cuts,
             ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
             gives_results=last and self._cuts_late and work.outputs < work.tokens,
-            scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
+            scales=begin.is_embedded and self._scales,
+            added=tuple(self._added) if begin.is_embedded else None,
             bias_is_elsewhere=bias_is_elsewhere,
         )
-        entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
-        if begin is Begin.KEPT_EMBEDDED and self._adds_positions:
-            entering_bytes *= 2  # what is added to the embeddings is copied as well
-        return Program.of(layer.steps(), place, begin, entering_bytes)
+        entering = {ENTERING: aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)}
+        if begin.is_embedded:  # what is added to the embeddings is copied as well
+            entering |= {name: aligned(size or entering[ENTERING]) for name, size in self._added.items()}
+        return Program.of(layer.steps(), place, begin, entering)
+
+
+def _added_to_embeddings(hp: Hyperparameters) -> dict[str, int]:
+    """Bytes for the first kind of token, which is the same for all, and 0 for positions, as many as for embeddings."""
+    tensors = {tensor.name: tensor for tensor in hp.header.tensors}
+    kinds = tensors.get("token_types.weight")
+    added = {"kinds": kinds.n_bytes // kinds.shape[1]} if kinds else {}
+    return added | ({"positions": 0} if "position_embd.weight" in tensors else {})
 
 
 def _routing(hp: Hyperparameters) -> Routing:
@@ -158,6 +169,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
             part, _, kind = name.rpartition(".")
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
+        elif prefix == "token_embd_norm" and tensors:
+            tensors[0][tensor.name] = tensor  # is where the first layer is
     decoding = hp.integer("decoder_block_count", hp.n_layer)
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer or decoding != hp.n_layer:
         return []

@@ -42,7 +42,8 @@ def blocks_at_once(encoded: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Biased:
-    """`is_shared`: all blocks use the table of the first. Bytes: `inputs`, which every device has; `scratch` within the attention; `host` where the table lies in RAM.
+    """`is_shared`: all blocks use the table of the first. Bytes: `inputs`, which every device has; `scratch` within the
+    attention; `host` where the table lies in RAM.
 
     Of several GPUs that hold the whole model the one with the first block looks up the bias for all. For every block
     of the others places in the table, scores and values are `handed_over` to it, and what was `found` in them goes

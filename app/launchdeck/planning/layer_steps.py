@@ -28,7 +28,8 @@ class Layer:
 
     `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
     `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
-    out at its end; `scales`: what enters are embeddings, which are scaled first; `bias_is_elsewhere`: on another GPU.
+    out at its end; `scales`: what enters are embeddings, which are scaled first; `added`: to which these are added,
+    None where no embeddings enter; `bias_is_elsewhere`: T5's, on another GPU.
     """
 
     block: Block
@@ -42,45 +43,38 @@ class Layer:
     ends_early: bool
     gives_results: bool
     scales: bool
+    added: tuple[str, ...] | None
     bias_is_elsewhere: bool
 
     def steps(self) -> Steps:
         """With norms before each part, after each part, or one norm for both parts side by side."""
         steps, block = Steps(), self.block
         whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
-        entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
-        if block.has("attn_norm"):
-            entering = self._normed(steps, "attn_norm", entering, whole)
-        if block.is_biased:
-            found = biased_attention(steps, block, self.work, entering, layer=self.index, bias=self._bias)
-        elif block.latent_rank:
-            found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
-        else:
-            found = attention(steps, block, self.work, entering)
+        before = self._begun(steps, whole)
+        entering = self._normed_if_named(steps, "attn_norm", before, whole)
+        found = self._attended(steps, entering)
         if self._side_by_side:
             beside = self._cut(steps, entering)
             result = beside if self.ends_early else self._fed(steps, beside)
             result = steps.add(row, result, self._cut(steps, before), in_place=True)
             steps.add(row, result, self._cut(steps, self._put_together(steps, found)), in_place=True)
             return steps
+        result = self._put_together(steps, found)
         if block.encoded:
-            before = steps.add(whole, self._put_together(steps, found), before, in_place=True)
-            normed = self._normed(steps, "cross_attn_norm", before, whole)
-            found = cross_attention(steps, block, self.work, normed, self.n_embd)
-            result = steps.add(whole, found, brought=block.weight("cross_attn_output"))
-        else:
-            result = self._put_together(steps, found)
+            before = steps.add(whole, result, before, in_place=True)
+            result = self._crossed(steps, before, whole)
         result = self._cut(steps, result)
         if self._has_norms_after:
             result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
         past = steps.add(row, result, self._cut(steps, before), in_place=True)
         if self.ends_early:
             return steps
+        past = self._normed_if_named(steps, "attn_output_norm", past, row)
         result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
-        if block.has("post_ffw_norm"):
-            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
+        result = self._normed_if_named(steps, "post_ffw_norm", result, row, in_place=True)
         added = (past, result) if self.block.adds_to_past else (result, past)
         result = steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
+        result = self._normed_if_named(steps, "layer_output_norm", result, row)
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
@@ -117,6 +111,32 @@ class Layer:
 
     def _bytes(self, tokens: int) -> int:
         return _FLOAT_BYTES * tokens * self.n_embd
+
+    def _begun(self, steps: Steps, whole: int) -> str:
+        entering = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
+        if self.added is None or not self.block.has("token_embd_norm"):
+            return entering
+        if "kinds" in self.added:
+            entering = steps.add(whole, entering, "kinds", in_place=True)
+        if "positions" in self.added:
+            entering = steps.add(whole, "positions", entering, in_place=True)
+        return self._normed(steps, "token_embd_norm", entering, whole)
+
+    def _attended(self, steps: Steps, entering: str) -> str:
+        if self.block.is_biased:
+            return biased_attention(steps, self.block, self.work, entering, layer=self.index, bias=self._bias)
+        if self.block.latent_rank:
+            return latent_attention(steps, self.block, self.work, entering, lent=self.place is Place.LENT)
+        return attention(steps, self.block, self.work, entering)
+
+    def _crossed(self, steps: Steps, before: str, whole: int) -> str:
+        """What was found in what was encoded."""
+        normed = self._normed(steps, "cross_attn_norm", before, whole)
+        found = cross_attention(steps, self.block, self.work, normed, self.n_embd)
+        return steps.add(whole, found, brought=self.block.weight("cross_attn_output"))
+
+    def _normed_if_named(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
+        return self._normed(steps, part, entering, size, in_place=in_place) if self.block.has(part) else entering
 
     def _normed(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
         result = steps.add(size, entering, in_place=in_place)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from launchdeck.planning.steps import ENTERING, Brought, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from launchdeck.planning.steps import Step
 
@@ -54,6 +54,10 @@ class Begin(IntEnum):
         return self >= Begin.KEPT_EMBEDDED
 
     @property
+    def is_embedded(self) -> bool:
+        return self in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED}
+
+    @property
     def is_handed_over(self) -> bool:
         return self in {Begin.HANDED_OVER, Begin.KEPT_HANDED_OVER}
 
@@ -90,8 +94,8 @@ class Program:
     entering_bytes: int = 0
 
     @classmethod
-    def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering_bytes: int) -> Program:
-        entering = {ENTERING: entering_bytes} if begin else {}
+    def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering: Mapping[str, int]) -> Program:
+        entering = {**entering} if begin else {}
         if begin.is_handed_over and steps[0].reads == (ENTERING,) and not steps[0].brought:
             entering[steps[0].name] = steps[0].size  # the norm
             steps = steps[1:]

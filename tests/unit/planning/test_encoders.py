@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes.gguf_models import Size, Tensors, decoder, feed_forward, llama, norms
+from fakes.gguf_encoders import jina_bert, modern_bert, neo_bert, nomic_bert_moe
+from fakes.gguf_models import Size, bert, llama
 from fakes.gguf_zoo import gemma
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
@@ -52,28 +53,20 @@ def like_llama(architecture: str, n_head_kv: int = 16) -> Gguf:
     )
 
 
-def neo_bert() -> Gguf:
-    """Queries, keys and values in one matrix, gate and up in another."""
-    size = Size("neo-bert", 6, 768, 12, 12, 2048, 64, 30522, 4096, "f16")
-
-    def block(i: int) -> Tensors:
-        return [
-            *norms(i, 768, "attn_norm", "ffn_norm"),
-            size.matrix(f"blk.{i}.attn_qkv.weight", 768, 3 * 768),
-            size.matrix(f"blk.{i}.attn_output.weight", 768, 768),
-            *feed_forward(i, size, gate=False)[:1],
-            size.matrix(f"blk.{i}.ffn_up.weight", 768, 2 * 2048),
-        ]
-
-    return decoder(size, block, tied=True, pooling_type=1, output_norm="enc.output_norm")
-
-
 def gemma_embedding(n_layer: int, n_embd: int, n_head: int, n_ff: int) -> Gguf:
     size = Size("gemma-embedding", n_layer, n_embd, n_head, 1, n_ff, 256, 262144, 2048, "q8_0")
     return gemma("gemma-embedding", size, attention__sliding_window=512, pooling_type=1)
 
 
 MODELS = {
+    "bert": bert(),
+    "bert, wider": bert("bert", 1024, 16, 4096),
+    "nomic-bert": bert("nomic-bert", 768, 12, 3072),
+    "nomic-bert-moe": nomic_bert_moe(),
+    "jina-bert-v2": jina_bert("jina-bert-v2"),
+    "jina-bert-v2 for code": jina_bert("jina-bert-v2", head_norm=True),
+    "jina-bert-v3": jina_bert("jina-bert-v3"),
+    "modern-bert": modern_bert(),
     "gemma-embedding": gemma_embedding(24, 768, 3, 1152),
     "gemma-embedding, wider": gemma_embedding(7, 1536, 4, 6144),
     "eurobert": like_llama("eurobert"),
