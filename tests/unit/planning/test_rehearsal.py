@@ -150,13 +150,16 @@ def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, engine_b
         assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
 
 
-def test_results_of_all_tokens_are_exact(tmp_path: Path, engine_bin: Path) -> None:
-    """As for embeddings: with part of the layers on the GPU, and with all."""
-    path = MODELS["dense"].write(tmp_path / "m.gguf")
-    model, load = MemoryModel.of(read_header(path)), replace(LOAD, embedding=True)
-    for layers, truth in ask(engine_bin, path, load, range(2, model.layer_count + 1)).items():
-        estimate = model.estimate(replace(load, n_gpu_layers=layers))
-        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+@pytest.mark.parametrize("load_name", ["default", "no flash attention", "large batch", "two GPUs"])
+@pytest.mark.parametrize("name", ["dense", "many logits"])
+def test_results_of_all_tokens_are_exact(tmp_path: Path, engine_bin: Path, name: str, load_name: str) -> None:
+    """As for embeddings: with part of the layers on the GPU, and with all. Many logits are most of it."""
+    many = llama(architecture="qwen3", n_layer=6, n_embd=1024, n_ff=3072, n_vocab=151936, tied=True, head_norm=True)
+    path = {"many logits": many, **MODELS}[name].write(tmp_path / "m.gguf")
+    model, load = MemoryModel.of(read_header(path)), replace(LOADS[load_name], embedding=True)
+    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
 
 
 def test_the_order_of_asking_does_not_matter(tmp_path: Path) -> None:
