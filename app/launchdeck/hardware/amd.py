@@ -15,7 +15,7 @@ from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amdgpu import Amdgpu, with_ram
 from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
-from launchdeck.hardware.memory import Memory
+from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 
 _MIB = 1024 * 1024
@@ -24,11 +24,14 @@ _HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
 
 @dataclass(slots=True)
 class _Device:
-    """An opened GPU, and those of its readings that are not taken with every sample."""
+    """An opened GPU, and those of its readings that are not taken with every sample. `used_memory_bytes` is what all
+    processes held together when they were listed.
+    """
 
     gpu: Gpu
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
+    used_memory_bytes: int = 0
     power_limit_watts: float | None = None
     fan_percent: int | None = None
     slow_due_s: float = float("-inf")
@@ -153,9 +156,8 @@ class AMDSMIDetector:
 
     def _sample(self, card: str, device: _Device) -> GpuSample:
         handle = device.handle
-        if self._clock() >= device.slow_due_s:
-            self._read_slow(card, device)
         memory = self._memory(card, handle, integrated=device.gpu.integrated)
+        self._read_slow(card, device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         return GpuSample(
             sampled_at_s=time.time(),
             used_memory_bytes=memory.used_bytes if memory else None,
@@ -172,8 +174,12 @@ class AMDSMIDetector:
             processes=device.processes,
         )
 
-    def _read_slow(self, card: str, device: _Device) -> None:
-        device.processes = self._processes(card, device)
+    def _read_slow(self, card: str, device: _Device, used_bytes: int) -> None:
+        is_due = self._clock() >= device.slow_due_s
+        if is_due or has_changed(device.used_memory_bytes, used_bytes):
+            device.processes, device.used_memory_bytes = self._processes(card, device), used_bytes
+        if not is_due:
+            return
         device.power_limit_watts = self._amdgpu.power_limit_watts(card) or self._power_cap_watts(card, device.handle)
         device.fan_percent = self._fan_percent(card, device.handle)
         device.slow_due_s = self._clock() + self._slow_interval_s

@@ -16,6 +16,14 @@ class Memory:
     free_bytes: int
 
 
+_CHANGE_BYTES = 8 << 20
+
+
+def has_changed(before_bytes: int, now_bytes: int) -> bool:
+    """Whether a process must have come or gone, or taken or given back memory."""
+    return abs(now_bytes - before_bytes) >= _CHANGE_BYTES
+
+
 def ram() -> Memory:
     """The computer's RAM; what the system can take back at once (caches) counts as free."""
     now = psutil.virtual_memory()

@@ -12,7 +12,7 @@ from typing import Any
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import ram
+from launchdeck.hardware.memory import has_changed, ram
 from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
@@ -28,11 +28,14 @@ _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
 @dataclass(slots=True)
 class _Device:
-    """An opened GPU, and those of its readings that are too dear to be taken with every sample."""
+    """An opened GPU, and those of its readings that are too dear to be taken with every sample. `used_memory_bytes` is
+    what all processes held together when they were listed.
+    """
 
     gpu: Gpu
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
+    used_memory_bytes: int = 0
     power_limit_watts: float | None = None
     fan_percent: int | None = None
     slow_due_s: float = float("-inf")
@@ -43,7 +46,8 @@ class NVMLDetector:
     is looked for once a minute; where all are lost, because their driver was reloaded, with every list.
 
     Processes, the fan and the power limit are read every `slow_interval_s`: listing graphics processes can take 4.5 ms
-    under a lock that all users of the driver share (MangoHud#2104), the fan takes ten times as long as the rest.
+    under a lock that all users of the driver share (MangoHud#2104), the fan takes ten times as long as the rest. Where
+    the memory in use has changed, processes are listed at once: what a model holds is known as soon as it is there.
     """
 
     name = "NVMLDetector"
@@ -236,10 +240,9 @@ class NVMLDetector:
 
     def _sample(self, device: _Device) -> GpuSample:
         uuid, handle = device.gpu.uuid, device.handle
-        if self._clock() >= device.slow_due_s:
-            self._read_slow(device)
         utilization = self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
         memory = ram() if device.gpu.integrated else self._nvml.memory(uuid, handle)
+        self._read_slow(device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         sample = GpuSample(
             sampled_at_s=time.time(),
             used_memory_bytes=memory.used_bytes if memory else None,
@@ -256,9 +259,13 @@ class NVMLDetector:
         self._let_sleep(sample)
         return sample
 
-    def _read_slow(self, device: _Device) -> None:
+    def _read_slow(self, device: _Device, used_bytes: int) -> None:
         uuid, handle = device.gpu.uuid, device.handle
-        device.processes = self._nvml.processes(uuid, handle)
+        is_due = self._clock() >= device.slow_due_s
+        if is_due or has_changed(device.used_memory_bytes, used_bytes):
+            device.processes, device.used_memory_bytes = self._nvml.processes(uuid, handle), used_bytes
+        if not is_due:
+            return
         device.power_limit_watts = _watts(self._nvml.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", handle))
         device.fan_percent = self._nvml.ask(uuid, "nvmlDeviceGetFanSpeed", handle)
         device.slow_due_s = self._clock() + self._slow_interval_s

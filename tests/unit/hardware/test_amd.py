@@ -134,6 +134,19 @@ def test_processes_are_read_less_often_than_the_rest(amdsmi, system, detector, c
     assert (amdsmi.calls("Processes"), amdsmi.calls("Activity")) == (1, 9)
 
 
+def test_what_a_process_holds_is_known_as_soon_as_the_memory_is_in_use(amdsmi, system, detector, clock):
+    system.add_amd(FIRST)
+    amdsmi.add_gpu(vram_total=16 * GIB, vram_used=GIB, processes=f"77:{GIB}")
+    only(detector)
+    clock.now_s += 1
+    amdsmi.set(**{"0.vram_used": 9 * GIB, "0.processes": f"77:{9 * GIB}"})
+    assert [process.used_memory_bytes for process in only(detector)[1].processes] == [9 * GIB]
+    calls = amdsmi.calls("Processes")
+    clock.now_s += 1
+    only(detector)
+    assert amdsmi.calls("Processes") == calls
+
+
 def test_while_a_card_sleeps_the_library_stays_closed(amdsmi, system, detector):
     system.add_amd(FIRST)
     system.add_amd(SECOND)

@@ -159,6 +159,22 @@ def test_processes_are_read_less_often_than_the_rest(nvml, detector, clock):
     assert only(detector)[1].processes == ()
 
 
+def test_what_a_process_holds_is_known_as_soon_as_the_memory_is_in_use(nvml, detector, clock):
+    nvml.add_gpu(total=24 * GIB, used=GIB, free=23 * GIB, compute=f"4000001:{GIB}")
+    assert only(detector)[1].processes == (GpuProcess(4000001, "", GIB),)
+    clock.now_s += 1
+    nvml.set(**{"0.used": 9 * GIB, "0.free": 15 * GIB, "0.compute": f"4000001:{GIB},4000002:{8 * GIB}"})
+    assert only(detector)[1].processes == (GpuProcess(4000001, "", GIB), GpuProcess(4000002, "", 8 * GIB))
+    calls = nvml.calls("Compute")
+    clock.now_s += 1
+    nvml.set(**{"0.used": 9 * GIB + 4096})
+    only(detector)
+    assert nvml.calls("Compute") == calls
+    clock.now_s += 1
+    nvml.set(**{"0.used": GIB, "0.compute": f"4000001:{GIB}"})
+    assert only(detector)[1].processes == (GpuProcess(4000001, "", GIB),)
+
+
 def test_a_lost_gpu_does_not_hide_the_others_and_may_come_back(nvml, detector, clock):
     nvml.add_gpu()
     nvml.add_gpu()
