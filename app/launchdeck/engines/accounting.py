@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, LaunchPlan, Tier
+from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.json_file import read_json, write_json
 from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
 from launchdeck.planning.compute import FORMS_VERSION
@@ -124,6 +125,7 @@ def _counted_load(plan: LaunchPlan) -> Load:
         n_batch=int(options.get("--batch-size", DEFAULT_BATCH)),
         n_ubatch=int(options.get("--ubatch-size", DEFAULT_UBATCH)),
         flash_attention=plan.flash_attention is not False,
+        given_up=plan.flash_attention is False and plan.request.flash_attention is not FlashAttention.OFF,
         n_cpu_moe=plan.request.n_cpu_moe,
     )
 

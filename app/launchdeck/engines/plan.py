@@ -37,7 +37,7 @@ from launchdeck.engines.llama_argv import (
 )
 from launchdeck.engines.targets import target_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
 from launchdeck.planning.vllm_memory import VllmMemory
@@ -80,9 +80,7 @@ def _plan_llama(
     margin_bytes = context.settings.memory_margin_mib * MIB
     total = context.model.layer_count
     all_fused = is_fused(request, choice.engine, memory, total if readings else 0)
-    largest, experts = (
-        _what_fits(memory, replace(load, flash_attention=all_fused), margin_bytes) if devices else (None, None)
-    )
+    largest, experts = _what_fits(memory, _attending(load, all_fused), margin_bytes) if devices else (None, None)
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
     on_gpus = resolved if readings else 0
@@ -105,7 +103,7 @@ def _plan_llama(
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, memory, replace(load, n_gpu_layers=resolved, flash_attention=fused)),
+        estimate=_estimate(context, memory, replace(_attending(load, fused), n_gpu_layers=resolved)),
         warnings=(
             *choice.warnings,
             *_unknown(context.model, memory),
@@ -202,13 +200,19 @@ def _split(request: ModelLoadRequest, devices: Sequence[EngineDevice]) -> tuple[
 
 def _contexts(
     request: ModelLoadRequest, engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext
-) -> tuple[int | None, ...]:
-    """What the driver held for the last process on each device besides the buffers that the engine counts, if known."""
-    learned = (context.residuals.get(reading.gpu, engine) for reading in readings)
-    return (*learned, *(None for _ in request.rpc_workers))
+) -> tuple[tuple[int, Tier], ...]:
+    """What the driver held for the last process on each device besides the buffers that the engine counts, or holds
+    for one usually. A worker's process is there already: what its driver holds is not free any more.
+    """
+    contexts = []
+    for reading in readings:
+        learned = context.residuals.get(reading.gpu, engine)
+        usual = (usual_context_bytes(reading.gpu.compute_capability), Tier.FORMULA)
+        contexts.append(usual if learned is None else (learned, Tier.MEASURED))
+    return (*contexts, *((0, Tier.FORMULA) for _ in request.rpc_workers))
 
 
-def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequence[int | None]) -> Load:
+def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequence[tuple[int, Tier]]) -> Load:
     return Load(
         n_gpu_layers=launch.n_gpu_layers,
         n_ctx=launch.n_ctx,
@@ -216,7 +220,10 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
         cache_type_k=launch.cache_type_k,
         cache_type_v=launch.cache_type_v,
         embedding=launch.embedding,
-        devices=tuple(map(_device, devices, contexts)),
+        devices=tuple(
+            Device(device.label, device.free_bytes, *context, is_worker=device.is_worker)
+            for device, context in zip(devices, contexts, strict=True)
+        ),
         split=launch.split,
         n_batch=launch.n_batch,
         n_ubatch=launch.n_ubatch,
@@ -225,13 +232,9 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
     )
 
 
-def _device(device: EngineDevice, learned_bytes: int | None) -> Device:
-    """A worker's process is there already: what its driver holds is not free any more."""
-    if device.is_worker:
-        return Device(device.label, device.free_bytes, context_bytes=0, is_worker=True)
-    if learned_bytes is not None:
-        return Device(device.label, device.free_bytes, learned_bytes, Tier.MEASURED)
-    return Device(device.label, device.free_bytes)
+def _attending(load: Load, fused: bool) -> Load:  # noqa: FBT001 (the only thing that is said)
+    """With flash attention, or without: because it was not asked for, or because it was found impossible."""
+    return load if fused else replace(load, flash_attention=False, given_up=load.flash_attention)
 
 
 @lru_cache(maxsize=64)

@@ -57,7 +57,7 @@ def projected_and_cached(steps: Steps, block: Block, work: Work, entering: str) 
         key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
     if block.reads_cache:
         name = "window" if block.in_window else "full"
-        places = 1 if work.flash_attention else block.value_row
+        places = block.value_row if work.layout.transposed else 1
         steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
         steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
     return query, key, value
@@ -119,10 +119,11 @@ def _attended(steps: Steps, block: Block, work: Work, query: str) -> str:
         return steps.add(
             found + _in_half_bytes(block, work, cells), query, brought=(*keys, *values, *mask(block, work), *sinks)
         )
+    turned_over = () if work.layout.transposed else (steps.add(_values_bytes(block, work, cells), brought=values),)
     scores = _FLOAT_BYTES * work.tokens * seen * block.n_head
     result = steps.add(scores, query, brought=keys)
     result = steps.add(scores, result, brought=(*mask(block, work), *sinks), in_place=True)
-    return steps.add(found, steps.add(found, result, brought=values))
+    return steps.add(found, steps.add(found, *turned_over, result, brought=() if turned_over else values))
 
 
 def attended_each_other(
@@ -172,6 +173,10 @@ def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
         cached("keys", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
         cached("values", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
     )
+
+
+def _values_bytes(block: Block, work: Work, cells: int) -> int:
+    return cells * work.layout.type_v.row_bytes(block.value_row)
 
 
 def _in_half_bytes(block: Block, work: Work, cells: int) -> int:

@@ -352,7 +352,7 @@ class ComputeBuffers:
         if not self._n_key_value:
             return work.tokens * seen_bytes * work.tokens
         # Without flash attention values are stored number by number, each with its own place.
-        values = min(self._n_value, 1) if work.flash_attention else self._n_value
+        values = self._n_value if work.layout.transposed else min(self._n_value, 1)
         masks = seen_bytes + (_HALF_BYTES if self._has_index else 0)
         return work.tokens * (masks * cells // work.cells.streams + _PLACE_BYTES * (1 + values))
 

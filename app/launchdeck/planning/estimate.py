@@ -34,8 +34,16 @@ if TYPE_CHECKING:
 # What a CUDA or ROCm process holds on a card besides its buffers. Measured: 264 to 500 MiB, by driver and build; what a
 # real start on that card showed is a better number.
 GPU_CONTEXT_BYTES = 300 << 20
+_CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 << 20}  # an H200 with CUDA 13 and driver 580
 HOST = "CPU"
 _WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
+
+
+def usual_context_bytes(compute_capability: tuple[int, int] | None) -> int:
+    """For a card on which nothing was started yet."""
+    if compute_capability is None:
+        return GPU_CONTEXT_BYTES
+    return _CONTEXT_BYTES_BY_CAPABILITY.get(compute_capability, GPU_CONTEXT_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Load:
     """What is to be placed, in llama.cpp's words.
 
     `n_ctx` counts all slots together. `split` is each device's share, as given to `--tensor-split`.
-    `flash_attention` is what really happens: `auto` gives it up where a layer's cache lies on another device.
+    `flash_attention` is what really happens: `auto` may have `given_up` on it, when the cache is made for it already.
     `n_cpu_moe`: the experts of that many first blocks stay in RAM.
     `host_free_bytes` is the free RAM, None where it does not matter.
     """
@@ -75,6 +83,7 @@ class Load:
     n_ubatch: int = 512
     kv_unified: bool = True
     flash_attention: bool = True
+    given_up: bool = False
     n_cpu_moe: int = 0
     host_free_bytes: int | None = None
 
@@ -248,6 +257,7 @@ class MemoryModel:
             load.n_ubatch,
             load.kv_unified,
             load.flash_attention,
+            load.given_up,
         )
         latest = self._latest
         if latest is None or latest[0] != key:
@@ -259,6 +269,7 @@ class MemoryModel:
         """Source: `llama_context` and `sched_reserve` of llama.cpp."""
         n_ubatch = min(load.n_ctx, load.n_batch, load.n_ubatch)
         tokens = -(-n_ubatch // load.n_parallel) * load.n_parallel
+        can = not self.never_flash_attention
         return Work(
             tokens=tokens,
             outputs=tokens if load.embedding or self._compute.gives_all_results else min(tokens, load.n_parallel),
@@ -266,8 +277,9 @@ class MemoryModel:
             layout=Layout.of(
                 load.cache_type_k,
                 load.cache_type_v,
-                flash_attention=load.flash_attention and not self.never_flash_attention,
+                transposed=not (can and (load.flash_attention or load.given_up)),
             ),
+            flash_attention=can and load.flash_attention,
         )
 
 

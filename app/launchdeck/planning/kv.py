@@ -46,15 +46,17 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How keys and values are stored: by their types, and without flash attention the values `transposed`."""
+    """How keys and values are stored: by their types, and without any thought of flash attention the values
+    `transposed`.
+    """
 
     type_k: GgmlType
     type_v: GgmlType
     transposed: bool
 
     @classmethod
-    def of(cls, type_k: str, type_v: str, *, flash_attention: bool) -> Layout:
-        return cls(BY_NAME[type_k], BY_NAME[type_v], not flash_attention)
+    def of(cls, type_k: str, type_v: str, *, transposed: bool) -> Layout:
+        return cls(BY_NAME[type_k], BY_NAME[type_v], transposed)
 
 
 class KvCache:

@@ -11,13 +11,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One batch of `tokens`, of which `outputs` give results, with the whole cache in use."""
+    """One batch of `tokens`, of which `outputs` give results, with the whole cache in use; with `flash_attention`, or
+    without.
+    """
 
     tokens: int
     outputs: int
     cells: Cells
     layout: Layout
-
-    @property
-    def flash_attention(self) -> bool:
-        return not self.layout.transposed
+    flash_attention: bool

@@ -170,6 +170,15 @@ def test_two_gpus_share_by_their_free_memory_in_command_and_estimate(plan_of: An
     assert first.weights_bytes < second.weights_bytes
 
 
+def test_what_a_driver_keeps_on_a_card_where_nothing_was_started(plan_of: Any) -> None:
+    card = gpu(0, "NVIDIA H200", GpuType.NVIDIA, 140, 0)
+    hopper = replace(card, gpu=replace(card.gpu, compute_capability=(9, 0)))
+    (device,) = plan_of(machine=inventory(hopper), gpu_indices=(0,)).estimate.devices
+    assert (device.overhead_bytes, device.overhead_tier) == (590 * MIB, Tier.FORMULA)
+    (device,) = plan_of(machine=inventory(card), gpu_indices=(0,)).estimate.devices
+    assert device.overhead_bytes == 300 * MIB
+
+
 def test_an_amd_gpu_gets_its_own_mask(plan_of: Any) -> None:
     rocm = replace(ABLE, gpu_types=frozenset({GpuType.AMD}))
     plan = plan_of(engines=(rocm,), gpu_indices=(1,))

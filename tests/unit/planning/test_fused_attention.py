@@ -9,7 +9,7 @@ import pytest
 from fakes.gguf_models import bert, llama
 from fakes.gguf_zoo import deepseek2, gemma4
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import MemoryModel
+from launchdeck.planning.estimate import Device, Load, MemoryModel
 from launchdeck.planning.fused_attention import Head
 
 if TYPE_CHECKING:
@@ -48,6 +48,28 @@ def test_the_heads_of_all_layers_count(tmp_path: Path, model: Gguf, knows_heads:
 def test_an_encoder_reads_no_cache(tmp_path: Path) -> None:
     assert _memory(tmp_path, bert()).fused_attention.knows_cache("q8_0", "f16")
     assert not _memory(tmp_path, llama()).fused_attention.knows_cache("q8_0", "f16")
+
+
+@pytest.mark.parametrize(
+    ("layers", "compute_bytes"),
+    [
+        (2, (336136704,)),
+        (4, (330697216,)),
+        (5, (316745856,)),
+        (4, (330697216, 316745856)),
+        (5, (426024960, 432316928)),
+    ],
+)
+def test_given_up_it_takes_what_llama_cpp_counts(tmp_path: Path, layers: int, compute_bytes: tuple[int, ...]) -> None:
+    """Recorded on CUDA devices: the cache was made for flash attention, so values have to be turned over."""
+    model = llama(n_layer=4, n_embd=1024, n_head=8, n_head_kv=2, n_ff=3072, n_vocab=32000)
+    gpus = (Device("GPU", None, context_bytes=0),) * len(compute_bytes)
+    load = Load(
+        layers, 16384, 4, "q8_0", "f16", embedding=False, devices=gpus, split=(1.0,) * len(gpus),
+        flash_attention=False, given_up=True,
+    )  # fmt: skip
+    estimate = _memory(tmp_path, model).estimate(load)
+    assert tuple(device.compute_bytes for device in estimate.devices) == compute_bytes
 
 
 def _memory(folder: Path, model: Gguf) -> MemoryModel:
