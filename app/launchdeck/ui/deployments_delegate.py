@@ -31,7 +31,7 @@ PAD_PX = 8
 BUTTON_PX = 24
 _BAR_PX = 6
 _SHORTEST_BAR_PX = 16
-_GLYPHS = {RowAction.STOP: "■", RowAction.DISMISS: "✕"}
+_GLYPHS = {RowAction.STOP: "■", RowAction.DISMISS: "×"}
 _Index = QModelIndex | QPersistentModelIndex
 
 

@@ -34,6 +34,6 @@ class Disclosure(QWidget):
 
     def _show(self, opened: bool) -> None:  # noqa: FBT001 (what it says)
         self._opened = opened
-        self._button.setText(f"{'▾' if opened else '▸'} {self._title}")
+        self._button.setText(f"{'▼' if opened else '▶'} {self._title}")
         self._button.setAccessibleDescription(tr("open") if opened else tr("closed"))
         self._body.setVisible(opened)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _RADIUS_PX = 10.0
 _DOT_PX = 9
-_CLOSED, _OPEN = "▸", "▾"
+_CLOSED, _OPEN = "▶", "▼"
 
 
 class GpuCard(QWidget):
