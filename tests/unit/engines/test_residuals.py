@@ -78,9 +78,16 @@ def test_what_says_nothing_teaches_nothing(deployment: Deployment, inventory: In
 
 def test_a_deployment_teaches_once_and_the_next_one_again() -> None:
     residuals = Residuals()
-    for key, extra in (("a", 400), ("a", 900), ("b", 500)):
+    for key, extra, known in (("a", 400, 400), ("a", 300, 400), ("b", 390, 390)):
         residuals.learn(running(key), machine(BUFFERS + extra * MIB))
-        assert learned(residuals, machine(0)) == {900: 400}.get(extra, extra) * MIB
+        assert learned(residuals, machine(0)) == known * MIB
+
+
+def test_what_a_model_takes_while_it_is_used_is_not_expected_of_others() -> None:
+    residuals = Residuals()
+    for key, extra in (("a", 589), ("b", 869)):
+        residuals.learn(running(key), machine(BUFFERS + extra * MIB))
+    assert learned(residuals, machine(0)) == 589 * MIB
 
 
 def test_the_next_plan_on_that_gpu_uses_it_and_says_so(tmp_path: Path) -> None:
