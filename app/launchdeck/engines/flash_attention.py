@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
@@ -12,17 +13,26 @@ from launchdeck.planning.fused_attention import CACHE_TYPES
 
 if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo
-    from launchdeck.planning.estimate import MemoryModel
+    from launchdeck.planning.estimate import Device, Load, MemoryModel
 
 
-def is_fused(request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int) -> bool:
-    """Whether it is, with so many layers on GPUs. The CPU can always do it, and the output layer does not attend.
+def attending(load: Load, request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int) -> Load:
+    """The load as llama.cpp really attends with so many layers on GPUs.
 
-    Source: `resolve_fused_ops` of llama.cpp.
+    The CPU can always do it in one go, and the output layer does not attend. Source: `resolve_fused_ops` of llama.cpp.
     """
-    if request.flash_attention is FlashAttention.OFF:
-        return False
-    return _is_forced(request) or layers <= 1 or _gpus_can(request, engine, memory)
+    off = request.flash_attention is FlashAttention.OFF
+    if not off and (_is_forced(request) or layers <= 1 or _gpus_can(request, engine, memory)):
+        return load
+    load = replace(load, flash_attention=False, given_up=not off)
+    if layers <= 1 or not has_kernels_of_cuda(engine):
+        return load
+    more_bytes = memory.converted_scores_bytes(load)
+    return replace(load, devices=tuple(_taking(device, more_bytes) for device in load.devices))
+
+
+def _taking(device: Device, more_bytes: int) -> Device:
+    return device if device.is_worker else replace(device, context_bytes=device.context_bytes + more_bytes)
 
 
 def warnings_of_attention(

@@ -24,7 +24,7 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
-from launchdeck.engines.flash_attention import is_fused, warnings_of_attention
+from launchdeck.engines.flash_attention import attending, warnings_of_attention
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -79,12 +79,12 @@ def _plan_llama(
     load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
     margin_bytes = context.settings.memory_margin_mib * MIB
     total = context.model.layer_count
-    all_fused = is_fused(request, choice.engine, memory, total if readings else 0)
-    largest, experts = _what_fits(memory, _attending(load, all_fused), margin_bytes) if devices else (None, None)
+    all_on_gpus = attending(load, request, choice.engine, memory, total if readings else 0)
+    largest, experts = _what_fits(memory, all_on_gpus, margin_bytes) if devices else (None, None)
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved)
     on_gpus = resolved if readings else 0
-    fused = is_fused(request, choice.engine, memory, on_gpus)
+    load = attending(replace(load, n_gpu_layers=resolved), request, choice.engine, memory, on_gpus)
     environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
@@ -103,7 +103,7 @@ def _plan_llama(
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, memory, replace(_attending(load, fused), n_gpu_layers=resolved)),
+        estimate=_estimate(context, memory, load),
         warnings=(
             *choice.warnings,
             *_unknown(context.model, memory),
@@ -113,7 +113,7 @@ def _plan_llama(
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
-        flash_attention=fused,
+        flash_attention=load.flash_attention,
     )
 
 
@@ -230,11 +230,6 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
         flash_attention=launch.flash_attention is not FlashAttention.OFF,
         n_cpu_moe=launch.n_cpu_moe,
     )
-
-
-def _attending(load: Load, fused: bool) -> Load:  # noqa: FBT001 (the only thing that is said)
-    """With flash attention, or without: because it was not asked for, or because it was found impossible."""
-    return load if fused else replace(load, flash_attention=False, given_up=load.flash_attention)
 
 
 @lru_cache(maxsize=64)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 GPU_CONTEXT_BYTES = 300 << 20
 _CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 << 20}  # an H200 with CUDA 13 and driver 580
 HOST = "CPU"
+_HALF_BYTES = 2
 _WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 
 
@@ -110,6 +111,7 @@ class MemoryModel:
         self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
         self.heads = Heads.of(hp)
         self.fused_attention = FusedAttention(hp)
+        self._most_heads = max(hp.n_head, default=0)
         self._tier = Tier.FORMULA if self.is_known else Tier.GUESS
         self._block_count = hp.n_layer
         self._cache = KvCache(hp)
@@ -142,6 +144,16 @@ class MemoryModel:
         )
         works = load.devices[0].is_worker and (ranges[0][0] > 0 or load.n_cpu_moe > 0)
         return Estimate(devices, self._host(load, added, ranges[0][0], works=works, pipeline=pipeline))
+
+    def converted_scores_bytes(self, load: Load) -> int:
+        """What a GPU of CUDA's or ROCm's takes besides its buffers while it attends without flash attention and the
+        cache is full: the scores of a batch in 16 bits, to be multiplied with values of as many.
+
+        Source: `ggml_cuda_mul_mat_batched_cublas` of llama.cpp b10605, which never gives it back; measured on an H200.
+        """
+        work = self._added_up(load).work
+        seen = max(work.cells.full, work.cells.window) // work.cells.streams
+        return _HALF_BYTES * work.tokens * seen * self._most_heads
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
         """The place of a device that needs more than its room with this many layers (at least 1), None if none does.

@@ -211,11 +211,24 @@ def test_a_gpu_without_flash_attention_for_the_cache_needs_more(plan_of: Any, ke
     plan = plan_of(engines=(CUDA,), **asked)
     scores_bytes = 4 * 512 * plan.n_ctx * 32
     assert plan.flash_attention is False
+    assert plan.estimate.devices[0].overhead_bytes == 300 * MIB + scores_bytes // 2
     assert plan.estimate.devices[0].compute_bytes > scores_bytes
     assert f"no flash attention on a GPU for K as {key} and V as {value}" in warnings_of(plan)
     elsewhere = plan_of(**asked)  # nothing is known of an engine that has shown no GPU
     assert elsewhere.flash_attention is True
     assert elsewhere.estimate.devices[0].compute_bytes < scores_bytes
+
+
+def test_attention_without_flash_takes_more_while_it_is_used(plan_of: Any) -> None:
+    asked = {"gpu_indices": (0,), "n_gpu_layers": 20, "flash_attention": FlashAttention.OFF}
+    plan = plan_of(engines=(CUDA,), **asked)
+    elsewhere = plan_of(**asked)
+    half_of_scores_bytes = 2 * 512 * plan.n_ctx * 32
+    for part in ("weights_bytes", "kv_bytes", "compute_bytes"):
+        assert getattr(plan.estimate.devices[0], part) == getattr(elsewhere.estimate.devices[0], part)
+    assert (
+        plan.estimate.devices[0].overhead_bytes - elsewhere.estimate.devices[0].overhead_bytes == half_of_scores_bytes
+    )
 
 
 @pytest.mark.parametrize("types", [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"), ("bf16", "bf16")])
