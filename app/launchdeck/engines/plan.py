@@ -12,6 +12,7 @@ from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines import flash_attention
 from launchdeck.engines.checks import check_cache, check_request, check_split
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
@@ -24,7 +25,6 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
-from launchdeck.engines.flash_attention import attending, warnings_of_attention
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -79,12 +79,12 @@ def _plan_llama(
     load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
     margin_bytes = context.settings.memory_margin_mib * MIB
     total = context.model.layer_count
-    all_on_gpus = attending(load, request, choice.engine, memory, total if readings else 0)
+    all_on_gpus = flash_attention.attending(load, request, choice.engine, memory, total if readings else 0)
     largest, experts = _what_fits(memory, all_on_gpus, margin_bytes) if devices else (None, None)
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
-    launch = replace(launch, n_gpu_layers=resolved)
+    launch = replace(launch, n_gpu_layers=resolved, flash_attention=flash_attention.resolved(request, memory, resolved))
     on_gpus = resolved if readings else 0
-    load = attending(replace(load, n_gpu_layers=resolved), request, choice.engine, memory, on_gpus)
+    load = flash_attention.attending(replace(load, n_gpu_layers=resolved), request, choice.engine, memory, on_gpus)
     environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
@@ -108,7 +108,7 @@ def _plan_llama(
             *choice.warnings,
             *_unknown(context.model, memory),
             *_warnings(request, context, devices, largest),
-            *warnings_of_attention(request, choice.engine, memory, on_gpus),
+            *flash_attention.warnings_of_attention(request, choice.engine, memory, on_gpus),
         ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,

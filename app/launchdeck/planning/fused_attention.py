@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.attention import attending_layers, reads_cache, window
+from launchdeck.planning.attention import attending_layers, borrowed_layers, reads_cache, window
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -41,10 +41,15 @@ class Head(NamedTuple):
 
 
 class FusedAttention:
-    """What of a model's attention a GPU can compute in one go."""
+    """What of a model's attention a GPU can compute in one go. `has_different_layers`: not all attend, or some read
+    the cache of others.
+    """
 
     def __init__(self, hp: Hyperparameters) -> None:
+        attending = attending_layers(hp)[: hp.n_layer]
+        borrows = any(layer != lender for layer, lender in enumerate(borrowed_layers(hp)))
         self._reads_cache = reads_cache(hp)
+        self.has_different_layers = borrows or (any(attending) and not all(attending))
         layers = zip(attending_layers(hp), hp.n_head, hp.n_head_kv, window(hp).layers, strict=False)
         heads = {
             (hp.head_lengths(in_window=slides), n // max(n_kv, 1)) for attends, n, n_kv, slides in layers if attends

@@ -261,6 +261,25 @@ def test_a_gpu_without_flash_attention_for_the_heads(plan_of: Any) -> None:
     assert "for the heads of this model" in warnings_of(plan_of("encoder", **asked, flash_attention=FlashAttention.ON))
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"n_gpu_layers": 3}, "on"),
+        ({"n_gpu_layers": 3, "flash_attention": FlashAttention.OFF}, "off"),
+        ({"n_gpu_layers": 3, "cache_type_v": "bf16"}, None),
+        ({"n_gpu_layers": -1}, None),
+        ({"n_gpu_layers": 0}, None),
+    ],
+)
+def test_llama_cpp_is_not_left_to_give_up_flash_attention(
+    plan_of: Any, asked: dict[str, Any], told: str | None
+) -> None:
+    plan = plan_of("windows", engines=(CUDA,), gpu_indices=(0,), **asked)
+    assert ("--flash-attn" in plan.argv) is (told is not None)
+    assert told is None or option(plan, "--flash-attn") == told
+    assert "--flash-attn" not in plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=3).argv
+
+
 def test_workers_compute_any_attention(plan_of: Any) -> None:
     plan = plan_of(engines=(CUDA,), gpu_indices=CPU_ONLY, rpc_workers=("127.0.0.1:50052",), cache_type_k="q8_0")
     assert plan.flash_attention is True
