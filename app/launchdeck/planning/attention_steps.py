@@ -26,8 +26,8 @@ _GPU_ROW = 512
 _SMALLEST_ROTATION = 64
 
 
-def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
-    """Queries, keys and values, the cache, and what the heads found there."""
+def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_in_ram: bool = False) -> str:
+    """Queries, keys and values, the cache, and what the heads found there; or had to find in RAM, where that is."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
@@ -39,16 +39,23 @@ def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
             letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
         }
-        query, key, value = found["q"], found["k"], found["v"]
     else:
         size = row * block.width("attn_qkv")
-        value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
-        query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
-        key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
+        fused = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
+        found = {
+            letter: _turned_part(steps, size, _part(steps, block, work, letter, fused, size), turn, fused)
+            for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
+        }
+    query, key, value = found["q"], found["k"], found["v"]
     name = "window" if block.in_window else "full"
+    if attends_in_ram:
+        steps.hand_over(query, entering)
     places = 1 if work.flash_attention else block.value_row
     steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
     steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+    if attends_in_ram:
+        size = row * block.n_head * block.value_length
+        return steps.add(size, brought=cached("found", size))
     return _attended(steps, block, work, query)
 
 
@@ -69,6 +76,10 @@ def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: st
     if letter == "v":
         return steps.add(size, result) if block.norms_values else result
     return _positioned(steps, block, work, letter, result, size, part=False)
+
+
+def _part(steps: Steps, block: Block, work: Work, letter: str, fused: str, size: int) -> str:
+    return fused if letter == "v" else _positioned(steps, block, work, letter, fused, size, part=True)
 
 
 def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:
@@ -157,3 +168,8 @@ def _turning(block: Block, work: Work) -> tuple[Turn, Turn]:
 
 def _turned(steps: Steps, size: int, result: str, turn: Turn) -> str:
     return steps.add(size, result, brought=turn) if turn else result
+
+
+def _turned_part(steps: Steps, size: int, result: str, turn: Turn, fused: str) -> str:
+    """What is still a part of what they are all in is copied out of it first."""
+    return _turned(steps, size, steps.add(size, result) if turn and result == fused else result, turn)

@@ -24,7 +24,10 @@ class Block:
     of tokens, which it sees all at once; `borrows`: it reads the cache of a layer before; `norms_values`: without a
     weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys before values; `rotates`: by
     the tokens' positions, and before it normalises with `rotates_first`; `scales_query`: by the position where it does
-    not rotate; `adds_to_past`: puts its last result into the place of what went past the feed-forward part.
+    not rotate; `adds_to_past`: puts its last result into the place of what went past the feed-forward part;
+    `norms_plainly`: before both parts, without weights; `feeds_past`: its feed-forward part gets what went past the
+    attention; `sum_of_parts`: how both parts' results are added up where they are made side by side, and what went past
+    them ("f", "a" and "p", each sum behind its terms, as in "fp+a+").
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -44,6 +47,9 @@ class Block:
     positions_per_token: int
     scales_query: bool
     adds_to_past: bool
+    norms_plainly: bool
+    feeds_past: bool
+    sum_of_parts: str
     shared_factors: Brought | None
 
     def has(self, part: str) -> bool:

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output", "attn_q",
-    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
-    "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
-    "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
-    "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
+    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_norm_2", "attn_output",
+    "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks",
+    "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate",
+    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
+    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm",
+    "post_ffw_norm", "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
@@ -56,10 +57,14 @@ _OTHER_NAMES = {
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # They put their parts together in orders of their own: the closed forms are nearer.
 _IN_THEIR_OWN_ORDER = frozenset({
-    "bloom", "cohere2moe", "gptneox", "llama-embed", "olmo", "openelm", "phi2", "refact", "smallthinker", "talkie",
+    "cohere2moe", "llama-embed", "openelm", "refact", "smallthinker", "talkie",
 })  # fmt: skip
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
+_NORMS_PLAINLY = frozenset({"olmo"})
+# How they add up the results of both parts that they make side by side, if not as most do. See `Block`.
+_SUMS_OF_PARTS = {"falcon": "fa+p+", "phi2": "af+p+", "plamo": "fa+p+", "stablelm": "fap++"}
+_USUAL_SUM_OF_PARTS = "fp+a+"
 _ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
 _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
@@ -144,6 +149,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
             part, _, kind = name.rpartition(".")
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
+        elif prefix == "token_embd_norm" and tensors:
+            tensors[0][tensor.name] = tensor  # it is where the first layer is
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)
@@ -170,6 +177,9 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             positions_per_token=_positions_per_token(hp),
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
+            norms_plainly=hp.architecture in _NORMS_PLAINLY,
+            feeds_past=hp.architecture == "gptneox" and hp.get("use_parallel_residual") is True,
+            sum_of_parts=_SUMS_OF_PARTS.get(hp.architecture, _USUAL_SUM_OF_PARTS),
             shared_factors=factors if has_factors[layer] else None,
         )
         for layer, parts in enumerate(tensors)

@@ -47,21 +47,14 @@ class Layer:
         """With norms before each part, after each part, or one norm for both parts side by side."""
         steps, block = Steps(), self.block
         whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
-        entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
-        if block.has("attn_norm"):
-            entering = self._normed(steps, "attn_norm", entering, whole)
-        if block.is_biased:
-            bias_in_ram = self.place is not Place.OWN
-            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
-        elif block.latent_rank:
-            found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
-        else:
-            found = attention(steps, block, self.work, entering)
+        before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
+        if block.has("token_embd_norm"):
+            before = self._normed(steps, "token_embd_norm", ENTERING, whole)
+        norm = "attn_norm_2" if block.has("attn_norm_2") else "attn_norm"
+        entering = self._normed(steps, norm, before, whole) if block.has(norm) or block.norms_plainly else before
+        found = self._attended(steps, entering)
         if self._side_by_side:
-            beside = self._cut(steps, entering)
-            result = beside if self.ends_early else self._fed(steps, beside)
-            result = steps.add(row, result, self._cut(steps, before), in_place=True)
-            steps.add(row, result, self._put_together(steps, found), in_place=True)
+            self._add_up(steps, entering, before, found)
             return steps
         result = self._put_together(steps, found)
         if self._has_norms_after:
@@ -78,6 +71,46 @@ class Layer:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
 
+    def _attended(self, steps: Steps, entering: str) -> str:
+        block, work = self.block, self.work
+        if block.is_biased:
+            bias_in_ram = self.place is not Place.OWN
+            return biased_attention(steps, block, work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
+        if block.latent_rank:
+            return latent_attention(steps, block, work, entering, lent=self.place is Place.LENT)
+        return attention(steps, block, work, entering, attends_in_ram=self._attends_in_ram)
+
+    def _add_up(self, steps: Steps, entering: str, before: str, found: str) -> None:
+        """What is made side by side, in its order."""
+        row, past = self._bytes(self.rows), ""
+        made: list[str] = []
+        for sign in self.block.sum_of_parts:
+            if sign == "+":
+                second, first = made.pop(), made.pop()
+                made.append(steps.add(row, first, second, in_place=True))
+            elif sign == "a":
+                made.append(self._put_together(steps, found))
+            elif sign == "p":
+                made.append(past or self._cut(steps, before))
+            elif self.ends_early:
+                made.append(steps.add(row))
+            elif self.block.feeds_past:
+                past = self._cut(steps, before)
+                made.append(self._fed(steps, self._normed(steps, "ffn_norm", past, row)))
+            else:
+                made.append(self._fed(steps, self._beside(steps, entering, before)))
+
+    def _beside(self, steps: Steps, entering: str, before: str) -> str:
+        """What goes into the feed-forward part: the same as into the attention, or with a norm of its own."""
+        if self.block.has("attn_norm_2"):
+            entering = self._normed(steps, "attn_norm", before, self._bytes(self.work.tokens))
+        return self._cut(steps, entering)
+
+    @property
+    def _attends_in_ram(self) -> bool:
+        """A device attends if it does the next thing with a weight: the host, if that is for a few results."""
+        return self.ends_early and self._side_by_side and self.block.sum_of_parts.startswith("f")
+
     @property
     def _places_of_results(self) -> tuple[Brought, ...]:
         return given("results", _OUTPUT_BYTES * self.work.outputs)
@@ -90,13 +123,14 @@ class Layer:
 
     @property
     def _norm_before(self) -> str:
-        if self.block.has("ffn_norm"):
+        if self.block.has("ffn_norm") or self.block.norms_plainly:
             return "ffn_norm"
         return "post_attention_norm" if self.block.has("post_attention_norm") and not self._has_norms_after else ""
 
     @property
     def _side_by_side(self) -> bool:
-        return self.block.has("attn_norm") and not self._norm_before and not self._has_norms_after
+        block = self.block
+        return block.feeds_past or (block.has("attn_norm") and not self._norm_before and not self._has_norms_after)
 
     def _bytes(self, tokens: int) -> int:
         return _FLOAT_BYTES * tokens * self.n_embd

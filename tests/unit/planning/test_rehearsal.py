@@ -9,6 +9,7 @@ import pytest
 
 from fakes import gguf_zoo
 from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, llama, norms
+from fakes.gguf_orders import own_orders
 from fakes.gguf_rare import grok, minimax_m3
 from fakes.gguf_writer import Gguf
 from launchdeck.models.gguf import read_header
@@ -23,6 +24,7 @@ GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
 LOADS = {
     "default": LOAD,
+    "short context": replace(LOAD, n_ctx=2048),
     "long context": replace(LOAD, n_ctx=32768),
     "slots apart": replace(LOAD, n_ctx=9000, n_parallel=3, kv_unified=False),
     "q8_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q8_0"),
@@ -109,6 +111,7 @@ MODELS = {
     "positions in space": gguf_zoo.like_llama("qwen2vl", rope__dimension_sections=[16, 24, 24, 0]),
     "latent attention": gguf_zoo.deepseek2(),
     "latent attention, queries as well": gguf_zoo.deepseek_v3(),
+    **dict(own_orders()),
 }
 
 
@@ -116,11 +119,14 @@ LATENT = {name for name in MODELS if name.startswith("latent")}
 # The kinds of work matter to the attention and the cache, of which there are few kinds; the others differ elsewhere.
 EVERY_WORK = {"dense", "windows", "experts", "latent attention", "layers that do not rotate"}
 SOME_WORK = {"default", "q8_0 cache", "no flash attention", "two GPUs", "four uneven GPUs"}
+# Their order is the same for any work; it shows where the cache is small, and as copies where it is quantised.
+LITTLE_WORK = {"short context", "q8_0 cache", "two GPUs"}
+OWN_ORDERS = {name for name, _ in own_orders()}
 CASES = [
     pytest.param(name, load, id=f"{name}: {load_name}")
     for name in MODELS
     for load_name, load in LOADS.items()
-    if name in EVERY_WORK or load_name in SOME_WORK
+    if name in EVERY_WORK or load_name in (LITTLE_WORK if name in OWN_ORDERS else SOME_WORK)
     # What the engine refuses, and what is not played through.
     if (load.cache_type_v == "f16" or name != "norms after experts")
     and (load.cache_type_k == load.cache_type_v or name not in LATENT)
