@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fakes.gguf_models import Size, Tensors, attention, biases, decoder, feed_forward, norms
+from fakes.gguf_models import Size, Tensors, attention, biases, decoder, experts, feed_forward, norms
 from fakes.gguf_writer import Gguf, Tensor
 
 if TYPE_CHECKING:
@@ -76,6 +76,139 @@ def olmo() -> Gguf:
     return Gguf(model.metadata, tuple(tensor for tensor in model.tensors if tensor.name != "output_norm.weight"))
 
 
+def afmoe() -> Gguf:
+    """What the attention found is weighed by gates, and embeddings are scaled."""
+    size = Size("afmoe", 4, 1024, 16, 4, 4096, 128, 65536)
+
+    def block(i: int) -> Tensors:
+        tensors = [
+            *norms(i, size.n_embd, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"),
+            *attention(i, size, head_norm=True),
+            size.matrix(f"blk.{i}.attn_gate.weight", size.n_embd, size.q),
+        ]
+        if i == 0:
+            return tensors + feed_forward(i, size)
+        return [*tensors, *experts(i, size, 16, 512), *biases(i, {"exp_probs_b": 16}), *_shared(i, size)]
+
+    keys = _routed(16, 4, 512) | {"expert_shared_count": 1, "leading_dense_block_count": 1}
+    return decoder(size, block, attention__sliding_window=1024, **keys)
+
+
+def step35() -> Gguf:
+    """One gate for each head, of which layers with a window have more."""
+    slides = [i % 4 != 0 for i in range(4)]
+    full, window = (Size("step35", 4, 1024, n_head, 4, 4096, 128, 65536) for n_head in (8, 12))
+
+    def block(i: int) -> Tensors:
+        size = window if slides[i] else full
+        tensors = [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *attention(i, size, head_norm=True),
+            size.matrix(f"blk.{i}.attn_gate.weight", size.n_embd, size.n_head),
+        ]
+        if i == 0:
+            return tensors + feed_forward(i, size)
+        return [*tensors, *experts(i, size, 16, 512), *biases(i, {"exp_probs_b": 16}), *_shared(i, size)]
+
+    return decoder(
+        full,
+        block,
+        **_routed(16, 4, 512) | {"attention.head_count": [12 if narrow else 8 for narrow in slides]},
+        expert_shared_feed_forward_length=512,
+        leading_dense_block_count=1,
+        attention__sliding_window=512,
+        attention__sliding_window_pattern=slides,
+        rope__freq_base_swa=10000.0,
+    )
+
+
+def mimo2() -> Gguf:
+    """Values shorter than keys, and more of them in layers with a window, which have sinks."""
+    slides = [i % 3 != 0 for i in range(4)]
+    size = Size("mimo2", 4, 1024, 16, 2, 4096, 192, 65536)
+
+    def block(i: int) -> Tensors:
+        n_head_kv = 4 if slides[i] else 2
+        tensors = [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            size.matrix(f"blk.{i}.attn_q.weight", size.n_embd, size.q),
+            size.matrix(f"blk.{i}.attn_k.weight", size.n_embd, n_head_kv * 192),
+            size.matrix(f"blk.{i}.attn_v.weight", size.n_embd, n_head_kv * 128),
+            size.matrix(f"blk.{i}.attn_output.weight", 16 * 128, size.n_embd),
+            *(norms(i, 16, "attn_sinks") if slides[i] else ()),
+        ]
+        if i == 0:
+            return tensors + feed_forward(i, size)
+        return [*tensors, *experts(i, size, 16, 512), *biases(i, {"exp_probs_b": 16})]
+
+    return decoder(
+        size,
+        block,
+        **_routed(16, 4, 512) | {"attention.head_count_kv": [4 if narrow else 2 for narrow in slides]},
+        attention__value_length=128,
+        attention__sliding_window=128,
+        attention__sliding_window_pattern=slides,
+        rope__dimension_count=64,
+        rope__freq_base_swa=10000.0,
+    )
+
+
+def smallthinker() -> Gguf:
+    """Experts are chosen by what enters the layer; the first of four layers does not rotate."""
+    size = Size("smallthinker", 5, 1024, 16, 4, 512, 64, 65536)
+
+    def block(i: int) -> Tensors:
+        return [*norms(i, size.n_embd, "attn_norm", "ffn_norm"), *attention(i, size), *experts(i, size, 16, 512)]
+
+    return decoder(size, block, **_routed(16, 4, 512), attention__sliding_window=4096)
+
+
+def cohere2moe() -> Gguf:
+    """Experts beside the attention; the norm of all tokens is kept."""
+    size = Size("cohere2moe", 4, 1024, 16, 4, 4096, 64, 65536)
+
+    def block(i: int) -> Tensors:
+        inner = feed_forward(i, size) if i == 0 else experts(i, size, 16, 512)
+        return [*norms(i, size.n_embd, "attn_norm"), *attention(i, size), *inner]
+
+    keys = _routed(16, 4, 512) | {"leading_dense_block_count": 1, "attention.sliding_window": 1024, "logit_scale": 0.25}
+    return decoder(size, block, tied=True, attention__sliding_window_pattern=4, **keys)
+
+
+def openelm() -> Gguf:
+    """What the attention found is added to what entered, in that one's place."""
+    size = Size("openelm", 4, 2048, 16, 4, 4096, 128, 32000)
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *norms(i, size.head_dim, "attn_q_norm", "attn_k_norm"),
+            size.matrix(f"blk.{i}.attn_qkv.weight", size.n_embd, size.q + 2 * size.kv),
+            size.matrix(f"blk.{i}.attn_output.weight", size.q, size.n_embd),
+            *feed_forward(i, size),
+        ]
+
+    return decoder(size, block, tied=True)
+
+
+def plamo3() -> Gguf:
+    """Its norms after a part are no weights by their names."""
+    size = Size("plamo3", 4, 1024, 8, 2, 4096, 128, 65536)
+
+    def block(i: int) -> Tensors:
+        return [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *(Tensor(f"blk.{i}.{name}", (size.n_embd,)) for name in ("post_attention_norm", "post_ffw_norm")),
+            *norms(i, size.head_dim, "attn_q_norm", "attn_k_norm"),
+            size.matrix(f"blk.{i}.attn_qkv.weight", size.n_embd, size.q + 2 * size.kv),
+            size.matrix(f"blk.{i}.attn_output.weight", size.q, size.n_embd),
+            size.matrix(f"blk.{i}.ffn_up.weight", size.n_embd, 2 * size.n_ff),
+            size.matrix(f"blk.{i}.ffn_down.weight", size.n_ff, size.n_embd),
+        ]
+
+    return decoder(size, block, attention__sliding_window=1024)
+
+
 def own_orders() -> Iterable[tuple[str, Gguf]]:
     """One model of each."""
     yield "gptneox", gptneox()
@@ -85,6 +218,13 @@ def own_orders() -> Iterable[tuple[str, Gguf]]:
     yield "stablelm", stablelm()
     yield "bloom", bloom()
     yield "olmo", olmo()
+    yield "afmoe", afmoe()
+    yield "step35", step35()
+    yield "mimo2", mimo2()
+    yield "smallthinker", smallthinker()
+    yield "cohere2moe", cohere2moe()
+    yield "openelm", openelm()
+    yield "plamo3", plamo3()
 
 
 def _normed(i: int, size: Size, *names: str) -> Tensors:
@@ -106,3 +246,12 @@ def _fused(i: int, size: Size) -> Tensors:
 
 def _without_gate(i: int, size: Size) -> Tensors:
     return [*feed_forward(i, size, gate=False), *biases(i, {"ffn_up": size.n_ff, "ffn_down": size.n_embd})]
+
+
+def _routed(count: int, used: int, n_ff: int) -> dict[str, Any]:
+    keys = {"expert_count": count, "expert_used_count": used, "expert_feed_forward_length": n_ff}
+    return keys | {"expert_gating_func": 2, "expert_weights_norm": True}
+
+
+def _shared(i: int, size: Size) -> Tensors:
+    return feed_forward(i, size, 512, "_shexp")

@@ -50,13 +50,26 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_
     name = "window" if block.in_window else "full"
     if attends_in_ram:
         steps.hand_over(query, entering)
-    places = 1 if work.flash_attention else block.value_row
+    places = 1 if work.flash_attention else block.widest_value_row
     steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
     steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
     if attends_in_ram:
         size = row * block.n_head * block.value_length
         return steps.add(size, brought=cached("found", size))
     return _attended(steps, block, work, query)
+
+
+def gated(steps: Steps, block: Block, work: Work, found: str, entering: str) -> str:
+    """What was found, weighed by a gate for each of its numbers, or by one for each head.
+
+    What flash attention found is looked at in another shape, so the result takes the gates' place if that is as large.
+    """
+    row, width = _FLOAT_BYTES * work.tokens, block.width("attn_gate")
+    size = row * block.n_head * block.value_length
+    found = _turned(steps, size, found, _turning(block, work)[1])
+    gate = steps.add(row * width, entering, brought=block.weight("attn_gate"))
+    weighed = (gate, found) if work.flash_attention else (found, gate)
+    return steps.add(size, *weighed, in_place=width > block.n_head)
 
 
 def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:

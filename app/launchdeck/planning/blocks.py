@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_norm_2", "attn_output",
-    "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks",
-    "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate",
-    "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
+    "attn_gate", "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_norm_2",
+    "attn_output", "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b",
+    "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
+    "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
     "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm",
     "post_ffw_norm", "token_embd_norm",
 })  # fmt: skip
@@ -47,20 +47,22 @@ _NORMALISED = frozenset({
     "phimoe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe", "rnd1", "smallthinker",
 })  # fmt: skip
 _SCALES_EMBEDDINGS = frozenset(
-    {"gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
+    {"afmoe", "muse-glimmer", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
 )
 # What is called otherwise elsewhere; or like something else, as Grok's norms are like those that encoders have.
 _OTHER_NAMES = {
+    "dbrx": {"attn_output_norm": "ffn_norm"},
     "grok": {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"},
     "t5encoder": {"attn_o": "attn_output"},
 }
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # They put their parts together in orders of their own: the closed forms are nearer.
 _IN_THEIR_OWN_ORDER = frozenset({
-    "cohere2moe", "llama-embed", "openelm", "refact", "smallthinker", "talkie",
+    "llama-embed", "talkie",
 })  # fmt: skip
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
+_KINDS = {"exp_probs_b": "bias"}
 _NORMS_PLAINLY = frozenset({"olmo"})
 # How they add up the results of both parts that they make side by side, if not as most do. See `Block`.
 _SUMS_OF_PARTS = {"falcon": "fa+p+", "phi2": "af+p+", "plamo": "fa+p+", "stablelm": "fap++"}
@@ -147,7 +149,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         prefix, _, rest = tensor.name.removeprefix("enc.").partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
-            part, _, kind = name.rpartition(".")
+            part, dot, kind = name.rpartition(".")
+            part, kind = (part, kind) if dot else (name, _KINDS.get(name, "weight"))
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
         elif prefix == "token_embd_norm" and tensors:
             tensors[0][tensor.name] = tensor  # it is where the first layer is
@@ -164,6 +167,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             n_head=hp.n_head[layer],
             key_row=cache.rows[lenders[layer]][0],
             value_row=cache.rows[lenders[layer]][1],
+            widest_value_row=max(row for _, row in cache.rows),
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
@@ -177,6 +181,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             positions_per_token=_positions_per_token(hp),
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
+            adds_to_entering=hp.architecture == "openelm",
+            routes_first=hp.architecture == "smallthinker",
             norms_plainly=hp.architecture in _NORMS_PLAINLY,
             feeds_past=hp.architecture == "gptneox" and hp.get("use_parallel_residual") is True,
             sum_of_parts=_SUMS_OF_PARTS.get(hp.architecture, _USUAL_SUM_OF_PARTS),

@@ -113,7 +113,8 @@ class Graph:
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
-    `crossing`: what goes from device to device; `biased`: what T5 needs besides.
+    `crossing`: what goes from device to device; `biased`: what T5 needs besides; `keeps_norm`: the last norm of all
+    tokens is a result, too.
     """
 
     row: int
@@ -133,6 +134,7 @@ class Graph:
     biased: Biased
     whole: Role
     rehearsal: Rehearsal | None
+    keeps_norm: bool
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
@@ -168,6 +170,9 @@ class Graph:
         if not role.last:
             return 0
         entering = self.crossing.output
+        if self.keeps_norm:
+            copied = entering + _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
+            return (_PIPELINE_COPIES * copied + entering if role.pipeline else copied) + self.output
         if role.pipeline:
             return _PIPELINE_COPIES * entering + max(entering, self.output)
         return max(2 * entering, self.output) if entering >= self.row else self.output
@@ -297,6 +302,7 @@ class ComputeBuffers:
             biased=biased,
             whole=self._whole,
             rehearsal=self._blocks.rehearsal(work),
+            keeps_norm=self._hands_over_all and first == 1 and work.outputs < work.tokens,
         )
 
     def _biased(self, work: Work) -> Biased:

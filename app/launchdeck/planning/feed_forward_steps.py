@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _FLOAT_BYTES = 4
 
+Routed = tuple[str, str]
+
 
 @dataclass(frozen=True, slots=True)
 class Routing:
@@ -34,10 +36,18 @@ class Routing:
     groups_used: int
 
 
-def feed_forward(steps: Steps, block: Block, routing: Routing, entering: str, n_embd: int, tokens: int) -> str:
-    """All that a layer does to `entering` after its attention; the name of the result."""
+def feed_forward(
+    steps: Steps,
+    block: Block,
+    routing: Routing,
+    entering: str,
+    n_embd: int,
+    tokens: int,
+    chosen: Routed | None = None,
+) -> str:
+    """All that a layer does to `entering` after its attention. Experts may be `chosen` already."""
     if block.has("ffn_down_exps"):
-        return _experts(steps, block, routing, entering, n_embd, tokens)
+        return _experts(steps, block, routing, entering, n_embd, tokens, chosen)
     return _dense(steps, block, entering, n_embd, tokens)
 
 
@@ -62,9 +72,11 @@ def _dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, 
     return steps.change(row * n_embd, result, block.bias(down))
 
 
-def _experts(steps: Steps, block: Block, routing: Routing, entering: str, n_embd: int, tokens: int) -> str:
+def _experts(
+    steps: Steps, block: Block, routing: Routing, entering: str, n_embd: int, tokens: int, routed_before: Routed | None
+) -> str:
     row, used = _FLOAT_BYTES * tokens, routing.used
-    chosen, shares = _router(steps, block, routing, entering, tokens)
+    chosen, shares = routed_before or _router(steps, block, routing, entering, tokens)
     into, weighed = entering, row * used * n_embd
     if routing.weighs_before:
         into = steps.add(weighed, steps.add(weighed, entering), shares, in_place=True)
@@ -89,11 +101,16 @@ def _experts(steps: Steps, block: Block, routing: Routing, entering: str, n_embd
     return _with_shared_expert(steps, block, entering, result, n_embd, tokens) if block.has("ffn_up_shexp") else result
 
 
-def _router(steps: Steps, block: Block, routing: Routing, entering: str, tokens: int) -> tuple[str, str]:
-    """Which experts every token goes to, and with what weights."""
+def _router(steps: Steps, block: Block, routing: Routing, entering: str, tokens: int) -> Routed:
+    scores = _FLOAT_BYTES * tokens * block.width("ffn_gate_inp")
+    likely = steps.add(scores, entering, brought=block.weight("ffn_gate_inp"))
+    return routed(steps, block, routing, likely, tokens)
+
+
+def routed(steps: Steps, block: Block, routing: Routing, likely: str, tokens: int) -> Routed:
+    """Which experts every token goes to, and with what weights, by how `likely` each of them is."""
     row = _FLOAT_BYTES * tokens
     scores = row * block.width("ffn_gate_inp")
-    likely = steps.add(scores, entering, brought=block.weight("ffn_gate_inp"))
     biased = likely = steps.change(scores, likely, block.bias("ffn_gate_inp"))
     if bias := block.bias("exp_probs_b"):
         biased = steps.add(scores, likely, brought=bias)

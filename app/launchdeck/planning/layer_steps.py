@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.attention_steps import attention, turned_back
+from launchdeck.planning.attention_steps import attention, gated, turned_back
 from launchdeck.planning.biased_attention_steps import biased_attention
-from launchdeck.planning.feed_forward_steps import feed_forward
+from launchdeck.planning.feed_forward_steps import feed_forward, routed
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
 from launchdeck.planning.steps import ENTERING, Steps, given
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
-    from launchdeck.planning.feed_forward_steps import Routing
+    from launchdeck.planning.feed_forward_steps import Routed, Routing
     from launchdeck.planning.steps import Brought
     from launchdeck.planning.work import Work
 
@@ -46,7 +46,7 @@ class Layer:
     def steps(self) -> Steps:
         """With norms before each part, after each part, or one norm for both parts side by side."""
         steps, block = Steps(), self.block
-        whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
+        whole = self._bytes(self.work.tokens)
         before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
         if block.has("token_embd_norm"):
             before = self._normed(steps, "token_embd_norm", ENTERING, whole)
@@ -54,22 +54,31 @@ class Layer:
         entering = self._normed(steps, norm, before, whole) if block.has(norm) or block.norms_plainly else before
         found = self._attended(steps, entering)
         if self._side_by_side:
-            self._add_up(steps, entering, before, found)
-            return steps
-        result = self._put_together(steps, found)
-        if self._has_norms_after:
-            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        past = steps.add(row, result, self._cut(steps, before), in_place=True)
-        if self.ends_early:
-            return steps
-        result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
-        if block.has("post_ffw_norm"):
-            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
-        added = (past, result) if self.block.adds_to_past else (result, past)
-        result = steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
+            result = self._added_up(steps, entering, before, found)
+        else:
+            result = self._in_turn(steps, before, found)
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
+
+    def _in_turn(self, steps: Steps, before: str, found: str) -> str:
+        """The feed-forward part goes on with what the attention and what went past it add up to."""
+        row, block = self._bytes(self.rows), self.block
+        chosen = self._routed(steps, before) if block.routes_first and not self.ends_early else None
+        past = self._cut(steps, before) if block.adds_to_entering else ""
+        result = self._put_together(steps, found)
+        if self._has_norms_after:
+            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
+        added = (past, result) if past else (result, self._cut(steps, before))
+        past = steps.add(row, *added, in_place=True)
+        if self.ends_early:
+            return past
+        result = self._normed(steps, self._norm_before, past, row) if self._norm_before else past
+        result = self._fed(steps, result, chosen)
+        if block.has("post_ffw_norm"):
+            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
+        added = (past, result) if block.adds_to_past else (result, past)
+        return steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
 
     def _attended(self, steps: Steps, entering: str) -> str:
         block, work = self.block, self.work
@@ -78,9 +87,18 @@ class Layer:
             return biased_attention(steps, block, work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
         if block.latent_rank:
             return latent_attention(steps, block, work, entering, lent=self.place is Place.LENT)
-        return attention(steps, block, work, entering, attends_in_ram=self._attends_in_ram)
+        found = attention(steps, block, work, entering, attends_in_ram=self._attends_in_ram)
+        return gated(steps, block, work, found, entering) if block.has("attn_gate") else found
 
-    def _add_up(self, steps: Steps, entering: str, before: str, found: str) -> None:
+    def _routed(self, steps: Steps, before: str) -> Routed:
+        """To which experts what entered goes, before the attention's results are put together."""
+        row = _FLOAT_BYTES * self.block.width("ffn_gate_inp")
+        scores = steps.add(row * self.work.tokens, before, brought=self.block.weight("ffn_gate_inp"))
+        if self.cuts:
+            scores = steps.add(row * self.rows, scores, brought=self._places_of_results)
+        return routed(steps, self.block, self.routing, scores, self.rows)
+
+    def _added_up(self, steps: Steps, entering: str, before: str, found: str) -> str:
         """What is made side by side, in its order."""
         row, past = self._bytes(self.rows), ""
         made: list[str] = []
@@ -99,6 +117,7 @@ class Layer:
                 made.append(self._fed(steps, self._normed(steps, "ffn_norm", past, row)))
             else:
                 made.append(self._fed(steps, self._beside(steps, entering, before)))
+        return made.pop()
 
     def _beside(self, steps: Steps, entering: str, before: str) -> str:
         """What goes into the feed-forward part: the same as into the attention, or with a norm of its own."""
@@ -142,7 +161,7 @@ class Layer:
     def _put_together(self, steps: Steps, found: str) -> str:
         """One result of all heads, for the tokens that matter."""
         size = self._bytes(self.work.tokens)
-        if not self.block.latent_rank and not self.block.is_biased:
+        if not self.block.latent_rank and not self.block.is_biased and not self.block.has("attn_gate"):
             found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
@@ -155,5 +174,5 @@ class Layer:
             return result
         return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
 
-    def _fed(self, steps: Steps, entering: str) -> str:
-        return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows)
+    def _fed(self, steps: Steps, entering: str, chosen: Routed | None = None) -> str:
+        return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows, chosen)

@@ -119,14 +119,17 @@ LATENT = {name for name in MODELS if name.startswith("latent")}
 # The kinds of work matter to the attention and the cache, of which there are few kinds; the others differ elsewhere.
 EVERY_WORK = {"dense", "windows", "experts", "latent attention", "layers that do not rotate"}
 SOME_WORK = {"default", "q8_0 cache", "no flash attention", "two GPUs", "four uneven GPUs"}
-# Their order is the same for any work; it shows where the cache is small, and as copies where it is quantised.
-LITTLE_WORK = {"short context", "q8_0 cache", "two GPUs"}
-OWN_ORDERS = {name for name, _ in own_orders()}
+# An order is the same for any work, and shows where the cache is small.
+LITTLE_WORK = {name: {"short context", "two GPUs"} for name, _ in own_orders()}
+for name in ("falcon", "bloom"):
+    LITTLE_WORK[name].add("q8_0 cache")
+for name in ("afmoe", "mimo2"):
+    LITTLE_WORK[name].add("no flash attention")
 CASES = [
     pytest.param(name, load, id=f"{name}: {load_name}")
     for name in MODELS
     for load_name, load in LOADS.items()
-    if name in EVERY_WORK or load_name in (LITTLE_WORK if name in OWN_ORDERS else SOME_WORK)
+    if name in EVERY_WORK or load_name in LITTLE_WORK.get(name, SOME_WORK)
     # What the engine refuses, and what is not played through.
     if (load.cache_type_v == "f16" or name != "norms after experts")
     and (load.cache_type_k == load.cache_type_v or name not in LATENT)
