@@ -209,6 +209,41 @@ def plamo3() -> Gguf:
     return decoder(size, block, attention__sliding_window=1024)
 
 
+def gemma4_moe() -> Gguf:
+    """Gemma 4 26B: experts and a part for all tokens; where it sees everything, values are made of the keys' matrix."""
+    slides = [i % 3 != 2 for i in range(5)]
+    wide, narrow = (Size("gemma4", 5, 1024, 8, n_kv, 2048, length, 65536) for n_kv, length in ((1, 256), (2, 128)))
+
+    def block(i: int) -> Tensors:
+        size = narrow if slides[i] else wide
+        names = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+        tensors = [
+            *norms(i, size.n_embd, *names, "pre_ffw_norm_2", "post_ffw_norm_1", "post_ffw_norm_2"),
+            *attention(i, size, head_norm=True),
+            *feed_forward(i, size),
+            Tensor(f"blk.{i}.ffn_gate_inp.weight", (size.n_embd, 32)),
+            Tensor(f"blk.{i}.ffn_gate_inp.scale", (size.n_embd,)),
+            size.matrix(f"blk.{i}.ffn_gate_up_exps.weight", size.n_embd, 2 * 512, 32),
+            size.matrix(f"blk.{i}.ffn_down_exps.weight", 512, size.n_embd, 32),
+            Tensor(f"blk.{i}.ffn_down_exps.scale", (32,)),
+            Tensor(f"blk.{i}.layer_output_scale.weight", (1,)),
+        ]
+        return [tensor for tensor in tensors if slides[i] or tensor.name != f"blk.{i}.attn_v.weight"]
+
+    model = decoder(
+        wide,
+        block,
+        tied=True,
+        **_routed(32, 4, 512) | {"attention.head_count_kv": [2 if short else 1 for short in slides]},
+        attention__sliding_window=1024,
+        attention__sliding_window_pattern=slides,
+        attention__key_length_swa=128,
+        attention__value_length_swa=128,
+        embedding_length_per_layer_input=0,
+    )
+    return Gguf(model.metadata, (*model.tensors, Tensor("rope_freqs.weight", (128,))))
+
+
 def own_orders() -> Iterable[tuple[str, Gguf]]:
     """One model of each."""
     yield "gptneox", gptneox()
@@ -225,6 +260,7 @@ def own_orders() -> Iterable[tuple[str, Gguf]]:
     yield "cohere2moe", cohere2moe()
     yield "openelm", openelm()
     yield "plamo3", plamo3()
+    yield "gemma4, experts", gemma4_moe()
 
 
 def _normed(i: int, size: Size, *names: str) -> Tensors:

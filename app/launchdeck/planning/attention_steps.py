@@ -32,11 +32,12 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
     if block.borrows:
-        query = _turned(steps, sizes[0], _projected(steps, block, work, "q", entering, sizes[0]), turn_k)
+        query = _turned(steps, sizes[0], _projected(steps, block, work, "q", entering, sizes[0], {}), turn_k)
         return _attended(steps, block, work, query)
     if block.has("attn_q"):
+        made: dict[str, str] = {}
         found = {
-            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
+            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size, made), turn)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
         }
     else:
@@ -83,9 +84,15 @@ def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[t
     return (query, key, value) if block.keys_first else (query, value, key)
 
 
-def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int) -> str:
-    result = steps.add(size, entering, brought=block.weight(f"attn_{letter}"))
-    result = steps.change(size, result, block.bias(f"attn_{letter}"))
+def _projected(
+    steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int, made: dict[str, str]
+) -> str:
+    """Where there is no matrix for values, they are what keys are `made` of."""
+    part = letter if block.has(f"attn_{letter}") else "k"
+    if part not in made:
+        result = steps.add(size, entering, brought=block.weight(f"attn_{part}"))
+        made[part] = steps.change(size, result, block.bias(f"attn_{part}"))
+    result = made[part]
     if letter == "v":
         return steps.add(size, result) if block.norms_values else result
     return _positioned(steps, block, work, letter, result, size, part=False)

@@ -78,6 +78,9 @@ class Block:
     def bias(self, part: str) -> tuple[Brought, ...]:
         return self._tensor(f"{part}.bias", Kind.WEIGHT)
 
+    def scale(self, part: str) -> tuple[Brought, ...]:
+        return self._tensor(f"{part}.scale", Kind.WEIGHT)
+
     def factors(self) -> tuple[Brought, ...]:
         """What the rotation takes besides the positions, where the model has it once for all layers."""
         return (self.shared_factors,) if self.shared_factors else ()

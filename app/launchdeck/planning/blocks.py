@@ -25,7 +25,7 @@ _KNOWN_PARTS = frozenset({
     "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
     "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
     "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm",
-    "post_ffw_norm", "token_embd_norm",
+    "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "pre_ffw_norm_2", "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
@@ -91,8 +91,11 @@ class Blocks:
         )
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
 
-    def rehearsal(self, work: Work) -> Rehearsal | None:
-        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
+    def rehearsal(self, work: Work, *, gives_results: bool = True) -> Rehearsal | None:
+        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
+
+        A model that cuts late `gives_results` after its last block, or leaves that to another GPU.
+        """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
         programs: dict[tuple[int, bool, Place, Begin], Program] = {}
@@ -101,12 +104,16 @@ class Blocks:
             last = layer == len(self._which) - 1
             key = (self._which[layer], last, place, begin)
             if key not in programs:
-                programs[key] = self._program(self._alike[key[0]], work, place, begin, last=last)
+                programs[key] = self._program(
+                    self._alike[key[0]], work, place, begin, last=last, gives_results=last and gives_results
+                )
             return programs[key]
 
         return Rehearsal(len(self._which), program)
 
-    def _program(self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool) -> Program:
+    def _program(
+        self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool, gives_results: bool
+    ) -> Program:
         cuts = last and not self._cuts_late
         rows = work.outputs if cuts else work.tokens
         layer = Layer(
@@ -119,7 +126,7 @@ class Blocks:
             rows=rows,
             cuts=cuts,
             ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
-            gives_results=last and self._cuts_late and work.outputs < work.tokens,
+            gives_results=gives_results and self._cuts_late and work.outputs < work.tokens,
             scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
         )
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
@@ -236,6 +243,8 @@ def _is_known(block: Block) -> bool:
 def _attention_weights(block: Block) -> frozenset[str]:
     if block.latent_rank and not block.is_biased:
         return _LATENT_ATTENTION | (_COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"}))
+    if block.norms_values:
+        return frozenset({"attn_q"} if block.borrows else {"attn_q", "attn_k"})
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
 
 

@@ -114,7 +114,7 @@ class Graph:
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
     `crossing`: what goes from device to device; `biased`: what T5 needs besides; `keeps_norm`: the last norm of all
-    tokens is a result, too.
+    tokens is a result, too; `rehearsal_without_results`: of a GPU that hands over what the last block gives.
     """
 
     row: int
@@ -134,13 +134,15 @@ class Graph:
     biased: Biased
     whole: Role
     rehearsal: Rehearsal | None
+    rehearsal_without_results: Rehearsal | None
     keeps_norm: bool
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if self.rehearsal and self._can_be_rehearsed(role):
-            kept, most = self.rehearsal.room(self._part(role))
+        rehearsal = self.rehearsal_without_results if role.ends and not role.last else self.rehearsal
+        if rehearsal and self._can_be_rehearsed(role):
+            kept, most = rehearsal.room(self._part(role))
             return kept + max(most, output)
         if not role.blocks and not role.first:
             return self._output_alone(role)
@@ -277,6 +279,7 @@ class ComputeBuffers:
         first, following = self._crossing_rows
         biased = self._biased(work)
         rotation = self._rotation_bytes(work) if self._n_key_value else 0
+        rehearsal = self._blocks.rehearsal(work)
         return Graph(
             row=row,
             inputs=_TOKEN_BYTES * work.tokens + rotation + biased.inputs,
@@ -301,7 +304,10 @@ class ComputeBuffers:
             ),
             biased=biased,
             whole=self._whole,
-            rehearsal=self._blocks.rehearsal(work),
+            rehearsal=rehearsal,
+            rehearsal_without_results=(
+                self._blocks.rehearsal(work, gives_results=False) if self._hands_over_all else rehearsal
+            ),
             keeps_norm=self._hands_over_all and first == 1 and work.outputs < work.tokens,
         )
 

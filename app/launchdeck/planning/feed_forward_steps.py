@@ -48,10 +48,10 @@ def feed_forward(
     """All that a layer does to `entering` after its attention. Experts may be `chosen` already."""
     if block.has("ffn_down_exps"):
         return _experts(steps, block, routing, entering, n_embd, tokens, chosen)
-    return _dense(steps, block, entering, n_embd, tokens)
+    return dense(steps, block, entering, n_embd, tokens)
 
 
-def _dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, suffix: str = "") -> str:
+def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, suffix: str = "") -> str:
     """Gate, up and their product; or up alone, changed in its place; or both in one matrix."""
     row, up, down = _FLOAT_BYTES * tokens, f"ffn_up{suffix}", f"ffn_down{suffix}"
     inner = row * block.width(up)
@@ -94,6 +94,9 @@ def _experts(
     else:
         result = matrix("ffn_up_exps")
     result = steps.add(weighed, result, chosen, brought=block.weight("ffn_down_exps", Kind.EXPERTS))
+    if scale := block.scale("ffn_down_exps"):
+        scales = steps.add(row * block.width("ffn_gate_inp"), brought=scale)
+        result = steps.add(weighed, result, steps.add(row * used, scales, chosen), in_place=True)
     result = steps.change(weighed, result, block.bias("ffn_down_exps"))
     if not routing.weighs_before:
         result = steps.add(weighed, result, shares, in_place=True)
@@ -140,7 +143,7 @@ def _of_groups(steps: Steps, routing: Routing, scores: str, size: int, row: int)
 def _with_shared_expert(steps: Steps, block: Block, entering: str, experts: str, n_embd: int, tokens: int) -> str:
     """The one that every token goes to, in Qwen with a weight of its own."""
     row = _FLOAT_BYTES * tokens
-    shared = _dense(steps, block, entering, n_embd, tokens, "_shexp")
+    shared = dense(steps, block, entering, n_embd, tokens, "_shexp")
     if block.has("ffn_gate_inp_shexp"):
         score = steps.add(row, entering, brought=block.weight("ffn_gate_inp_shexp"))
         weight = steps.add(row, steps.add(row, score), score, in_place=True)

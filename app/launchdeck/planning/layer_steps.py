@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.planning.attention_steps import attention, gated, turned_back
 from launchdeck.planning.biased_attention_steps import biased_attention
-from launchdeck.planning.feed_forward_steps import feed_forward, routed
+from launchdeck.planning.feed_forward_steps import dense, feed_forward, routed
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
 from launchdeck.planning.steps import ENTERING, Steps, given
@@ -73,8 +73,11 @@ class Layer:
         past = steps.add(row, *added, in_place=True)
         if self.ends_early:
             return past
-        result = self._normed(steps, self._norm_before, past, row) if self._norm_before else past
-        result = self._fed(steps, result, chosen)
+        if block.has("pre_ffw_norm_2"):
+            result = self._fed_twice(steps, past)
+        else:
+            result = self._normed(steps, self._norm_before, past, row) if self._norm_before else past
+            result = self._fed(steps, result, chosen)
         if block.has("post_ffw_norm"):
             result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
         added = (past, result) if block.adds_to_past else (result, past)
@@ -173,6 +176,19 @@ class Layer:
         if not self.cuts:
             return result
         return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
+
+    def _fed_twice(self, steps: Steps, past: str) -> str:
+        """By experts, and by a part that is for all tokens, each with norms before and after it."""
+        block, row = self.block, self._bytes(self.rows)
+        scored = steps.change(row, steps.add(row, past), block.scale("ffn_gate_inp"))
+        scores = _FLOAT_BYTES * self.rows * block.width("ffn_gate_inp")
+        scored = steps.add(scores, scored, brought=block.weight("ffn_gate_inp"))
+        chosen = routed(steps, block, self.routing, scored, self.rows)
+        result = self._fed(steps, self._normed(steps, "pre_ffw_norm_2", past, row), chosen)
+        shared = dense(steps, block, self._normed(steps, "ffn_norm", past, row), self.n_embd, self.rows)
+        shared = self._normed(steps, "post_ffw_norm_1", shared, row, in_place=True)
+        result = self._normed(steps, "post_ffw_norm_2", result, row, in_place=True)
+        return steps.add(row, shared, result, in_place=True)
 
     def _fed(self, steps: Steps, entering: str, chosen: Routed | None = None) -> str:
         return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows, chosen)

@@ -125,6 +125,7 @@ for name in ("falcon", "bloom"):
     LITTLE_WORK[name].add("q8_0 cache")
 for name in ("afmoe", "mimo2"):
     LITTLE_WORK[name].add("no flash attention")
+LITTLE_WORK["gemma4, experts"].add("four uneven GPUs")
 CASES = [
     pytest.param(name, load, id=f"{name}: {load_name}")
     for name in MODELS
