@@ -244,6 +244,41 @@ def gemma4_moe() -> Gguf:
     return Gguf(model.metadata, (*model.tensors, Tensor("rope_freqs.weight", (128,))))
 
 
+def gemma4_small(n_layer: int = 5) -> Gguf:
+    """Gemma 4 E2B: every layer has an embedding of its own for each token."""
+    size, length = Size("gemma4", n_layer, 1024, 4, 1, 4096, 256, 65536), 256
+    slides = [i % 3 != 2 for i in range(n_layer)]
+
+    def block(i: int) -> Tensors:
+        names = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "post_norm")
+        return [
+            *norms(i, size.n_embd, *names),
+            *attention(i, size, head_norm=True),
+            *feed_forward(i, size),
+            size.matrix(f"blk.{i}.inp_gate.weight", size.n_embd, length),
+            size.matrix(f"blk.{i}.proj.weight", length, size.n_embd),
+            Tensor(f"blk.{i}.layer_output_scale.weight", (1,)),
+        ]
+
+    model = decoder(
+        size,
+        block,
+        tied=True,
+        attention__sliding_window=512,
+        attention__sliding_window_pattern=slides,
+        attention__key_length_swa=256,
+        attention__value_length_swa=256,
+        embedding_length_per_layer_input=length,
+    )
+    extra = (
+        Tensor("rope_freqs.weight", (128,)),
+        size.matrix("per_layer_token_embd.weight", length * n_layer, 65536),
+        size.matrix("per_layer_model_proj.weight", size.n_embd, length * n_layer),
+        Tensor("per_layer_proj_norm.weight", (length,)),
+    )
+    return Gguf(model.metadata, (*model.tensors, *extra))
+
+
 def own_orders() -> Iterable[tuple[str, Gguf]]:
     """One model of each."""
     yield "gptneox", gptneox()

@@ -11,7 +11,7 @@ from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
 from launchdeck.planning.program import Begin, Place, Program
 from launchdeck.planning.rehearsal import Rehearsal
-from launchdeck.planning.steps import Brought, Kind
+from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Brought, Kind
 
 if TYPE_CHECKING:
     from launchdeck.models.header import GgufTensor
@@ -24,8 +24,9 @@ _KNOWN_PARTS = frozenset({
     "attn_output", "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b",
     "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
     "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
-    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm",
-    "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "pre_ffw_norm_2", "token_embd_norm",
+    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "inp_gate", "layer_output_scale", "per_layer_model_proj",
+    "per_layer_proj_norm", "post_attention_norm", "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "post_norm",
+    "pre_ffw_norm_2", "proj", "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
@@ -36,6 +37,8 @@ _MATRICES = frozenset({
     "attn_k", "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "attn_v", "ffn_down", "ffn_down_exps",
     "ffn_down_shexp", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
 })  # fmt: skip
+# They are where the first layer is, and so is what is done with them.
+_WITH_FIRST_LAYER = frozenset({"per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm"})
 _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 # A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
 # backend (GGML_OP_OFFLOAD_MIN_BATCH).
@@ -129,10 +132,13 @@ class Blocks:
             gives_results=gives_results and self._cuts_late and work.outputs < work.tokens,
             scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
         )
-        entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
+        row = _FLOAT_BYTES * work.tokens
+        entering = {ENTERING: aligned(row * self._hp.n_embd)}
         if begin is Begin.KEPT_EMBEDDED and self._adds_positions:
-            entering_bytes *= 2  # what is added to the embeddings is copied as well
-        return Program.of(layer.steps(), place, begin, entering_bytes)
+            entering[ENTERING] *= 2  # what is added to the embeddings is copied as well
+        if block.has("per_layer_model_proj"):
+            entering[LAYER_EMBEDDINGS] = aligned(row * block.width("per_layer_model_proj"))
+        return Program.of(layer.steps(), place, begin, entering)
 
 
 def _routing(hp: Hyperparameters) -> Routing:
@@ -159,8 +165,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             part, dot, kind = name.rpartition(".")
             part, kind = (part, kind) if dot else (name, _KINDS.get(name, "weight"))
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
-        elif prefix == "token_embd_norm" and tensors:
-            tensors[0][tensor.name] = tensor  # it is where the first layer is
+        elif prefix in _WITH_FIRST_LAYER and tensors:
+            tensors[0][tensor.name] = tensor
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)

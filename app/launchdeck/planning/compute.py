@@ -165,7 +165,7 @@ class Graph:
         """Not where caches come from other GPUs, or T5's bias does."""
         if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
             return False
-        return (role.blocks > 0 or role.first) and not role.borrowed_bytes
+        return (role.blocks > 0 or role.first) and not role.borrowed_bytes and (role.first or not self.crossing.block)
 
     def _output_alone(self, role: Role) -> int:
         """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens."""

@@ -10,7 +10,7 @@ from launchdeck.planning.biased_attention_steps import biased_attention
 from launchdeck.planning.feed_forward_steps import dense, feed_forward, routed
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
-from launchdeck.planning.steps import ENTERING, Steps, given
+from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Steps, given, kept
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _FLOAT_BYTES = 4
 _OUTPUT_BYTES = 4
+_OF_ALL_LAYERS = "embeddings of all layers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class Layer:
         """With norms before each part, after each part, or one norm for both parts side by side."""
         steps, block = Steps(), self.block
         whole = self._bytes(self.work.tokens)
-        before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
+        selected = self._layer_embeddings(steps) if block.has("per_layer_model_proj") else ""
+        before = embeddings = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
         if block.has("token_embd_norm"):
             before = self._normed(steps, "token_embd_norm", ENTERING, whole)
         norm = "attn_norm_2" if block.has("attn_norm_2") else "attn_norm"
@@ -57,6 +59,9 @@ class Layer:
             result = self._added_up(steps, entering, before, found)
         else:
             result = self._in_turn(steps, before, found)
+        if block.has("inp_gate"):
+            result = self._with_layer_embedding(steps, result, embeddings, selected)
+        result = steps.change(self._bytes(self.rows), result, block.weight("layer_output_scale"))
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
@@ -81,7 +86,26 @@ class Layer:
         if block.has("post_ffw_norm"):
             result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
         added = (past, result) if block.adds_to_past else (result, past)
-        return steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
+        return steps.add(row, *added, in_place=True)
+
+    def _layer_embeddings(self, steps: Steps) -> str:
+        """The tokens' own embeddings for all layers, scaled."""
+        size = _FLOAT_BYTES * self.work.tokens * self.block.width("per_layer_model_proj")
+        return steps.add(size, LAYER_EMBEDDINGS, in_place=True)
+
+    def _with_layer_embedding(self, steps: Steps, past: str, embeddings: str, selected: str) -> str:
+        """Another part, with this layer's embedding of the token; the first layer makes those of all."""
+        block, row = self.block, self._bytes(self.rows)
+        narrow = _FLOAT_BYTES * self.rows * block.width("inp_gate")
+        result = steps.add(narrow, past, brought=block.weight("inp_gate"))
+        if selected:
+            size = _FLOAT_BYTES * self.work.tokens * block.width("per_layer_model_proj")
+            projected = steps.add(size, embeddings, brought=block.weight("per_layer_model_proj"))
+            projected = steps.change(size, steps.add(size, projected), block.weight("per_layer_proj_norm"))
+            steps.keep(size, steps.add(size, projected, selected, in_place=True), _OF_ALL_LAYERS)
+        result = steps.add(narrow, result, brought=kept(_OF_ALL_LAYERS), in_place=True)
+        result = steps.add(row, result, brought=block.weight("proj"))
+        return steps.add(row, past, self._normed(steps, "post_norm", result, row, in_place=True), in_place=True)
 
     def _attended(self, steps: Steps, entering: str) -> str:
         block, work = self.block, self.work

@@ -229,11 +229,11 @@ class _Gpu:
                 copies[one.name] = (self._pool.take(one.size), one.size)
 
     def _act(self, piece: Piece, expiring: frozenset[str]) -> None:
-        for name, size, place_of, done, inputs in piece.actions:
+        for name, size, place_of, done, inputs, stays in piece.actions:
             if place_of is not None:
                 self._alive[name] = self._alive.pop(place_of)
             elif size:
-                self._alive[name] = (self._pool.take(size), size)
+                (self._inputs if stays else self._alive)[name] = (self._pool.take(size), size)
             for one in done:
                 self._pool.give_back(*self._alive.pop(one))
             for one in inputs:

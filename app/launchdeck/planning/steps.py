@@ -8,11 +8,13 @@ from typing import NamedTuple
 from launchdeck.planning.allocator import aligned
 
 ENTERING = "entering"
+LAYER_EMBEDDINGS = "layer embeddings"
 
 
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
-    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay.
+    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
+    does what an earlier layer made and `KEPT`.
     """
 
     WEIGHT = 0
@@ -20,6 +22,7 @@ class Kind(IntEnum):
     SHARED = 2
     CACHE = 3
     INPUT = 4
+    KEPT = 5
 
 
 class Brought(NamedTuple):
@@ -35,7 +38,7 @@ class Step(NamedTuple):
 
     `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
     norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
-    wherever that is, and is no result itself.
+    wherever that is, and is no result itself. `stays`: until no layer on this device reads it any more.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Step(NamedTuple):
     brought: tuple[Brought, ...] = ()
     in_place: bool = False
     stores: bool = False
+    stays: bool = False
 
 
 class Steps(list[Step]):
@@ -61,6 +65,10 @@ class Steps(list[Step]):
             result = self.add(size, result, brought=weight, in_place=True)
         return result
 
+    def keep(self, size: int, result: str, name: str) -> None:
+        """Make something that layers to come read as well, by this name."""
+        self.append(Step(name, aligned(size), (result,), stays=True))
+
     def hand_over(self, *results: str) -> None:
         """Give results away, to another device that goes on with copies of them."""
         self.append(Step("", 0, results))
@@ -73,6 +81,11 @@ class Steps(list[Step]):
 def given(name: str, size: int) -> tuple[Brought, ...]:
     """One of the graph's inputs."""
     return (Brought(Kind.INPUT, name, aligned(size)),)
+
+
+def kept(name: str) -> tuple[Brought, ...]:
+    """What an earlier layer made for this one."""
+    return (Brought(Kind.KEPT, name, 0),)
 
 
 def cached(name: str, size: int) -> tuple[Brought, ...]:

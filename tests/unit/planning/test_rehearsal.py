@@ -9,7 +9,7 @@ import pytest
 
 from fakes import gguf_zoo
 from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, llama, norms
-from fakes.gguf_orders import own_orders
+from fakes.gguf_orders import gemma4_small, own_orders
 from fakes.gguf_rare import grok, minimax_m3
 from fakes.gguf_writer import Gguf
 from launchdeck.models.gguf import read_header
@@ -156,6 +156,16 @@ def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, engine_b
     path, load = gguf_zoo.gemma4().write(tmp_path / "m.gguf"), LOADS[load_name]
     model = MemoryModel.of(read_header(path))
     for layers, truth in ask(engine_bin, path, load, [1, *range(9, 32)]).items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+
+
+@pytest.mark.parametrize("load_name", ["short context", "two GPUs"])
+def test_embeddings_for_each_layer_are_exact(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
+    """On the first GPU, which makes those of all layers; others get a part of them for each of their layers."""
+    path, load = gemma4_small().write(tmp_path / "m.gguf"), LOADS[load_name]
+    model = MemoryModel.of(read_header(path))
+    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
         estimate = model.estimate(replace(load, n_gpu_layers=layers))
         assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
 
