@@ -244,6 +244,36 @@ def gemma4_moe() -> Gguf:
     return Gguf(model.metadata, (*model.tensors, Tensor("rope_freqs.weight", (128,))))
 
 
+def deepseek2_unfolded() -> Gguf:
+    """DeepSeek-V2 as it was converted at first: keys and values are unfolded before they are cached."""
+    size, rank, rope, value, query = Size("deepseek2", 4, 2048, 16, 16, 8192, 192, 102400), 512, 64, 128, 1024
+
+    def block(i: int) -> Tensors:
+        attending = [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *norms(i, rank, "attn_kv_a_norm"),
+            *norms(i, query, "attn_q_a_norm"),
+            size.matrix(f"blk.{i}.attn_q_a.weight", size.n_embd, query),
+            size.matrix(f"blk.{i}.attn_q_b.weight", query, size.q),
+            size.matrix(f"blk.{i}.attn_kv_a_mqa.weight", size.n_embd, rank + rope),
+            size.matrix(f"blk.{i}.attn_kv_b.weight", rank, size.n_head * (size.head_dim - rope + value)),
+            size.matrix(f"blk.{i}.attn_output.weight", size.n_head * value, size.n_embd),
+        ]
+        return attending + (feed_forward(i, size) if i == 0 else [*experts(i, size, 16, 512), *_shared(i, size)])
+
+    return decoder(
+        size,
+        block,
+        **_routed(16, 4, 512),
+        expert_shared_count=1,
+        leading_dense_block_count=1,
+        attention__value_length=value,
+        attention__kv_lora_rank=rank,
+        attention__q_lora_rank=query,
+        rope__dimension_count=rope,
+    )
+
+
 def gemma4_small(n_layer: int = 5) -> Gguf:
     """Gemma 4 E2B: every layer has an embedding of its own for each token."""
     size, length = Size("gemma4", n_layer, 1024, 4, 1, 4096, 256, 65536), 256
@@ -296,6 +326,7 @@ def own_orders() -> Iterable[tuple[str, Gguf]]:
     yield "openelm", openelm()
     yield "plamo3", plamo3()
     yield "gemma4, experts", gemma4_moe()
+    yield "deepseek2, unfolded", deepseek2_unfolded()
 
 
 def _normed(i: int, size: Size, *names: str) -> Tensors:

@@ -48,16 +48,32 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
         }
     query, key, value = found["q"], found["k"], found["v"]
-    name = "window" if block.in_window else "full"
     if attends_in_ram:
         steps.hand_over(query, entering)
+        _store(steps, block, work, key, value)
+        size = row * block.n_head * block.value_length
+        return steps.add(size, brought=cached("found", size))
+    return looked_up(steps, block, work, query, key, value)
+
+
+def looked_up(steps: Steps, block: Block, work: Work, query: str, key: str, value: str) -> str:
+    """What queries find in the cache, when keys and values are stored there."""
+    _store(steps, block, work, key, value)
+    return _attended(steps, block, work, query)
+
+
+def turned(steps: Steps, block: Block, work: Work, letter: str, result: str) -> str:
+    """Queries and keys, or values, turned for a quantised cache."""
+    row = _FLOAT_BYTES * work.tokens
+    size = row * {"q": block.n_head * block.key_length, "k": block.key_row, "v": block.value_row}[letter]
+    return _turned(steps, size, result, _turning(block, work)[letter == "v"])
+
+
+def _store(steps: Steps, block: Block, work: Work, key: str, value: str) -> None:
+    name = "window" if block.in_window else "full"
     places = 1 if work.flash_attention else block.widest_value_row
     steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
     steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
-    if attends_in_ram:
-        size = row * block.n_head * block.value_length
-        return steps.add(size, brought=cached("found", size))
-    return _attended(steps, block, work, query)
 
 
 def gated(steps: Steps, block: Block, work: Work, found: str, entering: str) -> str:

@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_gate", "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_norm_2",
-    "attn_output", "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b",
-    "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp",
-    "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm",
-    "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "inp_gate", "layer_output_scale", "per_layer_model_proj",
-    "per_layer_proj_norm", "post_attention_norm", "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "post_norm",
-    "pre_ffw_norm_2", "proj", "token_embd_norm",
+    "attn_gate", "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b", "attn_norm",
+    "attn_norm_2", "attn_output", "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv",
+    "attn_rel_b", "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps",
+    "ffn_down_shexp", "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp",
+    "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "inp_gate",
+    "layer_output_scale", "per_layer_model_proj", "per_layer_proj_norm", "post_attention_norm", "post_ffw_norm",
+    "post_ffw_norm_1", "post_ffw_norm_2", "post_norm", "pre_ffw_norm_2", "proj", "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
 _LATENT_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"})
+_UNFOLDED_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b"})
 _COMPRESSED_QUERY = frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b"})
 _MATRICES = frozenset({
     "attn_k", "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "attn_v", "ffn_down", "ffn_down_exps",
@@ -183,7 +184,7 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             widest_value_row=max(row for _, row in cache.rows),
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
-            latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
+            latent_rank=rank if "attn_kv_a_mqa.weight" in parts and "attn_kv_b.weight" not in parts else 0,
             is_biased=hp.architecture == "t5encoder",
             borrows=lenders[layer] != layer,
             norms_values=hp.architecture == "gemma4",
@@ -247,8 +248,10 @@ def _is_known(block: Block) -> bool:
 
 
 def _attention_weights(block: Block) -> frozenset[str]:
-    if block.latent_rank and not block.is_biased:
-        return _LATENT_ATTENTION | (_COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"}))
+    unfolds = block.has("attn_kv_b")
+    if (block.latent_rank or unfolds) and not block.is_biased:
+        query = _COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"})
+        return (_UNFOLDED_ATTENTION if unfolds else _LATENT_ATTENTION) | query
     if block.norms_values:
         return frozenset({"attn_q"} if block.borrows else {"attn_q", "attn_k"})
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})

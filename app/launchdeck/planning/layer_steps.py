@@ -11,6 +11,7 @@ from launchdeck.planning.feed_forward_steps import dense, feed_forward, routed
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
 from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Steps, given, kept
+from launchdeck.planning.unfolded_attention_steps import unfolded_attention
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
@@ -114,6 +115,8 @@ class Layer:
             return biased_attention(steps, block, work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
         if block.latent_rank:
             return latent_attention(steps, block, work, entering, lent=self.place is Place.LENT)
+        if block.has("attn_kv_b"):
+            return unfolded_attention(steps, block, work, entering)
         found = attention(steps, block, work, entering, attends_in_ram=self._attends_in_ram)
         return gated(steps, block, work, found, entering) if block.has("attn_gate") else found
 
