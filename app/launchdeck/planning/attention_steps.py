@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.steps import cached, given
+from launchdeck.planning.steps import away, cached, given
 
 if TYPE_CHECKING:
     from launchdeck.models.ggml import GgmlType
@@ -175,9 +175,10 @@ def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int
 
 def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
     key, value = work.layout.type_k, work.layout.type_v
+    copied = away if block.cache_copy else cached
     return (
-        cached("keys", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
-        cached("values", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
+        copied(f"keys{block.cache_copy}", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
+        copied(f"values{block.cache_copy}", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
     )
 
 

@@ -25,11 +25,11 @@ class Block:
     of a layer before; `norms_values`: without a weight; `in_window`: it looks through the sliding window;
     `keys_first`: it makes keys before values; `rotates`: by the tokens' positions, and before it normalises with
     `rotates_first`; `scales_query`: by the position where it does not rotate; `adds_to_past`: puts its last result
-    into the place of what went past the feed-forward part; `adds_to_entering`: the attention's result into the place
-    of what entered; `routes_first`: what entered to experts; `norms_plainly`: before both parts, without weights;
-    `feeds_past`: its feed-forward part gets what went past the attention; `sum_of_parts`: how both parts' results are
-    added up where they are made side by side, and what went past them ("f", "a" and "p", each sum behind its terms, as
-    in "fp+a+").
+    into the place of what went past the feed-forward part; `cache_copy` and `embedding_copy` name copies of what it
+    reads of layers on other devices; `adds_to_entering`: the attention's result into the place of what entered;
+    `routes_first`: what entered to experts; `norms_plainly`: before both parts, without weights; `feeds_past`: its
+    feed-forward part gets what went past the attention; `sum_of_parts`: how both parts' results are added up where
+    they are made side by side, and what went past them ("f", "a" and "p", each sum behind its terms, as in "fp+a+").
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -56,6 +56,8 @@ class Block:
     feeds_past: bool
     sum_of_parts: str
     shared_factors: Brought | None
+    cache_copy: str = ""
+    embedding_copy: str = ""
 
     def has(self, part: str) -> bool:
         return f"{part}.weight" in self.tensors

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
@@ -93,23 +94,42 @@ class Blocks:
         self._is_known = (
             bool(blocks) and all(map(_is_known, self._alike)) and hp.architecture not in _IN_THEIR_OWN_ORDER
         )
+        self._lenders = borrowed_layers(hp)[: len(self._which)]
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
 
-    def rehearsal(self, work: Work, *, gives_results: bool = True) -> Rehearsal | None:
+    @property
+    def lenders(self) -> tuple[int, ...]:
+        """The layers whose caches others read as well."""
+        return tuple(sorted({lender for layer, lender in enumerate(self._lenders) if layer != lender}))
+
+    @property
+    def embeds_each(self) -> bool:
+        """Whether the first layer makes embeddings for all of them."""
+        return any(block.has("inp_gate") for block in self._alike)
+
+    def rehearsal(
+        self, work: Work, *, gives_results: bool = True, own_from: int = 0, is_first: bool = True
+    ) -> Rehearsal | None:
         """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
 
-        A model that cuts late `gives_results` after its last block, or leaves that to another GPU.
+        A model that cuts late `gives_results` after its last block, or leaves that to another GPU. Caches of layers
+        before `own_from` are on other devices, and so are embeddings for each layer if this is not the first GPU.
         """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
-        programs: dict[tuple[int, bool, Place, Begin], Program] = {}
+        programs: dict[tuple[int, bool, Place, Begin, str, str], Program] = {}
 
         def program(layer: int, place: Place, begin: Begin) -> Program:
             last = layer == len(self._which) - 1
-            key = (self._which[layer], last, place, begin)
+            block = self._alike[self._which[layer]]
+            name = f" for {layer}"
+            cache = name if block.borrows and self._lenders[layer] < own_from and place is not Place.LENT else ""
+            embedding = name if block.has("inp_gate") and not is_first else ""
+            key = (self._which[layer], last, place, begin, cache, embedding)
             if key not in programs:
+                block = replace(block, cache_copy=cache, embedding_copy=embedding)
                 programs[key] = self._program(
-                    self._alike[key[0]], work, place, begin, last=last, gives_results=last and gives_results
+                    block, work, place, begin, last=last, gives_results=last and gives_results
                 )
             return programs[key]
 

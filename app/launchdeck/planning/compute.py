@@ -8,6 +8,7 @@ models; but with layers left on the host, whose weights and caches are copied to
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -114,7 +115,7 @@ class Graph:
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
     `crossing`: what goes from device to device; `biased`: what T5 needs besides; `keeps_norm`: the last norm of all
-    tokens is a result, too; `rehearsal_without_results`: of a GPU that hands over what the last block gives.
+    tokens is a result, too.
     """
 
     row: int
@@ -133,15 +134,14 @@ class Graph:
     crossing: Crossing
     biased: Biased
     whole: Role
-    rehearsal: Rehearsal | None
-    rehearsal_without_results: Rehearsal | None
+    rehearsals: Rehearsals
     keeps_norm: bool
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        rehearsal = self.rehearsal_without_results if role.ends and not role.last else self.rehearsal
-        if rehearsal and self._can_be_rehearsed(role):
+        rehearsal = self._rehearsal_of(role)
+        if rehearsal:
             kept, most = rehearsal.room(self._part(role))
             return kept + max(most, output)
         if not role.blocks and not role.first:
@@ -161,11 +161,15 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
-    def _can_be_rehearsed(self, role: Role) -> bool:
-        """Not where caches come from other GPUs, or T5's bias does."""
+    def _rehearsal_of(self, role: Role) -> Rehearsal | None:
+        """None where T5's bias comes from other GPUs, or more copies than can be made at once."""
         if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
-            return False
-        return (role.blocks > 0 or role.first) and not role.borrowed_bytes and (role.first or not self.crossing.block)
+            return None
+        if not role.blocks and not role.first:
+            return None
+        gives_results = role.last or not role.ends
+        rehearsal = self.rehearsals.of(role.lent_blocks, is_first=role.first, gives_results=gives_results)
+        return rehearsal if rehearsal and rehearsal.fits(self._part(role)) else None
 
     def _output_alone(self, role: Role) -> int:
         """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens."""
@@ -240,6 +244,29 @@ class Graph:
         return self.inputs + self.seen.sum_of(self.whole) + _padded(_TOKEN_BYTES * self.outputs, _HOST_ALIGNMENT)
 
 
+class Rehearsals:
+    """Of the same work on GPUs that get different things from others; each is made when it is asked for."""
+
+    def __init__(self, blocks: Blocks, work: Work, *, hands_over_all: bool) -> None:
+        self._blocks = blocks
+        self._work = work
+        self._hands_over_all = hands_over_all
+        self._lenders = blocks.lenders
+        self._embeds_each = blocks.embeds_each
+        self._made: dict[tuple[int, bool, bool], Rehearsal | None] = {}
+
+    def of(self, own_from: int, *, is_first: bool, gives_results: bool) -> Rehearsal | None:
+        """With layers before `own_from` on other devices."""
+        lenders = bisect_left(self._lenders, own_from)
+        key = (lenders, is_first or not self._embeds_each, gives_results or not self._hands_over_all)
+        if key not in self._made:
+            own_from = self._lenders[lenders - 1] + 1 if lenders else 0
+            self._made[key] = self._blocks.rehearsal(
+                self._work, gives_results=key[2], own_from=own_from, is_first=key[1]
+            )
+        return self._made[key]
+
+
 class ComputeBuffers:
     """What one model's graph needs, for any work. `whole` is the part of a device that has all of it."""
 
@@ -279,7 +306,6 @@ class ComputeBuffers:
         first, following = self._crossing_rows
         biased = self._biased(work)
         rotation = self._rotation_bytes(work) if self._n_key_value else 0
-        rehearsal = self._blocks.rehearsal(work)
         return Graph(
             row=row,
             inputs=_TOKEN_BYTES * work.tokens + rotation + biased.inputs,
@@ -304,10 +330,7 @@ class ComputeBuffers:
             ),
             biased=biased,
             whole=self._whole,
-            rehearsal=rehearsal,
-            rehearsal_without_results=(
-                self._blocks.rehearsal(work, gives_results=False) if self._hands_over_all else rehearsal
-            ),
+            rehearsals=Rehearsals(self._blocks, work, hands_over_all=self._hands_over_all),
             keeps_norm=self._hands_over_all and first == 1 and work.outputs < work.tokens,
         )
 

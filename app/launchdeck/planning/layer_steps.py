@@ -10,7 +10,7 @@ from launchdeck.planning.biased_attention_steps import biased_attention
 from launchdeck.planning.feed_forward_steps import dense, feed_forward, routed
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Place
-from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Steps, given, kept
+from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Steps, away, given, kept
 from launchdeck.planning.unfolded_attention_steps import unfolded_attention
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Layer:
             projected = steps.add(size, embeddings, brought=block.weight("per_layer_model_proj"))
             projected = steps.change(size, steps.add(size, projected), block.weight("per_layer_proj_norm"))
             steps.keep(size, steps.add(size, projected, selected, in_place=True), _OF_ALL_LAYERS)
-        result = steps.add(narrow, result, brought=kept(_OF_ALL_LAYERS), in_place=True)
+        copy = block.embedding_copy
+        embedding = away(f"embedding{copy}", narrow) if copy else kept(_OF_ALL_LAYERS)
+        result = steps.add(narrow, result, brought=embedding, in_place=True)
         result = steps.add(row, result, brought=block.weight("proj"))
         return steps.add(row, past, self._normed(steps, "post_norm", result, row, in_place=True), in_place=True)
 

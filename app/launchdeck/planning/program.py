@@ -34,7 +34,8 @@ class Place(IntEnum):
         return _IN_RAM[self]
 
 
-_IN_RAM = (frozenset({Kind.INPUT}), frozenset({Kind.INPUT, Kind.EXPERTS}), frozenset(Kind) - {Kind.KEPT})
+_ALWAYS = frozenset({Kind.INPUT, Kind.AWAY})
+_IN_RAM = (_ALWAYS, _ALWAYS | {Kind.EXPERTS}, frozenset(Kind) - {Kind.KEPT})
 
 
 class Begin(IntEnum):

@@ -14,7 +14,7 @@ LAYER_EMBEDDINGS = "layer embeddings"
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
     layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
-    does what an earlier layer made and `KEPT`.
+    does what an earlier layer made and `KEPT`. What another device keeps for it is `AWAY`, and copied for each layer.
     """
 
     WEIGHT = 0
@@ -23,6 +23,7 @@ class Kind(IntEnum):
     CACHE = 3
     INPUT = 4
     KEPT = 5
+    AWAY = 6
 
 
 class Brought(NamedTuple):
@@ -81,6 +82,11 @@ class Steps(list[Step]):
 def given(name: str, size: int) -> tuple[Brought, ...]:
     """One of the graph's inputs."""
     return (Brought(Kind.INPUT, name, aligned(size)),)
+
+
+def away(name: str, size: int) -> tuple[Brought, ...]:
+    """A layer's own copy of what an earlier layer made on another device."""
+    return (Brought(Kind.AWAY, name, aligned(size)),)
 
 
 def kept(name: str) -> tuple[Brought, ...]:
