@@ -244,6 +244,19 @@ def gemma4_moe() -> Gguf:
     return Gguf(model.metadata, (*model.tensors, Tensor("rope_freqs.weight", (128,))))
 
 
+def scaled() -> Gguf:
+    """Every matrix with a factor, as files in NVFP4 have it, and one for each expert."""
+    size = Size("qwen3moe", 4, 2048, 16, 4, 6144, 128, 65536, quant="q8_0")
+
+    def block(i: int) -> Tensors:
+        tensors = [*attention(i, size, head_norm=True), *experts(i, size, 32, 768)]
+        matrices = [tensor for tensor in tensors if len(tensor.shape) > 1 and "gate_inp" not in tensor.name]
+        scales = [Tensor(tensor.name.replace("weight", "scale"), tensor.shape[2:] or (1,)) for tensor in matrices]
+        return [*norms(i, size.n_embd, "attn_norm", "ffn_norm"), *tensors, *scales]
+
+    return decoder(size, block, **_routed(32, 4, 768))
+
+
 def deepseek2_unfolded() -> Gguf:
     """DeepSeek-V2 as it was converted at first: keys and values are unfolded before they are cached."""
     size, rank, rope, value, query = Size("deepseek2", 4, 2048, 16, 16, 8192, 192, 102400), 512, 64, 128, 1024
@@ -327,6 +340,7 @@ def own_orders() -> Iterable[tuple[str, Gguf]]:
     yield "plamo3", plamo3()
     yield "gemma4, experts", gemma4_moe()
     yield "deepseek2, unfolded", deepseek2_unfolded()
+    yield "scaled", scaled()
 
 
 def _normed(i: int, size: Size, *names: str) -> Tensors:

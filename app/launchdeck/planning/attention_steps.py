@@ -42,7 +42,8 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_
         }
     else:
         size = row * block.width("attn_qkv")
-        fused = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
+        fused = steps.add(size, entering, brought=block.weight("attn_qkv"))
+        fused = steps.change(size, fused, block.scale("attn_qkv"), block.bias("attn_qkv"))
         found = {
             letter: _turned_part(steps, size, _part(steps, block, work, letter, fused, size), turn, fused)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
@@ -107,7 +108,7 @@ def _projected(
     part = letter if block.has(f"attn_{letter}") else "k"
     if part not in made:
         result = steps.add(size, entering, brought=block.weight(f"attn_{part}"))
-        made[part] = steps.change(size, result, block.bias(f"attn_{part}"))
+        made[part] = steps.change(size, result, block.scale(f"attn_{part}"), block.bias(f"attn_{part}"))
     result = made[part]
     if letter == "v":
         return steps.add(size, result) if block.norms_values else result

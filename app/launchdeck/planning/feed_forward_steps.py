@@ -57,7 +57,8 @@ def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, s
     inner = row * block.width(up)
 
     def matrix(part: str) -> str:
-        return steps.change(inner, steps.add(inner, entering, brought=block.weight(part)), block.bias(part))
+        result = steps.add(inner, entering, brought=block.weight(part))
+        return steps.change(inner, result, block.bias(part), block.scale(part))
 
     if block.has(f"ffn_gate{suffix}"):
         result = steps.add(inner, matrix(f"ffn_gate{suffix}"), matrix(up))
@@ -69,7 +70,7 @@ def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, s
         inner = row * block.depth(down)
         result = steps.change(inner, steps.add(inner, result, in_place=True), norm)
     result = steps.add(row * n_embd, result, brought=block.weight(down))
-    return steps.change(row * n_embd, result, block.bias(down))
+    return steps.change(row * n_embd, result, block.bias(down), block.scale(down))
 
 
 def _experts(
@@ -81,23 +82,24 @@ def _experts(
     if routing.weighs_before:
         into = steps.add(weighed, steps.add(weighed, entering), shares, in_place=True)
 
-    def matrix(part: str) -> str:
-        size = row * used * block.width(part)
-        result = steps.add(size, into, chosen, brought=block.weight(part, Kind.EXPERTS))
+    def matrix(part: str, entering: str, size: int) -> str:
+        result = steps.add(size, entering, chosen, brought=block.weight(part, Kind.EXPERTS))
+        if scale := block.scale("ffn_up_exps" if part == "ffn_gate_up_exps" else part):
+            scales = steps.add(row * block.width("ffn_gate_inp"), brought=scale)
+            result = steps.add(size, result, steps.add(row * used, scales, chosen), in_place=True)
         return steps.change(size, result, block.bias(part))
+
+    def inner_matrix(part: str) -> str:
+        return matrix(part, into, row * used * block.width(part))
 
     inner = row * used * block.depth("ffn_down_exps")
     if block.has("ffn_gate_up_exps"):
-        result = steps.add(inner, matrix("ffn_gate_up_exps"))
+        result = steps.add(inner, inner_matrix("ffn_gate_up_exps"))
     elif block.has("ffn_gate_exps"):
-        result = steps.add(inner, matrix("ffn_gate_exps"), matrix("ffn_up_exps"))
+        result = steps.add(inner, inner_matrix("ffn_gate_exps"), inner_matrix("ffn_up_exps"))
     else:
-        result = matrix("ffn_up_exps")
-    result = steps.add(weighed, result, chosen, brought=block.weight("ffn_down_exps", Kind.EXPERTS))
-    if scale := block.scale("ffn_down_exps"):
-        scales = steps.add(row * block.width("ffn_gate_inp"), brought=scale)
-        result = steps.add(weighed, result, steps.add(row * used, scales, chosen), in_place=True)
-    result = steps.change(weighed, result, block.bias("ffn_down_exps"))
+        result = inner_matrix("ffn_up_exps")
+    result = matrix("ffn_down_exps", result, weighed)
     if not routing.weighs_before:
         result = steps.add(weighed, result, shares, in_place=True)
     result = steps.add(row * n_embd, result)  # the sum over the experts

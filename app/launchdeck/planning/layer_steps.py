@@ -199,7 +199,8 @@ class Layer:
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
             found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
         result = steps.add(size, found, brought=self.block.weight("attn_output"))
-        return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
+        result = steps.change(size, result, self.block.scale("attn_output"), self.block.bias("attn_output"))
+        return self._cut(steps, result)
 
     def _cut(self, steps: Steps, result: str) -> str:
         if not self.cuts:

@@ -121,7 +121,7 @@ EVERY_WORK = {"dense", "windows", "experts", "latent attention", "layers that do
 SOME_WORK = {"default", "q8_0 cache", "no flash attention", "two GPUs", "four uneven GPUs"}
 # An order is the same for any work, and shows where the cache is small.
 LITTLE_WORK = {name: {"short context", "two GPUs"} for name, _ in own_orders()}
-for name in ("falcon", "bloom", "deepseek2, unfolded"):
+for name in ("falcon", "bloom", "deepseek2, unfolded", "scaled"):
     LITTLE_WORK[name].add("q8_0 cache")
 for name in ("afmoe", "mimo2"):
     LITTLE_WORK[name].add("no flash attention")
