@@ -38,7 +38,8 @@ _WITHOUT_ROTATION = frozenset({
 })  # fmt: skip
 _ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
 _SMALL_BAICHUAN = 32
-_STILL_EVERY = {"afmoe": 4, "llama4": 4, "smollm3": 4}
+_STILL_STEP = 4
+_STILL_EVERY = dict.fromkeys(("afmoe", "llama4", "smollm3"), _STILL_STEP)
 _STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
 _KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
 _OWN_CACHES_OF_GEMMA3N = 20
@@ -183,8 +184,12 @@ def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     # Of the two sizes of Baichuan one rotates, the other adds to the scores.
     if hp.architecture in _WITHOUT_ROTATION or (hp.architecture == "baichuan" and hp.n_layer != _SMALL_BAICHUAN):
         return (False,) * hp.n_layer_all
-    if hp.architecture in _ROTATES_IN_WINDOWS and (in_window := window(hp)).size:
-        return in_window.layers
+    in_window = window(hp)
+    if hp.architecture in _ROTATES_IN_WINDOWS and in_window.size:
+        dense = hp.integer("leading_dense_block_count") if hp.architecture == "cohere2moe" else 0
+        return tuple(slides or layer < dense for layer, slides in enumerate(in_window.layers))
+    if hp.architecture == "smallthinker":
+        return tuple(not in_window.size or layer % _STILL_STEP != 0 for layer in range(hp.n_layer_all))
     step = _STILL_EVERY.get(hp.architecture)
     return tuple(step is None or (layer + 1) % step != 0 for layer in range(hp.n_layer_all))
 

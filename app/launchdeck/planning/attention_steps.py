@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.steps import cached, given
+from launchdeck.planning.steps import away, cached, given
 
 if TYPE_CHECKING:
     from launchdeck.models.ggml import GgmlType
@@ -26,41 +26,77 @@ _GPU_ROW = 512
 _SMALLEST_ROTATION = 64
 
 
-def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
-    """Queries, keys and values, the cache, and what the heads found there."""
+def attention(steps: Steps, block: Block, work: Work, entering: str, *, attends_in_ram: bool = False) -> str:
+    """Queries, keys and values, the cache, and what the heads found there; or had to find in RAM, where that is."""
     if block.borrows:
         size = _FLOAT_BYTES * work.tokens * block.n_head * block.key_length
-        turn, _ = _turning(block, work)
-        query = _turned(steps, size, _projected(steps, block, work, "q", entering, size), turn)
-        return _attended(steps, block, work, query)
-    query, key, value = projected_and_cached(steps, block, work, entering)
-    if block.reads_cache:
-        return _attended(steps, block, work, query)
-    return attended_each_other(steps, block, work, query, key, value, seen=mask(block, work), n_seen=work.tokens)
+        query = _projected(steps, block, work, "q", entering, size, {})
+        return _attended(steps, block, work, turned(steps, block, work, "q", query))
+    query, key, value = projected(steps, block, work, entering)
+    if not block.reads_cache:
+        return attended_each_other(steps, block, work, query, key, value, seen=mask(block, work), n_seen=work.tokens)
+    if attends_in_ram:
+        steps.hand_over(query, entering)
+        store(steps, block, work, key, value)
+        size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
+        return steps.add(size, brought=cached("found", size))
+    return looked_up(steps, block, work, query, key, value)
 
 
-def projected_and_cached(steps: Steps, block: Block, work: Work, entering: str) -> tuple[str, str, str]:
-    """Queries, keys and values; keys and values are stored where the block reads a cache."""
+def projected(steps: Steps, block: Block, work: Work, entering: str) -> tuple[str, str, str]:
+    """Queries, keys and values, turned for a quantised cache."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
     if block.has("attn_q"):
+        made: dict[str, str] = {}
         found = {
-            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
+            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size, made), turn)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
         }
-        query, key, value = found["q"], found["k"], found["v"]
     else:
         size = row * block.width("attn_qkv")
-        value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
-        query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
-        key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
-    if block.reads_cache:
-        name = "window" if block.in_window else "full"
-        places = block.value_row if work.layout.transposed else 1
-        steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
-        steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
-    return query, key, value
+        fused = steps.add(size, entering, brought=block.weight("attn_qkv"))
+        fused = steps.change(size, fused, block.scale("attn_qkv"), block.bias("attn_qkv"))
+        found = {
+            letter: _turned_part(steps, size, _part(steps, block, work, letter, fused, size), turn, fused)
+            for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
+        }
+    return found["q"], found["k"], found["v"]
+
+
+def looked_up(steps: Steps, block: Block, work: Work, query: str, key: str, value: str) -> str:
+    """What queries find in the cache, when keys and values are stored there."""
+    store(steps, block, work, key, value)
+    return _attended(steps, block, work, query)
+
+
+def turned(steps: Steps, block: Block, work: Work, letter: str, result: str) -> str:
+    """Queries and keys, or values, turned for a quantised cache."""
+    row = _FLOAT_BYTES * work.tokens
+    size = row * {"q": block.n_head * block.key_length, "k": block.key_row, "v": block.value_row}[letter]
+    return _turned(steps, size, result, _turning(block, work)[letter == "v"])
+
+
+def store(steps: Steps, block: Block, work: Work, key: str, value: str) -> None:
+    """Write keys and values into the cache."""
+    name = "window" if block.in_window else "full"
+    places = block.widest_value_row if work.layout.transposed else 1
+    steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+
+
+def gated(steps: Steps, block: Block, work: Work, found: str, entering: str) -> str:
+    """What was found, weighed by a gate for each of its numbers, or by one for each head.
+
+    What flash attention found is looked at in another shape, so the result takes the gates' place if that is as large.
+    """
+    row, width = _FLOAT_BYTES * work.tokens, block.width("attn_gate")
+    size = row * block.n_head * block.value_length
+    found = _turned(steps, size, found, _turning(block, work)[1])
+    gate = steps.add(row * width, entering, brought=block.weight("attn_gate"))
+    weighed = (gate, found) if work.flash_attention else (found, gate)
+    return steps.add(size, *weighed, in_place=width > block.n_head)
 
 
 def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:
@@ -74,12 +110,22 @@ def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[t
     return (query, key, value) if block.keys_first else (query, value, key)
 
 
-def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int) -> str:
-    result = steps.add(size, entering, brought=block.weight(f"attn_{letter}"))
-    result = steps.change(size, result, block.bias(f"attn_{letter}"))
+def _projected(
+    steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int, made: dict[str, str]
+) -> str:
+    """Where there is no matrix for values, they are what keys are `made` of."""
+    part = letter if block.has(f"attn_{letter}") else "k"
+    if part not in made:
+        result = steps.add(size, entering, brought=block.weight(f"attn_{part}"))
+        made[part] = steps.change(size, result, block.scale(f"attn_{part}"), block.bias(f"attn_{part}"))
+    result = made[part]
     if letter == "v":
         return steps.add(size, result) if block.norms_values else result
     return _positioned(steps, block, work, letter, result, size, part=False)
+
+
+def _part(steps: Steps, block: Block, work: Work, letter: str, fused: str, size: int) -> str:
+    return fused if letter == "v" else _positioned(steps, block, work, letter, fused, size, part=True)
 
 
 def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:
@@ -169,9 +215,10 @@ def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int
 
 def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
     key, value = work.layout.type_k, work.layout.type_v
+    copied = away if block.cache_copy else cached
     return (
-        cached("keys", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
-        cached("values", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
+        copied(f"keys{block.cache_copy}", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
+        copied(f"values{block.cache_copy}", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
     )
 
 
@@ -204,3 +251,8 @@ def _turning(block: Block, work: Work) -> tuple[Turn, Turn]:
 
 def _turned(steps: Steps, size: int, result: str, turn: Turn) -> str:
     return steps.add(size, result, brought=turn) if turn else result
+
+
+def _turned_part(steps: Steps, size: int, result: str, turn: Turn, fused: str) -> str:
+    """What is still a part of what they are all in is copied out of it first."""
+    return _turned(steps, size, steps.add(size, result) if turn and result == fused else result, turn)

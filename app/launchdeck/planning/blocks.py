@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.allocator import aligned
 from launchdeck.planning.attention import borrowed_layers, factor_layers, reads_cache, rotating_layers, window
@@ -11,7 +12,7 @@ from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import Layer
 from launchdeck.planning.program import Begin, Place, Program
 from launchdeck.planning.rehearsal import Rehearsal
-from launchdeck.planning.steps import ENTERING, Brought, Kind
+from launchdeck.planning.steps import ENTERING, LAYER_EMBEDDINGS, Brought, Kind
 
 if TYPE_CHECKING:
     from launchdeck.models.header import GgufTensor
@@ -20,25 +21,28 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _KNOWN_PARTS = frozenset({
-    "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_norm", "attn_output",
-    "attn_output_norm", "attn_q",
-    "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
-    "attn_v", "attn_v_b", "cross_attn_k", "cross_attn_norm", "cross_attn_output", "cross_attn_q", "cross_attn_rel_b",
-    "cross_attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
-    "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
-    "ffn_up_exps", "ffn_up_shexp", "layer_output_norm", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
-    "token_embd_norm",
+    "attn_gate", "attn_k", "attn_k_b", "attn_k_norm", "attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b", "attn_norm",
+    "attn_norm_2", "attn_output", "attn_output_norm", "attn_q", "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm",
+    "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm", "attn_v", "attn_v_b", "cross_attn_k", "cross_attn_norm",
+    "cross_attn_output", "cross_attn_q", "cross_attn_rel_b", "cross_attn_v", "exp_probs_b", "ffn_down", "ffn_down_exps",
+    "ffn_down_shexp", "ffn_gate", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp",
+    "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up", "ffn_up_exps", "ffn_up_shexp", "inp_gate",
+    "layer_output_norm", "layer_output_scale", "per_layer_model_proj", "per_layer_proj_norm", "post_attention_norm",
+    "post_ffw_norm", "post_ffw_norm_1", "post_ffw_norm_2", "post_norm", "pre_ffw_norm_2", "proj", "token_embd_norm",
 })  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
 _CROSS_ATTENTION = frozenset({"cross_attn_k", "cross_attn_norm", "cross_attn_output", "cross_attn_q", "cross_attn_v"})
 _LATENT_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_k_b", "attn_v_b"})
+_UNFOLDED_ATTENTION = frozenset({"attn_kv_a_mqa", "attn_kv_a_norm", "attn_kv_b"})
 _COMPRESSED_QUERY = frozenset({"attn_q_a", "attn_q_a_norm", "attn_q_b"})
 _MATRICES = frozenset({
     "attn_k", "attn_output", "attn_q", "attn_q_a", "attn_q_b", "attn_qkv", "attn_v", "ffn_down", "ffn_down_exps",
     "ffn_down_shexp", "ffn_gate_exps", "ffn_gate_inp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
 })  # fmt: skip
+# They are where the first layer is, and so is what is done with them.
+_WITH_FIRST_LAYER = frozenset({"per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm"})
 _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 # A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
 # backend (GGML_OP_OFFLOAD_MIN_BATCH).
@@ -50,24 +54,42 @@ _NORMALISED = frozenset({
     "phimoe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe", "rnd1", "smallthinker",
 })  # fmt: skip
 _SCALES_EMBEDDINGS = frozenset(
-    {"gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
+    {"afmoe", "muse-glimmer", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
 )
 # What is called otherwise elsewhere; or like something else, as Grok's norms are like those that encoders have.
 _OTHER_NAMES = {
+    "dbrx": {"attn_output_norm": "ffn_norm"},
     "grok": {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"},
     "t5": {"attn_o": "attn_output", "cross_attn_o": "cross_attn_output"},
     "t5encoder": {"attn_o": "attn_output"},
 }
 _ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # They put their parts together in orders of their own: the closed forms are nearer.
-_IN_THEIR_OWN_ORDER = frozenset({
-    "bloom", "cohere2moe", "gptneox", "olmo", "openelm", "phi2", "refact", "smallthinker", "talkie",
-})  # fmt: skip
+_IN_THEIR_OWN_ORDER = frozenset({"talkie"})
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
+_KINDS = {"exp_probs_b": "bias"}
+_NORMS_PLAINLY = frozenset({"olmo"})
+# How they add up the results of both parts that they make side by side, if not as most do. See `Block`.
+_SUMS_OF_PARTS = {"falcon": "fa+p+", "phi2": "af+p+", "plamo": "fa+p+", "stablelm": "fap++"}
+_USUAL_SUM_OF_PARTS = "fp+a+"
 _ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
 _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
+
+
+class Surroundings(NamedTuple):
+    """What a GPU's steps depend on besides its own layers.
+
+    Caches of layers before `own_from` are on other devices, and so are embeddings for each layer if this is not the
+    first GPU. A model that cuts late `gives_results` after its last block, or leaves that to another GPU.
+    `bias_is_elsewhere`: T5's, on the GPU that has the first block (see `biased_attention_steps`).
+    """
+
+    own_from: int = 0
+    is_first: bool = True
+    gives_results: bool = True
+    bias_is_elsewhere: bool = False
 
 
 class Blocks:
@@ -87,32 +109,53 @@ class Blocks:
         self._is_known = (
             bool(blocks) and all(map(_is_known, self._alike)) and hp.architecture not in _IN_THEIR_OWN_ORDER
         )
+        self._lenders = borrowed_layers(hp)[: len(self._which)]
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
 
-    def rehearsal(self, work: Work, *, bias_is_elsewhere: bool = False) -> Rehearsal | None:
-        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
+    @property
+    def lenders(self) -> tuple[int, ...]:
+        """The layers whose caches others read as well."""
+        return tuple(sorted({lender for layer, lender in enumerate(self._lenders) if layer != lender}))
 
-        `bias_is_elsewhere`: on another GPU, as the first block is (see `biased_attention_steps`).
-        """
+    @property
+    def embeds_each(self) -> bool:
+        """Whether the first layer makes embeddings for all of them."""
+        return any(block.has("inp_gate") for block in self._alike)
+
+    def rehearsal(self, work: Work, surroundings: Surroundings) -> Rehearsal | None:
+        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
-        programs: dict[tuple[int, bool, Place, Begin, int], Program] = {}
+        programs: dict[tuple[object, ...], Program] = {}
 
         def program(layer: int, place: Place, begin: Begin) -> Program:
             last = layer == len(self._which) - 1
             block = self._alike[self._which[layer]]
             index = layer if block.is_biased and place is Place.OWN else 0
-            key = (self._which[layer], last, place, begin, index)
+            name = f" for {layer}"
+            is_away = block.borrows and self._lenders[layer] < surroundings.own_from and place is not Place.LENT
+            cache = name if is_away else ""
+            embedding = name if block.has("inp_gate") and not surroundings.is_first else ""
+            key = (self._which[layer], last, place, begin, index, cache, embedding)
             if key not in programs:
+                block = replace(block, cache_copy=cache, embedding_copy=embedding)
                 programs[key] = self._program(
-                    block, work, place, begin, last=last, index=index, bias_is_elsewhere=bias_is_elsewhere
+                    block, work, place, begin, last=last, index=index, surroundings=surroundings
                 )
             return programs[key]
 
         return Rehearsal(len(self._which), program)
 
     def _program(
-        self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool, index: int, bias_is_elsewhere: bool
+        self,
+        block: Block,
+        work: Work,
+        place: Place,
+        begin: Begin,
+        *,
+        last: bool,
+        index: int,
+        surroundings: Surroundings,
     ) -> Program:
         cuts = last and not self._cuts_late
         rows = work.outputs if cuts else work.tokens
@@ -126,14 +169,17 @@ class Blocks:
             rows=rows,
             cuts=cuts,
             ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
-            gives_results=last and self._cuts_late and work.outputs < work.tokens,
+            gives_results=last and self._cuts_late and surroundings.gives_results and work.outputs < work.tokens,
             scales=begin.is_embedded and self._scales,
             added=tuple(self._added) if begin.is_embedded else None,
-            bias_is_elsewhere=bias_is_elsewhere,
+            bias_is_elsewhere=surroundings.bias_is_elsewhere,
         )
-        entering = {ENTERING: aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)}
+        row = _FLOAT_BYTES * work.tokens
+        entering = {ENTERING: aligned(row * self._hp.n_embd)}
         if begin.is_embedded:  # what is added to the embeddings is copied as well
             entering |= {name: aligned(size or entering[ENTERING]) for name, size in self._added.items()}
+        if block.has("per_layer_model_proj"):
+            entering[LAYER_EMBEDDINGS] = aligned(row * block.width("per_layer_model_proj"))
         return Program.of(layer.steps(), place, begin, entering)
 
 
@@ -167,10 +213,11 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         prefix, _, rest = tensor.name.removeprefix(half).partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
-            part, _, kind = name.rpartition(".")
+            part, dot, kind = name.rpartition(".")
+            part, kind = (part, kind) if dot else (name, _KINDS.get(name, "weight"))
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
-        elif prefix == "token_embd_norm" and tensors:
-            tensors[0][tensor.name] = tensor  # is where the first layer is
+        elif prefix in _WITH_FIRST_LAYER and tensors:
+            tensors[0][tensor.name] = tensor
     decoding = hp.integer("decoder_block_count", hp.n_layer)
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer or decoding != hp.n_layer:
         return []
@@ -181,15 +228,17 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
     lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
     reads = reads_cache(hp)
     rows = cache.rows if reads else [(heads * hp.key_length, heads * hp.value_length) for heads in hp.n_head_kv]
+    widest = max((row for _, row in rows), default=0)
     return [
         Block(
             tensors=parts,
             n_head=hp.n_head[layer],
             key_row=rows[lenders[layer]][0],
             value_row=rows[lenders[layer]][1],
+            widest_value_row=widest,
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
-            latent_rank=rank if "attn_kv_a_mqa.weight" in parts else 0,
+            latent_rank=rank if "attn_kv_a_mqa.weight" in parts and "attn_kv_b.weight" not in parts else 0,
             is_biased=hp.architecture in {"t5", "t5encoder"},
             encoded=hp.integer("context_length") if hp.architecture == "t5" else 0,
             reads_cache=reads,
@@ -202,6 +251,11 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             positions_per_token=_positions_per_token(hp),
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
+            adds_to_entering=hp.architecture == "openelm",
+            routes_first=hp.architecture == "smallthinker",
+            norms_plainly=hp.architecture in _NORMS_PLAINLY,
+            feeds_past=hp.architecture == "gptneox" and hp.get("use_parallel_residual") is True,
+            sum_of_parts=_SUMS_OF_PARTS.get(hp.architecture, _USUAL_SUM_OF_PARTS),
             shared_factors=factors if has_factors[layer] else None,
         )
         for layer, parts in enumerate(tensors)
@@ -244,16 +298,20 @@ def _is_known(block: Block) -> bool:
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & weights)
         and _attention_weights(block) | {"attn_output"} <= weights
         and _feed_forward_weights(block) <= weights
+        and not {"attn_norm_2", "attn_output_norm"} <= weights  # a second one after the attention
         and block.key_row > block.latent_rank
         and bool(block.value_row) != bool(block.latent_rank)
     )
 
 
 def _attention_weights(block: Block) -> frozenset[str]:
-    if block.latent_rank:
-        return _LATENT_ATTENTION | (_COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"}))
+    if block.latent_rank or block.has("attn_kv_b"):
+        query = _COMPRESSED_QUERY if block.has("attn_q_a") else frozenset({"attn_q"})
+        return (_UNFOLDED_ATTENTION if block.has("attn_kv_b") else _LATENT_ATTENTION) | query
     if block.encoded:
         return _SPLIT_ATTENTION | _CROSS_ATTENTION
+    if block.norms_values:
+        return frozenset({"attn_q"} if block.borrows else {"attn_q", "attn_k"})
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
 
 

@@ -25,7 +25,7 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     row, rank = _FLOAT_BYTES * work.tokens, block.latent_rank
     rotated = block.key_row - rank
     positions = given("positions", _FLOAT_BYTES * work.tokens)
-    query = _query(steps, block, row, entering)
+    query = latent_query(steps, block, row, entering)
     absorbed = steps.add(row * block.n_head * rank, query, brought=block.weight("attn_k_b"))
     turned = steps.add(row * block.n_head * rotated, query, brought=positions)
     query = steps.add(row * block.n_head * block.key_row, absorbed, turned)
@@ -39,8 +39,8 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     return steps.add(results, steps.add(results, found, brought=block.weight("attn_v_b")))
 
 
-def _query(steps: Steps, block: Block, row: int, entering: str) -> str:
-    """In larger models compressed on its way, too."""
+def latent_query(steps: Steps, block: Block, row: int, entering: str) -> str:
+    """The query, which in larger models is compressed on its way, too."""
     if not block.has("attn_q_a"):
         return steps.add(row * block.width("attn_q"), entering, brought=block.weight("attn_q"))
     inner = row * block.width("attn_q_a")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from launchdeck.planning.steps import Step
 
-STAY = frozenset({Kind.INPUT, Kind.SHARED})
+STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT})
 _BEGIN_A_PIECE = frozenset({Kind.WEIGHT, Kind.EXPERTS, Kind.SHARED})
 
 
@@ -34,7 +34,8 @@ class Place(IntEnum):
         return _IN_RAM[self]
 
 
-_IN_RAM = (frozenset({Kind.INPUT}), frozenset({Kind.INPUT, Kind.EXPERTS}), frozenset(Kind))
+_ALWAYS = frozenset({Kind.INPUT, Kind.AWAY})
+_IN_RAM = (_ALWAYS, _ALWAYS | {Kind.EXPERTS}, frozenset(Kind) - {Kind.KEPT})
 
 
 class Begin(IntEnum):
@@ -64,7 +65,7 @@ class Begin(IntEnum):
 
 class Action(NamedTuple):
     """A result, the one whose place it takes (None: a new one), what is done with after it, and the inputs that the
-    layer reads for the last time.
+    layer reads for the last time; and whether it `stays` like one of these.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Action(NamedTuple):
     place_of: str | None
     done: tuple[str, ...]
     inputs: tuple[str, ...]
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Program:
 
     @classmethod
     def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering: Mapping[str, int]) -> Program:
+        """`entering`: what enters the first layer, with its bytes."""
         entering = {**entering} if begin else {}
         if begin.is_handed_over and steps[0].reads == (ENTERING,) and not steps[0].brought:
             entering[steps[0].name] = steps[0].size  # the norm
@@ -135,6 +138,7 @@ class _Compiler:
             self._leaves_gpu = False
         self._leaves_gpu = self._leaves_gpu or stores_there
         inputs = [one.name for one in brought if one.kind in STAY]
+        inputs += [one.name for one in step.brought if one.kind is Kind.KEPT]
         copies = [one.name for one in brought if one.kind not in STAY and one.name not in step.reads]
         entered = [Brought(Kind.CACHE, name, self._entering.pop(name)) for name in step.reads if name in self._entering]
         if not self._are_kept:
@@ -144,7 +148,7 @@ class _Compiler:
         done = [name for name in reads if self._last_read[name] is step]
         place_of = done.pop(0) if step.in_place and done else None
         read = tuple(name for name in inputs if self._last_input[name] is step)
-        self._pieces[-1][1].append(Action(step.name, step.size, place_of, (*done, *copies), read))
+        self._pieces[-1][1].append(Action(step.name, step.size, place_of, (*done, *copies), read, step.stays))
 
     @property
     def _is_at_the_beginning(self) -> bool:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from launchdeck.planning.steps import Brought
 
 _PIPELINE_COPIES = 4
+# GGML_SCHED_MAX_SPLIT_INPUTS; the last layer's result and its norm, or a weight, are among them.
+_MOST_INPUTS = 30
+_BROUGHT_BESIDES = 2
 _NOTHING = frozenset[str]()
 
 
@@ -98,7 +101,17 @@ class Rehearsal:
         self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
         self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
         self._rests: dict[tuple[_State, int, int, int, bool, int], int] = {}
+        self._fits: dict[Part, bool] = {}
         self._rooms: dict[Part, tuple[int, int]] = {}
+
+    def fits(self, part: Part) -> bool:
+        """Whether all that these layers need can be brought at once: otherwise llama.cpp begins pieces in between."""
+        fits = self._fits.get(part)
+        if fits is None:
+            begin = max(part.begin, part.lent)
+            needed = 0 if part.pipeline else len(self._at(Place.OWN).needed(begin, part.end))
+            fits = self._fits[part] = needed + _BROUGHT_BESIDES <= _MOST_INPUTS
+        return fits
 
     def room(self, part: Part) -> tuple[int, int]:
         """Bytes that a GPU with at least one layer, its own or lent, keeps, and the most that it needs besides."""
@@ -237,13 +250,14 @@ class _Gpu:
                 copies[one.name] = (self._pool.take(one.size), one.size)
 
     def _act(self, piece: Piece, expiring: frozenset[str]) -> None:
-        for name, size, place_of, done, inputs in piece.actions:
+        for name, size, place_of, done, inputs, stays in piece.actions:
             if place_of is not None:
                 self._alive[name] = self._alive.pop(place_of)
             elif size:
-                self._alive[name] = (self._pool.take(size), size)
+                (self._inputs if stays else self._alive)[name] = (self._pool.take(size), size)
             for one in done:
-                self._pool.give_back(*self._alive.pop(one))
+                if one in self._alive:  # in a pipeline copies have their own room
+                    self._pool.give_back(*self._alive.pop(one))
             for one in inputs:
                 if one in expiring:
                     self._pool.give_back(*self._inputs.pop(one))

@@ -8,11 +8,13 @@ from typing import NamedTuple
 from launchdeck.planning.allocator import aligned
 
 ENTERING = "entering"
+LAYER_EMBEDDINGS = "layer embeddings"
 
 
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
-    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay.
+    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
+    does what an earlier layer made and `KEPT`. What another device keeps for it is `AWAY`, and copied for each layer.
     """
 
     WEIGHT = 0
@@ -20,6 +22,8 @@ class Kind(IntEnum):
     SHARED = 2
     CACHE = 3
     INPUT = 4
+    KEPT = 5
+    AWAY = 6
 
 
 class Brought(NamedTuple):
@@ -36,7 +40,7 @@ class Step(NamedTuple):
     `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
     norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
     wherever that is, or to another device, and is no result itself. A copy that is among what it `reads` is a result of
-    another device.
+    another device. `stays`: until no layer on this device reads it any more.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Step(NamedTuple):
     brought: tuple[Brought, ...] = ()
     in_place: bool = False
     stores: bool = False
+    stays: bool = False
 
 
 class Steps(list[Step]):
@@ -62,6 +67,10 @@ class Steps(list[Step]):
             result = self.add(size, result, brought=weight, in_place=True)
         return result
 
+    def keep(self, size: int, result: str, name: str) -> None:
+        """Make something that layers to come read as well, by this name."""
+        self.append(Step(name, aligned(size), (result,), stays=True))
+
     def hand_over(self, *results: str) -> None:
         """Give results away, to another device that keeps copies of them."""
         self.append(Step("", 0, results, stores=True))
@@ -74,6 +83,16 @@ class Steps(list[Step]):
 def given(name: str, size: int) -> tuple[Brought, ...]:
     """One of the graph's inputs."""
     return (Brought(Kind.INPUT, name, aligned(size)),)
+
+
+def away(name: str, size: int) -> tuple[Brought, ...]:
+    """A layer's own copy of what an earlier layer made on another device."""
+    return (Brought(Kind.AWAY, name, aligned(size)),)
+
+
+def kept(name: str) -> tuple[Brought, ...]:
+    """What an earlier layer made for this one."""
+    return (Brought(Kind.KEPT, name, 0),)
 
 
 def cached(name: str, size: int) -> tuple[Brought, ...]:
