@@ -184,7 +184,7 @@ class Graph:
             bias_is_elsewhere=shared and role.pipeline and role.lent_blocks > 0,
         )
         rehearsal = self.rehearsals.of(surroundings)
-        return rehearsal if rehearsal and (self.biased.inputs or rehearsal.fits(self._part(role))) else None
+        return rehearsal if rehearsal and rehearsal.fits(self._part(role)) else None
 
     def _copied_for_bias(self, role: Role) -> int:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""

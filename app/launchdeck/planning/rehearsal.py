@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.allocator import BestFit
 from launchdeck.planning.program import STAY, Begin, Place
-from launchdeck.planning.steps import ENTERING
+from launchdeck.planning.steps import ENTERING, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -105,12 +105,12 @@ class Rehearsal:
         self._rooms: dict[Part, tuple[int, int]] = {}
 
     def fits(self, part: Part) -> bool:
-        """Whether all that these layers need can be brought at once: otherwise llama.cpp begins pieces in between."""
+        """Whether all copies of what is on other devices are made at once: otherwise pieces begin in between."""
         fits = self._fits.get(part)
         if fits is None:
-            begin = max(part.begin, part.lent)
-            needed = 0 if part.pipeline else len(self._at(Place.OWN).needed(begin, part.end))
-            fits = self._fits[part] = needed + _BROUGHT_BESIDES <= _MOST_INPUTS
+            needed = () if part.pipeline else self._at(Place.OWN).needed(max(part.begin, part.lent), part.end)
+            is_away = any(one.kind is Kind.AWAY for one in needed)
+            fits = self._fits[part] = not is_away or len(needed) + _BROUGHT_BESIDES <= _MOST_INPUTS
         return fits
 
     def room(self, part: Part) -> tuple[int, int]:
