@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fakes.gguf_models import Size, Tensors, attention, biases, decoder, experts, feed_forward, norms
 from fakes.gguf_writer import Gguf, Tensor
@@ -45,34 +46,37 @@ def mamba2_layer(i: int, size: Size, state: State) -> Tensors:
     ]
 
 
-def mamba() -> Gguf:
-    size = Size("mamba", 24, 1024, 0, 0, 0, 0, 50280)
-    inner, rank, length = 2048, 64, 16
+def mamba(
+    n_layer: int = 24, n_embd: int = 1024, rank: int = 64, *, quant: str = "q4_k", tied: bool = True, **extra: Any
+) -> Gguf:
+    """Falcon Mamba has `ssm__dt_b_c_rms` besides."""
+    size = Size("mamba", n_layer, n_embd, 0, 0, 0, 0, 50280, quant=quant)
+    inner, length = 2 * n_embd, 16
 
     def block(i: int) -> Tensors:
         return [
-            *norms(i, 1024, "attn_norm"),
-            size.matrix(f"blk.{i}.ssm_in.weight", 1024, 2 * inner),
+            *norms(i, n_embd, "attn_norm"),
+            size.matrix(f"blk.{i}.ssm_in.weight", n_embd, 2 * inner),
             Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
             *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
             size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
             Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
             Tensor(f"blk.{i}.ssm_a", (length, inner)),
             Tensor(f"blk.{i}.ssm_d", (inner,)),
-            size.matrix(f"blk.{i}.ssm_out.weight", inner, 1024),
+            size.matrix(f"blk.{i}.ssm_out.weight", inner, n_embd),
         ]
 
     keys = {"ssm__conv_kernel": 4, "ssm__inner_size": inner, "ssm__state_size": length, "ssm__time_step_rank": rank}
-    return decoder(size, block, tied=True, **keys)
+    return decoder(size, block, tied=tied, **keys, **extra)
 
 
-def mamba2() -> Gguf:
-    size, state = Size("mamba2", 24, 2560, 0, 0, 0, 0, 50280), State(inner=5120, size=128, heads=80)
+def mamba2(size: Size | None = None, state: State | None = None, *, tied: bool = True) -> Gguf:
+    size, state = size or Size("mamba2", 24, 2560, 0, 0, 0, 0, 50280), state or State(inner=5120, size=128, heads=80)
 
     def block(i: int) -> Tensors:
-        return [*norms(i, 2560, "attn_norm"), *mamba2_layer(i, size, state)]
+        return [*norms(i, size.n_embd, "attn_norm"), *mamba2_layer(i, size, state)]
 
-    return decoder(size, block, tied=True, **state.keys)
+    return decoder(size, block, tied=tied, **state.keys)
 
 
 def granite_hybrid() -> Gguf:
@@ -100,14 +104,15 @@ def granite_hybrid() -> Gguf:
     )
 
 
-def falcon_h1() -> Gguf:
+def falcon_h1(size: Size | None = None, state: State | None = None) -> Gguf:
     """Attention and a state in every layer."""
-    size, state = Size("falcon-h1", 12, 2048, 8, 2, 4096, 128, 65537), State(inner=3072, size=256, heads=48)
+    size = size or Size("falcon-h1", 12, 2048, 8, 2, 4096, 128, 65537)
+    state = state or State(inner=3072, size=256, heads=48)
 
     def block(i: int) -> Tensors:
         return [
-            *norms(i, 2048, "attn_norm"),
-            Tensor(f"blk.{i}.ffn_norm", (2048,)),
+            *norms(i, size.n_embd, "attn_norm"),
+            Tensor(f"blk.{i}.ffn_norm", (size.n_embd,)),
             *attention(i, size),
             *mamba2_layer(i, size, state),
             *feed_forward(i, size),
@@ -205,19 +210,21 @@ def qwen35() -> Gguf:
     return decoder(size, block, **state.keys, rope__dimension_count=64, rope__dimension_sections=sections)
 
 
-def nemotron_h() -> Gguf:
-    """Each layer does one thing: a state, attention, or feed-forward."""
-    size, state = Size("nemotron_h", 14, 4480, 40, 8, 15680, 128, 131072), State(10240, 128, 128, groups=8)
-    kinds = "MFMFMFAFMFMFMF"
-    heads = [8 if kind == "A" else 0 for kind in kinds]
-    n_ff = [15680 if kind == "F" else 0 for kind in kinds]
+def nemotron_h(
+    kinds: str = "MFMFMFAFMFMFMF", size: Size | None = None, state: State | None = None, *, bias: bool = False
+) -> Gguf:
+    """Each layer does one thing: a state (M), attention (A), or feed-forward (F)."""
+    size = size or Size("nemotron_h", len(kinds), 4480, 40, 8, 15680, 128, 131072)
+    state = state or State(10240, 128, 128, groups=8)
+    heads = [size.n_head_kv if kind == "A" else 0 for kind in kinds]
+    n_ff = [size.n_ff if kind == "F" else 0 for kind in kinds]
 
     def block(i: int) -> Tensors:
         parts = {
             "M": lambda: mamba2_layer(i, size, state),
-            "A": lambda: attention(i, size),
+            "A": lambda: attention(i, size, bias=bias),
             "F": lambda: feed_forward(i, size, gate=False),
         }
-        return [*norms(i, 4480, "attn_norm"), *parts[kinds[i]]()]
+        return [*norms(i, size.n_embd, "attn_norm"), *parts[kinds[i]]()]
 
     return decoder(size, block, **state.keys, attention__head_count_kv=heads, feed_forward_length=n_ff)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Sizes = tuple[int, int, int]
     Turn = tuple[Brought, ...]
 
+FOUND_IN_RAM = "found"
 _FLOAT_BYTES = 4
 _HALF_BYTES = 2
 _PLACE_BYTES = 8
@@ -26,8 +27,8 @@ _GPU_ROW = 512
 _SMALLEST_ROTATION = 64
 
 
-def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
-    """Queries, keys and values, the cache, and what the heads found there."""
+def attention(steps: Steps, block: Block, work: Work, entering: str, *, in_ram: bool = False) -> str:
+    """Queries, keys and values, the cache, and what the heads found there; that is looked for in RAM, maybe."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     turn_k, turn_v = _turning(block, work)
@@ -47,15 +48,25 @@ def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
         key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
     name = "window" if block.in_window else "full"
     places = 1 if work.flash_attention else block.value_row
-    steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
-    steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+    steps.store(key, places=given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(value, places=given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
+    if in_ram:
+        steps.store(query)
+        return FOUND_IN_RAM
     return _attended(steps, block, work, query)
 
 
 def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:
     """What was found in values that were turned before they were quantised."""
+    turn = _turning(block, work)[1]
     size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
-    return _turned(steps, size, found, _turning(block, work)[1])
+    return steps.add(size, found, brought=(*turn, *copy_of_found(block, work, found))) if turn else found
+
+
+def copy_of_found(block: Block, work: Work, found: str) -> Turn:
+    """What was found in RAM comes to the GPU with the first step that reads it."""
+    size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
+    return cached(FOUND_IN_RAM, size) if found == FOUND_IN_RAM else ()
 
 
 def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[tuple[str, int, Turn], ...]:

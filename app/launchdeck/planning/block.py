@@ -25,6 +25,8 @@ class Block:
     weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys before values; `rotates`: by
     the tokens' positions, and before it normalises with `rotates_first`; `scales_query`: by the position where it does
     not rotate; `adds_to_past`: puts its last result into the place of what went past the feed-forward part.
+    `state_rows` are the numbers of a sequence that a recurrent layer keeps, of its convolution and of its scan;
+    `norms_scan_inputs`: what goes into that, with weights or without.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -45,6 +47,8 @@ class Block:
     scales_query: bool
     adds_to_past: bool
     shared_factors: Brought | None
+    state_rows: tuple[int, int]
+    norms_scan_inputs: bool
 
     def has(self, part: str) -> bool:
         return f"{part}.weight" in self.tensors
@@ -60,6 +64,18 @@ class Block:
     def norm_length(self, part: str) -> int:
         """How many numbers this norm has weights for, 0 where there is none."""
         return self.depth(part) if self.has(part) else 0
+
+    @property
+    def attends(self) -> bool:
+        return self.has("attn_output")
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.has("ssm_in")
+
+    @property
+    def feeds_forward(self) -> bool:
+        return self.has("ffn_down") or self.has("ffn_down_exps")
 
     def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
         return self._tensor(f"{part}.weight", kind)

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
-from launchdeck.planning.attention import borrowed_layers, factor_layers, rotating_layers, window
+from launchdeck.planning.attention import (
+    borrowed_layers,
+    factor_layers,
+    recurrent_state,
+    rotating_layers,
+    window,
+)
 from launchdeck.planning.block import Block
 from launchdeck.planning.feed_forward_steps import Routing
-from launchdeck.planning.layer_steps import Layer
-from launchdeck.planning.program import Begin, Place, Program
+from launchdeck.planning.layer_steps import First, Layer
+from launchdeck.planning.program import Begin, Place, Program, Setting
+from launchdeck.planning.recurrent_steps import scans_on_gpu
 from launchdeck.planning.rehearsal import Rehearsal
 from launchdeck.planning.steps import Brought, Kind
 
@@ -24,8 +31,11 @@ _KNOWN_PARTS = frozenset({
     "attn_q_a", "attn_q_a_norm", "attn_q_b", "attn_q_norm", "attn_qkv", "attn_rel_b", "attn_sinks", "attn_sub_norm",
     "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
-    "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm",
+    "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm", "ssm_a", "ssm_conv1d",
+    "ssm_d", "ssm_dt", "ssm_in", "ssm_norm", "ssm_out", "ssm_x",
 })  # fmt: skip
+# Recurrent layers in the ways that are known; in others the same weights are used otherwise.
+_RECURRENT = frozenset({"falcon-h1", "mamba", "mamba2", "nemotron_h"})
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
@@ -79,31 +89,57 @@ class Blocks:
         places = {signature: place for place, signature in enumerate(alike)}
         self._alike = [*alike.values()]
         self._which = [places[signature] for signature, _ in blocks]
-        self._is_known = (
-            bool(blocks) and all(map(_is_known, self._alike)) and hp.architecture not in _IN_THEIR_OWN_ORDER
-        )
+        known = (_is_known(block, hp.architecture) for block in self._alike)
+        self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
+        self._goes_by_sequences = any(block.has("ssm_x") for block in self._alike)
+        self._targets, self._first_targets = self._fetched()
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
         """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
-        programs: dict[tuple[int, bool, Place, Begin], Program] = {}
+        if self._goes_by_sequences and work.tokens // work.cells.sequences < _LEAST_TOKENS:
+            return None
+        programs: dict[tuple[object, ...], Program] = {}
 
-        def program(layer: int, place: Place, begin: Begin) -> Program:
-            last = layer == len(self._which) - 1
-            key = (self._which[layer], last, place, begin)
+        def program(layer: int, setting: Setting) -> Program:
+            key = (self._which[layer], layer == len(self._which) - 1, layer if setting.fetches_first else None, setting)
             if key not in programs:
-                programs[key] = self._program(self._alike[key[0]], work, place, begin, last=last)
+                programs[key] = self._program(layer, work, setting)
             return programs[key]
 
-        return Rehearsal(len(self._which), program)
+        return Rehearsal(program, self._targets, self._first_targets)
 
-    def _program(self, block: Block, work: Work, place: Place, begin: Begin, *, last: bool) -> Program:
+    def _fetched(self) -> tuple[list[int | None], list[int | None]]:
+        """For every layer the one whose state is fetched within it, and before it where its GPU begins with it.
+
+        Layers that only feed forward are put off until the next one mixes; so the state is fetched before them.
+        """
+        within: list[int | None] = []
+        before: list[int | None] = []
+        following: int | None = None
+        for layer, which in reversed([*enumerate(self._which)]):
+            block = self._alike[which]
+            mixes = block.attends or block.is_recurrent
+            within.append(following if mixes else None)
+            if mixes:
+                following = None if block.attends else layer
+            before.append(following)
+        return within[::-1], before[::-1]
+
+    def _first(self, layer: int) -> First:
+        """What a GPU that begins with this layer does while another one has not come to the end of the layer before."""
+        before = (self._alike[which] for which in self._which[:layer][::-1])
+        mixing = next((block for block in before if block.attends or block.is_recurrent), None)
+        return First(fetches=True, leaves=layer > 0, gate_of=mixing if mixing and mixing.is_recurrent else None)
+
+    def _program(self, layer: int, work: Work, setting: Setting) -> Program:
+        last, place, begin = layer == len(self._which) - 1, setting.place, setting.begin
         cuts = last and not self._cuts_late
         rows = work.outputs if cuts else work.tokens
-        layer = Layer(
-            block,
+        steps = Layer(
+            self._alike[self._which[layer]],
             self._routing,
             work,
             n_embd=self._hp.n_embd,
@@ -112,13 +148,15 @@ class Blocks:
             rows=rows,
             cuts=cuts,
             ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
-            gives_results=last and self._cuts_late and work.outputs < work.tokens,
+            gives_results=last and self._cuts_late and setting.picks_results and work.outputs < work.tokens,
             scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
-        )
+            fetch=setting.fetch,
+            first=self._first(layer) if setting.fetches_first else First(),
+        ).steps()
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
         if begin is Begin.KEPT_EMBEDDED and self._adds_positions:
             entering_bytes *= 2  # what is added to the embeddings is copied as well
-        return Program.of(layer.steps(), place, begin, entering_bytes)
+        return Program.of(steps, place, begin, entering_bytes)
 
 
 def _routing(hp: Hyperparameters) -> Routing:
@@ -142,13 +180,13 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         prefix, _, rest = tensor.name.removeprefix("enc.").partition(".")
         layer, _, name = rest.partition(".")
         if prefix == "blk" and layer.isdecimal() and int(layer) < hp.n_layer:
-            part, _, kind = name.rpartition(".")
+            part, _, kind = (name if "." in name else f"{name}.weight").rpartition(".")
             tensors[int(layer)][f"{named.get(part, part)}.{kind}"] = tensor
     if min(len(hp.n_head), len(cache.rows)) < hp.n_layer:
         return []
     factors = _shared_factors(hp)
     rank = hp.integer("attention.kv_lora_rank")
-    lenders = borrowed_layers(hp)
+    lenders, states = borrowed_layers(hp), recurrent_state(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
     return [
@@ -171,6 +209,8 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
             shared_factors=factors if has_factors[layer] else None,
+            state_rows=states,
+            norms_scan_inputs=hp.get("ssm.dt_b_c_rms") is True,
         )
         for layer, parts in enumerate(tensors)
     ]
@@ -203,15 +243,23 @@ def _signed(block: Block) -> tuple[object, Block]:
     return (parts, attention), block
 
 
-def _is_known(block: Block) -> bool:
+def _is_known(block: Block, architecture: str) -> bool:
     """Whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
     weights = {part for part in parts if block.has(part)}
+    may_lack = architecture in _RECURRENT
     return (
         parts <= _KNOWN_PARTS | _INDEXER
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & weights)
-        and _attention_weights(block) | {"attn_output"} <= weights
-        and _feed_forward_weights(block) <= weights
+        and (_attends_as_known(block, weights) or (may_lack and not block.attends))
+        and (_feed_forward_weights(block) <= weights or (may_lack and not block.feeds_forward))
+        and (not block.is_recurrent or (may_lack and scans_on_gpu(block)))
+    )
+
+
+def _attends_as_known(block: Block, weights: set[str]) -> bool:
+    return (
+        _attention_weights(block) | {"attn_output"} <= weights
         and block.key_row > block.latent_rank
         and bool(block.value_row) != bool(block.latent_rank)
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from launchdeck.planning.rehearsal import Rehearsal
     from launchdeck.planning.work import Work
 
-FORMS_VERSION = 2
+FORMS_VERSION = 3
 """Raised when what is computed here changes: then kept differences to the engine's own account mean nothing."""
 
 _FLOAT_BYTES = 4
@@ -113,7 +113,8 @@ class Graph:
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts; `brought`: what only the device that has the first layers keeps; `host_only`: the tokens' numbers;
-    `crossing`: what goes from device to device; `biased`: what T5 needs besides.
+    `crossing`: what goes from device to device; `hands_over_all`: whether that is still all tokens where the output is;
+    `biased`: what T5 needs besides.
     """
 
     row: int
@@ -129,6 +130,7 @@ class Graph:
     host_only: int
     outputs: int
     keeps_two_keys: bool
+    hands_over_all: bool
     crossing: Crossing
     biased: Biased
     whole: Role
@@ -143,7 +145,7 @@ class Graph:
         if not role.blocks and not role.first:
             return self._output_alone(role)
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
-        inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
+        inputs += self._results_bytes if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role)
             own = self._own_layer(role) + self.brought * role.first
@@ -157,6 +159,11 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
+    @property
+    def _results_bytes(self) -> int:
+        """Where in a batch the results are."""
+        return _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
+
     def _can_be_rehearsed(self, role: Role) -> bool:
         """Not where caches come from other GPUs, or T5's bias does."""
         if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
@@ -168,6 +175,9 @@ class Graph:
         if not role.last:
             return 0
         entering = self.crossing.output
+        if self.hands_over_all:  # their norm is kept for what predicts further tokens
+            copied = entering + self._results_bytes
+            return (_PIPELINE_COPIES * copied + entering if role.pipeline else copied) + self.output
         if role.pipeline:
             return _PIPELINE_COPIES * entering + max(entering, self.output)
         return max(2 * entering, self.output) if entering >= self.row else self.output
@@ -176,7 +186,9 @@ class Graph:
         lent = min(role.lent_blocks, self.whole.blocks)
         if self.biased.inputs and lent:  # the bias is looked up in RAM for all layers
             return Part(0, lent, lent + role.blocks, lent + role.blocks)
-        return Part(0 if role.first else lent, lent, lent + role.blocks, role.n_cpu_moe * role.first, role.pipeline)
+        n_cpu_moe, begin = role.n_cpu_moe * role.first, 0 if role.first else lent
+        picks = not self.hands_over_all or role.last
+        return Part(begin, lent, lent + role.blocks, n_cpu_moe, role.pipeline, picks_results=picks)
 
     def _entering(self, role: Role) -> int:
         if role.first:
@@ -254,7 +266,7 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
-        self._hands_over_all = self._cuts_late and hp.architecture not in _CUT_BEFORE_NORM
+        self._hands_over_all = hp.architecture in _CUT_LATE - _CUT_BEFORE_NORM - {"gemma3n"}
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
@@ -288,6 +300,7 @@ class ComputeBuffers:
             host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
             outputs=work.outputs,
             keeps_two_keys=self._wide_keys,
+            hands_over_all=self._hands_over_all,
             crossing=Crossing(
                 first=first * row + brought,
                 next=following * row + brought,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.attention_steps import attention, turned_back
+from launchdeck.planning.attention_steps import attention, copy_of_found, turned_back
 from launchdeck.planning.biased_attention_steps import biased_attention
 from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
-from launchdeck.planning.program import Place
+from launchdeck.planning.program import Fetch, Place
+from launchdeck.planning.recurrent_steps import Scanned, fetch, gate_for_another, gated, scanned
 from launchdeck.planning.steps import ENTERING, Steps, given
 
 if TYPE_CHECKING:
@@ -22,13 +23,24 @@ _FLOAT_BYTES = 4
 _OUTPUT_BYTES = 4
 
 
+class First(NamedTuple):
+    """What a GPU does before its first layer: it fetches the state for the next recurrent one, and makes the gate that
+    ends a layer like `gate_of` on another device. With `leaves` that one goes on with its layer then.
+    """
+
+    fetches: bool = False
+    leaves: bool = False
+    gate_of: Block | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One block at one kind of work.
 
     `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
     `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
-    out at its end; `scales`: what enters are embeddings, which are scaled first.
+    out at its end; `scales`: what enters are embeddings, which are scaled first. `fetch` says who fetches the state of
+    the next recurrent layer meanwhile, and `first` what else its GPU does before it.
     """
 
     block: Block
@@ -42,41 +54,121 @@ class Layer:
     ends_early: bool
     gives_results: bool
     scales: bool
+    fetch: Fetch | None
+    first: First
 
     def steps(self) -> Steps:
-        """With norms before each part, after each part, or one norm for both parts side by side."""
+        """With norms before each part, after each part, or one norm for both parts side by side; or one part alone."""
         steps, block = Steps(), self.block
+        self._begin(steps)
         whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
         entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, whole)
-        if block.is_biased:
-            bias_in_ram = self.place is not Place.OWN
-            found = biased_attention(steps, block, self.work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
-        elif block.latent_rank:
-            found = latent_attention(steps, block, self.work, entering, lent=self.place is Place.LENT)
+        if not block.feeds_forward:
+            result = self._past_one_part(steps, entering, before)
+        elif not (block.attends or block.is_recurrent):
+            result = steps.add(row, self._fed(steps, entering), before, in_place=True)
+        elif self._side_by_side:
+            result = self._both_at_once(steps, entering, before)
         else:
-            found = attention(steps, block, self.work, entering)
-        if self._side_by_side:
-            beside = self._cut(steps, entering)
-            result = beside if self.ends_early else self._fed(steps, beside)
-            result = steps.add(row, result, self._cut(steps, before), in_place=True)
-            steps.add(row, result, self._put_together(steps, found), in_place=True)
-            return steps
-        result = self._put_together(steps, found)
-        if self._has_norms_after:
-            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        past = steps.add(row, result, self._cut(steps, before), in_place=True)
-        if self.ends_early:
-            return steps
-        result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
-        if block.has("post_ffw_norm"):
-            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
-        added = (past, result) if self.block.adds_to_past else (result, past)
-        result = steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
+            past = self._past_mixing(steps, entering, before)
+            if self.ends_early:
+                return steps
+            result = self._past_feed_forward(steps, past)
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
+
+    def _begin(self, steps: Steps) -> None:
+        """What else this GPU does before anything enters."""
+        if self.first.fetches:
+            fetch(steps, self.block, self.work)
+        if self.first.gate_of:
+            gate_for_another(steps, self.first.gate_of, self.work)
+        elif self.first.leaves:
+            steps.leave()
+
+    def _both_at_once(self, steps: Steps, entering: str, before: str) -> str:
+        row, found = self._bytes(self.rows), self._attended(steps, entering)
+        beside = self._cut(steps, entering)
+        result = beside if self.ends_early else self._fed(steps, beside)
+        result = steps.add(row, result, self._cut(steps, before), in_place=True)
+        return steps.add(row, result, self._cut(steps, self._put_together(steps, found)), in_place=True)
+
+    def _past_one_part(self, steps: Steps, entering: str, before: str) -> str:
+        result, past = self._mixed(steps, entering), self._cut(steps, before)
+        if self.block.has("ssm_x") and not self.cuts:  # it looks at the result in another shape
+            return steps.add(self._bytes(self.rows), result, past, in_place_of=past)
+        return steps.add(self._bytes(self.rows), result, past, in_place=True)
+
+    def _past_mixing(self, steps: Steps, entering: str, before: str) -> str:
+        row = self._bytes(self.rows)
+        if self.block.attends and self.block.is_recurrent:
+            return self._cut(steps, self._attended_and_scanned(steps, entering, before))
+        result = self._mixed(steps, entering)
+        if self._has_norms_after:
+            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
+        return steps.add(row, result, self._cut(steps, before), in_place=True)
+
+    def _past_feed_forward(self, steps: Steps, past: str) -> str:
+        row = self._bytes(self.rows)
+        result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
+        if self.block.has("post_ffw_norm"):
+            result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
+        added = (past, result) if self.block.adds_to_past else (result, past)
+        return steps.change(row, steps.add(row, *added, in_place=True), self.block.weight("layer_output_scale"))
+
+    def _mixed(self, steps: Steps, entering: str) -> str:
+        """Attention or a scan, up to what is added to what went past it."""
+        if self.block.is_recurrent:
+            scan = scanned(steps, self.block, self.work, entering, self.place)
+            self._fetch_ahead(steps, scan)
+            return self._cut(steps, self._gated(steps, scan))
+        found = self._attended(steps, entering)
+        self._fetch_ahead(steps)
+        return self._cut(steps, self._put_together(steps, found))
+
+    def _attended(self, steps: Steps, entering: str) -> str:
+        block, work = self.block, self.work
+        if block.is_biased:
+            bias_in_ram = self.place is not Place.OWN
+            return biased_attention(steps, block, work, entering, n_layer=self.n_layer, bias_in_ram=bias_in_ram)
+        if block.latent_rank:
+            return latent_attention(steps, block, work, entering, lent=self.place is Place.LENT)
+        return attention(steps, block, work, entering, in_ram=self._attends_in_ram)
+
+    def _attended_and_scanned(self, steps: Steps, entering: str, before: str) -> str:
+        """Falcon-H1 adds up both; the scan comes before the attention's results are put together."""
+        whole = self._bytes(self.work.tokens)
+        found = self._attended(steps, entering)
+        if self.place is Place.LENT:
+            steps.leave()
+        else:
+            fetch(steps, self.block, self.work)
+        scan = scanned(steps, self.block, self.work, self._normed(steps, "attn_norm", before, whole), self.place)
+        result = self._put_together(steps, found)
+        result = steps.add(whole, result, self._gated(steps, scan), in_place=True)
+        return steps.add(whole, result, before, in_place=True)
+
+    def _gated(self, steps: Steps, scan: Scanned) -> str:
+        gate_handed = self.fetch is Fetch.THERE
+        return gated(steps, self.block, self.work, scan, place=self.place, gate_handed=gate_handed)
+
+    def _fetch_ahead(self, steps: Steps, scan: Scanned | None = None) -> None:
+        """The state for the next recurrent layer, before this one comes to its end."""
+        if self.fetch is Fetch.HERE:
+            fetch(steps, self.block, self.work)
+        elif self.fetch is Fetch.THERE and scan:
+            steps.leave(scan.projected)
+        elif self.fetch:
+            steps.leave()
+
+    @property
+    def _attends_in_ram(self) -> bool:
+        """The host attends where it stores keys and values before that, and fetches a state after it."""
+        scans = self.block.is_recurrent or self.fetch is Fetch.IN_RAM
+        return scans and self.place is Place.LENT
 
     @property
     def _places_of_results(self) -> tuple[Brought, ...]:
@@ -106,15 +198,16 @@ class Layer:
         return steps.change(size, result, self.block.weight(part), self.block.bias(part))
 
     def _put_together(self, steps: Steps, found: str) -> str:
-        """One result of all heads, for the tokens that matter."""
+        """One result of all heads."""
         size = self._bytes(self.work.tokens)
         if not self.block.latent_rank and not self.block.is_biased:
             found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
             found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
-        result = steps.add(size, found, brought=self.block.weight("attn_output"))
-        return self._cut(steps, steps.change(size, result, self.block.bias("attn_output")))
+        copy = copy_of_found(self.block, self.work, found)
+        result = steps.add(size, found, brought=(*self.block.weight("attn_output"), *copy))
+        return steps.change(size, result, self.block.bias("attn_output"))
 
     def _cut(self, steps: Steps, result: str) -> str:
         if not self.cuts:

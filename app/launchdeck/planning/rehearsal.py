@@ -10,8 +10,8 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.allocator import BestFit
-from launchdeck.planning.program import STAY, Begin, Place
-from launchdeck.planning.steps import ENTERING
+from launchdeck.planning.program import STAY, Begin, Fetch, Place, Setting
+from launchdeck.planning.steps import AHEAD, ENTERING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from launchdeck.planning.program import Piece, Program
     from launchdeck.planning.steps import Brought
 
+    # The state before a layer, this layer, and what matters of its part to it and those after it.
+    _Rest = tuple["_State", int, int, int, bool, bool]
+
 _PIPELINE_COPIES = 4
 _NOTHING = frozenset[str]()
 
 
 class Part(NamedTuple):
     """A GPU's part: it works with the layers `begin` to `end`-1. Those before `lent` are in RAM (the first GPU's part,
-    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once.
+    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once;
+    `picks_results`: after the last layer, if that is one of them.
     """
 
     begin: int
@@ -34,20 +38,22 @@ class Part(NamedTuple):
     end: int
     n_cpu_moe: int = 0
     pipeline: bool = False
+    picks_results: bool = True
 
 
 class _State(NamedTuple):
-    """Between two layers: the gaps, what is behind them, the place of the result (None: nothing has begun yet), and
-    the names, offsets and sizes of the inputs that are there.
+    """Between two layers: the gaps, what is behind them, the place of the result (None: nothing has begun yet), that of
+    a state fetched ahead, and the names, offsets and sizes of the inputs that are there.
     """
 
     gaps: Gaps
     end: int
     result: tuple[int, int] | None
+    ahead: tuple[int, int] | None
     inputs: tuple[tuple[str, int, int], ...]
 
 
-_BEGINNING = _State((), 0, None, ())
+_BEGINNING = _State((), 0, None, None, ())
 
 
 class _Move(NamedTuple):
@@ -86,16 +92,25 @@ class _Layers:
 class Rehearsal:
     """Peaks for one model and one kind of work; everything that was played once is kept.
 
-    `program(layer, place, begin)` is a layer's program, the same object for layers that are alike.
+    `program(layer, setting)` is a layer's program, the same object for layers that are alike.
+    `targets` has for every layer the recurrent one whose state is fetched within it, None where that happens in none;
+    `first_targets` the same for what its GPU does before it where it is the first one.
     """
 
-    def __init__(self, n_layer: int, program: Callable[[int, Place, Begin], Program]) -> None:
-        self._n_layer = n_layer
+    def __init__(
+        self,
+        program: Callable[[int, Setting], Program],
+        targets: Sequence[int | None],
+        first_targets: Sequence[int | None],
+    ) -> None:
+        self._n_layer = len(targets)
         self._program = program
-        self._layers: dict[Place, _Layers] = {}
+        self._targets = targets
+        self._first_targets = first_targets
+        self._layers: dict[Setting, _Layers] = {}
         self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
         self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
-        self._rests: dict[tuple[_State, int, int, int, bool], int] = {}
+        self._rests: dict[_Rest, int] = {}
         self._rooms: dict[Part, tuple[int, int]] = {}
 
     def room(self, part: Part) -> tuple[int, int]:
@@ -109,23 +124,25 @@ class Rehearsal:
         """In a pipeline all that is copied to the GPU is there several times, and stays."""
         if not part.pipeline:
             return 0
-        inputs = self._at(Place.OWN).needed(part.begin, part.end)
-        entering = self._first_program(part).entering_bytes
-        return _PIPELINE_COPIES * (entering + sum(one.size for one in inputs))
+        inputs = self._at(Place.OWN, part).needed(part.begin, part.end)
+        first = self._first_program(part)
+        handed = first.handed_bytes
+        if (last := self._fetcher(part.end)) is not None and last > part.begin:
+            handed += self._program_in(part, last).handed_bytes
+        return _PIPELINE_COPIES * (first.entering_bytes + handed + sum(one.size for one in inputs))
 
     def _peak(self, part: Part) -> int:
         """Lent layers do not depend on what comes after them, but the last one, and those after which an input that
         others read as well is needed no more.
         """
         expiring = {} if part.pipeline else self._expiring(part)
-        shared = max(min(part.lent - 1, *expiring, part.end), 0) if not part.begin and part.lent else part.begin
+        shared = max(min(self._last_of_lent(part), *expiring, part.end), 0) if not part.begin else part.begin
         state, peak = self._after_lent(shared) if not part.begin else (_BEGINNING, 0)
-        played: list[tuple[tuple[_State, int, int, int, bool] | None, int]] = []
+        played: list[tuple[_Rest | None, int]] = []
         for layer in range(shared, part.end):
             experts = max(part.n_cpu_moe - layer, 0)
-            key = (
-                (state, layer, part.end, experts, part.pipeline) if layer >= part.lent and layer > part.begin else None
-            )
+            rest_of = (state, layer, part.end, experts, part.pipeline, part.picks_results)
+            key = rest_of if layer >= part.lent and layer > part.begin else None
             known = self._rests.get(key) if key else None
             if known is not None:
                 played.append((None, known))
@@ -149,9 +166,8 @@ class Rehearsal:
         return self._lent[count]
 
     def _move(self, layer: int, part: Part, expiring: frozenset[str]) -> _Move:
-        place = Place.LENT if layer < part.lent else Place.EXPERTS_LENT if layer < part.n_cpu_moe else Place.OWN
         begins = layer == part.begin
-        program = self._first_program(part) if begins else self._at(place).programs[layer]
+        program = self._first_program(part) if begins else self._program_in(part, layer)
         brings = not part.pipeline and (begins or len(program.pieces) > 1)
         return _Move(program, self._needed_by(layer + 1, part) if brings else (), expiring)
 
@@ -162,33 +178,65 @@ class Rehearsal:
             begin = Begin.KEPT_HANDED_OVER if part.begin else Begin.KEPT_EMBEDDED
         else:
             begin = Begin.HANDED_OVER if part.begin else Begin.EMBEDDED
-        return self._program(part.begin, place, begin)
+        target = self._first_targets[part.begin]
+        fetches = target is not None and part.lent <= target < part.end
+        setting = Setting(place, begin, self._fetch(part, part.begin), fetches, part.picks_results)
+        return self._program(part.begin, setting)
 
-    def _at(self, place: Place) -> _Layers:
-        layers = self._layers.get(place)
+    def _program_in(self, part: Part, layer: int) -> Program:
+        """That of a layer which is not the first one."""
+        place = Place.LENT if layer < part.lent else Place.EXPERTS_LENT if layer < part.n_cpu_moe else Place.OWN
+        fetch = self._fetch(part, layer)
+        if fetch is None:
+            return self._at(place, part).programs[layer]
+        begin = Begin.KEPT_NOT if part.pipeline else Begin.NOT
+        return self._program(layer, Setting(place, begin, fetch, picks_results=part.picks_results))
+
+    def _fetch(self, part: Part, layer: int) -> Fetch | None:
+        target = self._targets[layer]
+        if target is None:
+            return None
+        if target < part.lent:
+            return Fetch.IN_RAM
+        return Fetch.HERE if target < part.end else Fetch.THERE
+
+    def _fetcher(self, layer: int) -> int | None:
+        """The one before this layer that fetches the state of this or a later one."""
+        return next((index for index in range(layer - 1, -1, -1) if (self._targets[index] or 0) >= layer), None)
+
+    def _last_of_lent(self, part: Part) -> int:
+        """The first lent layer that depends on what comes after these."""
+        if (self._first_targets[0] or 0) >= part.lent:
+            return 0
+        fetcher = self._fetcher(part.lent)
+        return part.lent - 1 if fetcher is None else fetcher
+
+    def _at(self, place: Place, part: Part) -> _Layers:
+        setting = Setting(place, picks_results=part.picks_results)
+        layers = self._layers.get(setting)
         if layers is None:
-            programs = [self._program(layer, place, Begin.NOT) for layer in range(self._n_layer)]
-            layers = self._layers[place] = _Layers(programs)
+            programs = [self._program(layer, setting) for layer in range(self._n_layer)]
+            layers = self._layers[setting] = _Layers(programs)
         return layers
 
     def _needed_by(self, layer: int, part: Part) -> tuple[Brought, ...]:
         """What has to be there before this layer begins: for its first piece, and where that is all, for the next."""
         if layer < part.lent:
-            return self._at(Place.LENT).needed(layer, layer + 1)
+            return self._at(Place.LENT, part).needed(layer, layer + 1)
         needed: dict[Brought, None] = {}
         while layer < min(part.n_cpu_moe, part.end):
-            layers = self._at(Place.EXPERTS_LENT)
+            layers = self._at(Place.EXPERTS_LENT, part)
             needed.update(dict.fromkeys(layers.needed(layer, layer + 1)))
             if len(layers.programs[layer].pieces) > 1:
                 return tuple(needed)
             layer += 1
-        needed.update(dict.fromkeys(self._at(Place.OWN).needed(layer, part.end)))
+        needed.update(dict.fromkeys(self._at(Place.OWN, part).needed(layer, part.end)))
         return tuple(needed)
 
     def _expiring(self, part: Part) -> dict[int, frozenset[str]]:
         """For the layers where it is so, the inputs that no later one reads."""
-        last_readers = self._at(Place.LENT).last_readers(part.begin, part.lent) if part.lent > part.begin else {}
-        last_readers |= self._at(Place.OWN).last_readers(part.lent, part.end)
+        last_readers = self._at(Place.LENT, part).last_readers(part.begin, part.lent) if part.lent > part.begin else {}
+        last_readers |= self._at(Place.OWN, part).last_readers(part.lent, part.end)
         return {
             layer: frozenset(name for name, last in last_readers.items() if last == layer)
             for layer in {*last_readers.values()}
@@ -208,6 +256,8 @@ class _Gpu:
         self._pool = BestFit(state.gaps, state.end)
         self._begins = state.result is None
         self._alive = {} if state.result is None else {ENTERING: state.result}
+        if state.ahead is not None:
+            self._alive[AHEAD] = state.ahead
         self._inputs = {name: (offset, size) for name, offset, size in state.inputs}
 
     def play(self, move: _Move) -> tuple[_State, int]:
@@ -220,7 +270,8 @@ class _Gpu:
                 self._bring(move.after)
             self._act(piece, move.expiring)
         inputs = tuple((name, *place) for name, place in self._inputs.items())
-        return _State(*self._pool.state, self._alive[program.result], inputs), self._pool.peak_bytes
+        state = _State(*self._pool.state, self._alive[program.result], self._alive.get(AHEAD), inputs)
+        return state, self._pool.peak_bytes
 
     def _bring(self, brought: Iterable[Brought]) -> None:
         for one in brought:

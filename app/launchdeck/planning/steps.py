@@ -8,11 +8,14 @@ from typing import NamedTuple
 from launchdeck.planning.allocator import aligned
 
 ENTERING = "entering"
+# The state that the next recurrent layer takes up: it is fetched before the layer before comes to its end.
+AHEAD = "ahead"
 
 
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
     layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay.
+    What another device made is `HANDED` over, wherever the layer is.
     """
 
     WEIGHT = 0
@@ -20,6 +23,7 @@ class Kind(IntEnum):
     SHARED = 2
     CACHE = 3
     INPUT = 4
+    HANDED = 5
 
 
 class Brought(NamedTuple):
@@ -33,26 +37,30 @@ class Brought(NamedTuple):
 class Step(NamedTuple):
     """One result of `size` bytes, made of the results it `reads`.
 
-    `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
-    norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
-    wherever that is, and is no result itself.
+    `in_place_of`: it takes the place of the first of these that nobody reads any more (llama.cpp does so for most sums
+    and norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the
+    cache, wherever that is, and is no result itself. `leaves`: another device does something before this one goes on.
     """
 
     name: str
     size: int
     reads: tuple[str, ...]
     brought: tuple[Brought, ...] = ()
-    in_place: bool = False
+    in_place_of: tuple[str, ...] = ()
     stores: bool = False
+    leaves: bool = False
 
 
 class Steps(list[Step]):
     """Steps in their order. The last one's result is what the layer gives to the next."""
 
-    def add(self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False) -> str:
-        """Another result; its name is returned."""
+    def add(
+        self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False, in_place_of: str = ""
+    ) -> str:
+        """Another result, in the place of any that it reads or of the one that is named; its name is returned."""
         name = str(len(self))
-        self.append(Step(name, aligned(size), reads, brought, in_place))
+        replaced = reads if in_place else (in_place_of,) if in_place_of else ()
+        self.append(Step(name, aligned(size), reads, brought, replaced))
         return name
 
     def change(self, size: int, result: str, *brought: tuple[Brought, ...]) -> str:
@@ -61,9 +69,13 @@ class Steps(list[Step]):
             result = self.add(size, result, brought=weight, in_place=True)
         return result
 
-    def store(self, result: str, places: Brought) -> None:
-        """Write a result into the cache."""
-        self.append(Step("", 0, (result,), (places,), stores=True))
+    def store(self, *results: str, places: tuple[Brought, ...] = ()) -> None:
+        """Write results into the cache, or work with them where it is."""
+        self.append(Step("", 0, results, places, stores=True))
+
+    def leave(self, *results: str) -> None:
+        """Hand results to another device, which goes on for a while."""
+        self.append(Step("", 0, results, leaves=True))
 
 
 def given(name: str, size: int) -> tuple[Brought, ...]:
@@ -74,3 +86,8 @@ def given(name: str, size: int) -> tuple[Brought, ...]:
 def cached(name: str, size: int) -> tuple[Brought, ...]:
     """A layer's keys or values."""
     return (Brought(Kind.CACHE, name, aligned(size)),)
+
+
+def handed(name: str, size: int) -> tuple[Brought, ...]:
+    """What another device made."""
+    return (Brought(Kind.HANDED, name, aligned(size)),)
