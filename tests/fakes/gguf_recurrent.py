@@ -139,72 +139,63 @@ def lfm2() -> Gguf:
     return decoder(size, block, tied=True, output_norm="token_embd_norm", **keys)
 
 
-def qwen3next() -> Gguf:
-    """Three recurrent layers (gated delta net) to one that attends, and many small experts."""
-    size = Size("qwen3next", 12, 2048, 16, 2, 5120, 256, 151936)
-    state = State(inner=4096, size=128, heads=32, groups=16)
+def _delta_net(i: int, size: Size, state: State, *, one_matrix: bool) -> Tensors:
+    """Linear attention; how much is forgotten and learned comes from one matrix or from two."""
+    rates = {"ssm_ba": 2 * state.heads} if one_matrix else {"ssm_beta": state.heads, "ssm_alpha": state.heads}
+    return [
+        size.matrix(f"blk.{i}.attn_qkv.weight", size.n_embd, state.channels),
+        size.matrix(f"blk.{i}.attn_gate.weight", size.n_embd, state.inner),
+        Tensor(f"blk.{i}.ssm_conv1d.weight", (state.conv, state.channels)),
+        *biases(i, {"ssm_dt": state.heads}),
+        Tensor(f"blk.{i}.ssm_a", (state.heads,)),
+        *(size.matrix(f"blk.{i}.{name}.weight", size.n_embd, length) for name, length in rates.items()),
+        *norms(i, state.inner // state.heads, "ssm_norm"),
+        size.matrix(f"blk.{i}.ssm_out.weight", state.inner, size.n_embd),
+    ]
 
-    def recurrent(i: int) -> Tensors:
-        return [
-            size.matrix(f"blk.{i}.attn_qkv.weight", 2048, 8192),
-            size.matrix(f"blk.{i}.attn_gate.weight", 2048, 4096),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
-            *biases(i, {"ssm_dt": 32}),
-            Tensor(f"blk.{i}.ssm_a", (32,)),
-            size.matrix(f"blk.{i}.ssm_ba.weight", 2048, 64),
-            *norms(i, 128, "ssm_norm"),
-            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2048),
-        ]
 
-    def attending(i: int) -> Tensors:
-        query = size.matrix(f"blk.{i}.attn_q.weight", 2048, 2 * size.q)  # and a gate
-        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+def _gated_attention(i: int, size: Size) -> Tensors:
+    query = size.matrix(f"blk.{i}.attn_q.weight", size.n_embd, 2 * size.q)  # and a gate
+    return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+
+
+def qwen3next(
+    size: Size | None = None, state: State | None = None, *, count: int = 512, n_ff: int = 512, used: int = 10
+) -> Gguf:
+    """Three recurrent layers (gated delta net) to one that attends, and many small experts; or the same in Qwen3.5."""
+    size = size or Size("qwen3next", 12, 2048, 16, 2, 5120, 256, 151936)
+    state = state or State(inner=4096, size=128, heads=32, groups=16)
+    before = size.architecture == "qwen3next"
 
     def block(i: int) -> Tensors:
         return [
-            *norms(i, 2048, "attn_norm", "post_attention_norm", "ffn_gate_inp_shexp"),
-            *(attending(i) if i % 4 == 3 else recurrent(i)),
-            *experts(i, size, 512, 512),
-            *feed_forward(i, size, 512, "_shexp"),
+            *norms(i, size.n_embd, "attn_norm", "post_attention_norm", "ffn_gate_inp_shexp"),
+            *(_gated_attention(i, size) if i % 4 == 3 else _delta_net(i, size, state, one_matrix=before)),
+            *experts(i, size, count, n_ff),
+            *feed_forward(i, size, n_ff, "_shexp"),
         ]
 
     return decoder(
         size,
         block,
         **state.keys,
-        expert_count=512,
-        expert_used_count=10,
-        expert_feed_forward_length=512,
-        expert_shared_feed_forward_length=512,
+        expert_count=count,
+        expert_used_count=used,
+        expert_feed_forward_length=n_ff,
+        expert_shared_feed_forward_length=n_ff,
         rope__dimension_count=64,
+        **({} if before else {"rope__dimension_sections": [11, 11, 10, 0]}),
     )
 
 
-def qwen35() -> Gguf:
+def qwen35(size: Size | None = None, state: State | None = None) -> Gguf:
     """As Qwen3-Next, with a dense feed-forward part."""
-    size = Size("qwen35", 16, 2560, 16, 4, 9216, 256, 248320)
-    state = State(inner=4096, size=128, heads=32, groups=16)
-
-    def recurrent(i: int) -> Tensors:
-        return [
-            size.matrix(f"blk.{i}.attn_qkv.weight", 2560, 8192),
-            size.matrix(f"blk.{i}.attn_gate.weight", 2560, 4096),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
-            *biases(i, {"ssm_dt": 32}),
-            Tensor(f"blk.{i}.ssm_a", (32,)),
-            size.matrix(f"blk.{i}.ssm_beta.weight", 2560, 32),
-            size.matrix(f"blk.{i}.ssm_alpha.weight", 2560, 32),
-            *norms(i, 128, "ssm_norm"),
-            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2560),
-        ]
-
-    def attending(i: int) -> Tensors:
-        query = size.matrix(f"blk.{i}.attn_q.weight", 2560, 2 * size.q)  # and a gate
-        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+    size = size or Size("qwen35", 16, 2560, 16, 4, 9216, 256, 248320)
+    state = state or State(inner=4096, size=128, heads=32, groups=16)
 
     def block(i: int) -> Tensors:
-        mixing = attending(i) if i % 4 == 3 else recurrent(i)
-        return [*norms(i, 2560, "attn_norm", "post_attention_norm"), *mixing, *feed_forward(i, size)]
+        mixing = _gated_attention(i, size) if i % 4 == 3 else _delta_net(i, size, state, one_matrix=False)
+        return [*norms(i, size.n_embd, "attn_norm", "post_attention_norm"), *mixing, *feed_forward(i, size)]
 
     sections = [11, 11, 10, 0]
     return decoder(size, block, **state.keys, rope__dimension_count=64, rope__dimension_sections=sections)

@@ -35,7 +35,15 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, in_ram: 
     if block.borrows:
         query = _turned(steps, sizes[0], _projected(steps, block, work, "q", entering, sizes[0]), turn_k)
         return _attended(steps, block, work, query)
-    if block.has("attn_q"):
+    gate = ""
+    if block.gates_heads:
+        gate = steps.add(row * block.width("attn_q"), entering, brought=block.weight("attn_q"))
+        query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", gate, sizes[0], part=True), turn_k)
+        value, key = (
+            _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
+            for letter, size, turn in (("v", sizes[1], turn_v), ("k", sizes[2], turn_k))
+        )
+    elif block.has("attn_q"):
         found = {
             letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
@@ -53,7 +61,17 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, in_ram: 
     if in_ram:
         steps.store(query)
         return FOUND_IN_RAM
-    return _attended(steps, block, work, query)
+    result = _attended(steps, block, work, query)
+    return _gated(steps, block, work, result, gate) if gate else result
+
+
+def _gated(steps: Steps, block: Block, work: Work, found: str, gate: str) -> str:
+    """Weigh what was found by the other half of what the queries come from; already turned back."""
+    size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
+    turned = turned_back(steps, block, work, found)
+    gate = steps.add(size, gate)
+    in_another_shape = work.flash_attention or turned != found
+    return steps.add(size, turned, gate, in_place_of=gate if in_another_shape else turned)
 
 
 def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:

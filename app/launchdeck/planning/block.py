@@ -74,6 +74,19 @@ class Block:
         return self.has("ssm_in")
 
     @property
+    def gates_heads(self) -> bool:
+        """Whether queries come with a gate for what their heads find."""
+        return self.has("attn_q") and self.width("attn_q") == 2 * self.n_head * self.key_length
+
+    @property
+    def is_delta_net(self) -> bool:
+        return self.has("ssm_conv1d") and not self.has("ssm_in")
+
+    @property
+    def mixes(self) -> bool:
+        return self.attends or self.is_recurrent or self.is_delta_net
+
+    @property
     def feeds_forward(self) -> bool:
         return self.has("ffn_down") or self.has("ffn_down_exps")
 

@@ -13,6 +13,7 @@ from launchdeck.planning.attention import (
     window,
 )
 from launchdeck.planning.block import Block
+from launchdeck.planning.delta_net_steps import is_known_delta_net
 from launchdeck.planning.feed_forward_steps import Routing
 from launchdeck.planning.layer_steps import First, Layer
 from launchdeck.planning.program import Begin, Place, Program, Setting
@@ -32,10 +33,10 @@ _KNOWN_PARTS = frozenset({
     "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm", "ssm_a", "ssm_conv1d",
-    "ssm_d", "ssm_dt", "ssm_in", "ssm_norm", "ssm_out", "ssm_x",
+    "ssm_alpha", "ssm_ba", "ssm_beta", "ssm_d", "ssm_dt", "ssm_in", "ssm_norm", "ssm_out", "ssm_x", "attn_gate",
 })  # fmt: skip
 # Recurrent layers in the ways that are known; in others the same weights are used otherwise.
-_RECURRENT = frozenset({"falcon-h1", "mamba", "mamba2", "nemotron_h"})
+_RECURRENT = frozenset({"falcon-h1", "mamba", "mamba2", "nemotron_h", "qwen35", "qwen35moe", "qwen3next"})
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
@@ -49,6 +50,8 @@ _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "r
 # A matrix in RAM is worked with on the GPU where it serves so many tokens at once. Source: `offload_op` of ggml's CUDA
 # backend (GGML_OP_OFFLOAD_MIN_BATCH).
 _LEAST_TOKENS = 32
+# llama.cpp tries operations that do much at once with 16 tokens of each sequence.
+_LEAST_SEQUENCES_APART = _LEAST_TOKENS // 16
 # They do so whatever they say; others only if they say so.
 _NORMALISED = frozenset({
     "arctic", "dbrx", "ernie4_5-moe", "gemma4", "granite", "granitehybrid", "granitemoe", "grok", "grovemoe",
@@ -92,14 +95,12 @@ class Blocks:
         known = (_is_known(block, hp.architecture) for block in self._alike)
         self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
-        self._goes_by_sequences = any(block.has("ssm_x") for block in self._alike)
+        self._goes_by_sequences = any(block.has("ssm_x") or block.is_delta_net for block in self._alike)
         self._targets, self._first_targets = self._fetched()
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
         """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
-            return None
-        if self._goes_by_sequences and work.tokens // work.cells.sequences < _LEAST_TOKENS:
             return None
         programs: dict[tuple[object, ...], Program] = {}
 
@@ -109,7 +110,8 @@ class Blocks:
                 programs[key] = self._program(layer, work, setting)
             return programs[key]
 
-        return Rehearsal(program, self._targets, self._first_targets)
+        lends = not self._goes_by_sequences or work.tokens // work.cells.sequences >= _LEAST_TOKENS
+        return Rehearsal(program, self._targets, self._first_targets, lends=lends)
 
     def _fetched(self) -> tuple[list[int | None], list[int | None]]:
         """For every layer the one whose state is fetched within it, and before it where its GPU begins with it.
@@ -121,10 +123,10 @@ class Blocks:
         following: int | None = None
         for layer, which in reversed([*enumerate(self._which)]):
             block = self._alike[which]
-            mixes = block.attends or block.is_recurrent
+            mixes = block.mixes
             within.append(following if mixes else None)
             if mixes:
-                following = None if block.attends else layer
+                following = layer if block.is_recurrent and not block.attends else None
             before.append(following)
         return within[::-1], before[::-1]
 
@@ -151,6 +153,7 @@ class Blocks:
             gives_results=last and self._cuts_late and setting.picks_results and work.outputs < work.tokens,
             scales=begin in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED} and self._scales,
             fetch=setting.fetch,
+            fuses=setting.fuses or work.cells.sequences < _LEAST_SEQUENCES_APART,
             first=self._first(layer) if setting.fetches_first else First(),
         ).steps()
         entering_bytes = aligned(_FLOAT_BYTES * work.tokens * self._hp.n_embd)
@@ -254,6 +257,8 @@ def _is_known(block: Block, architecture: str) -> bool:
         and (_attends_as_known(block, weights) or (may_lack and not block.attends))
         and (_feed_forward_weights(block) <= weights or (may_lack and not block.feeds_forward))
         and (not block.is_recurrent or (may_lack and scans_on_gpu(block)))
+        and (not block.is_delta_net or (may_lack and is_known_delta_net(block)))
+        and (not block.has("attn_gate") or block.is_delta_net)
     )
 
 

@@ -139,7 +139,7 @@ class Graph:
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
         output = self.output if role.last else 0
-        if self.rehearsal and self._can_be_rehearsed(role):
+        if self.rehearsal and self._can_be_rehearsed(role, lends=self.rehearsal.lends):
             kept, most = self.rehearsal.room(self._part(role))
             return kept + max(most, output)
         if not role.blocks and not role.first:
@@ -164,8 +164,10 @@ class Graph:
         """Where in a batch the results are."""
         return _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
 
-    def _can_be_rehearsed(self, role: Role) -> bool:
+    def _can_be_rehearsed(self, role: Role, *, lends: bool) -> bool:
         """Not where caches come from other GPUs, or T5's bias does."""
+        if role.first and role.lent_blocks and not lends:
+            return False
         if self.biased.inputs and (not role.first or not role.ends or role.pipeline):
             return False
         return (role.blocks > 0 or role.first) and not role.borrowed_bytes
@@ -188,7 +190,8 @@ class Graph:
             return Part(0, lent, lent + role.blocks, lent + role.blocks)
         n_cpu_moe, begin = role.n_cpu_moe * role.first, 0 if role.first else lent
         picks = not self.hands_over_all or role.last
-        return Part(begin, lent, lent + role.blocks, n_cpu_moe, role.pipeline, picks_results=picks)
+        fuses = not lent if role.first else role.pipeline or role.n_cpu_moe > 0
+        return Part(begin, lent, lent + role.blocks, n_cpu_moe, role.pipeline, picks_results=picks, fuses=fuses)
 
     def _entering(self, role: Role) -> int:
         if role.first:

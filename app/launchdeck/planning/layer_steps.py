@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.attention_steps import attention, copy_of_found, turned_back
 from launchdeck.planning.biased_attention_steps import biased_attention
+from launchdeck.planning.delta_net_steps import delta_net
 from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Fetch, Place
@@ -55,6 +56,7 @@ class Layer:
     gives_results: bool
     scales: bool
     fetch: Fetch | None
+    fuses: bool
     first: First
 
     def steps(self) -> Steps:
@@ -67,7 +69,7 @@ class Layer:
             entering = self._normed(steps, "attn_norm", entering, whole)
         if not block.feeds_forward:
             result = self._past_one_part(steps, entering, before)
-        elif not (block.attends or block.is_recurrent):
+        elif not block.mixes:
             result = steps.add(row, self._fed(steps, entering), before, in_place=True)
         elif self._side_by_side:
             result = self._both_at_once(steps, entering, before)
@@ -109,7 +111,10 @@ class Layer:
         result = self._mixed(steps, entering)
         if self._has_norms_after:
             result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        return steps.add(row, result, self._cut(steps, before), in_place=True)
+        past = self._cut(steps, before)
+        if self.block.is_delta_net and not self.cuts:  # it looks at the result in another shape
+            return steps.add(row, result, past, in_place_of=past)
+        return steps.add(row, result, past, in_place=True)
 
     def _past_feed_forward(self, steps: Steps, past: str) -> str:
         row = self._bytes(self.rows)
@@ -121,6 +126,8 @@ class Layer:
 
     def _mixed(self, steps: Steps, entering: str) -> str:
         """Attention or a scan, up to what is added to what went past it."""
+        if self.block.is_delta_net:
+            return self._cut(steps, delta_net(steps, self.block, self.work, entering, self.place, fused=self.fuses))
         if self.block.is_recurrent:
             scan = scanned(steps, self.block, self.work, entering, self.place)
             self._fetch_ahead(steps, scan)
@@ -200,7 +207,7 @@ class Layer:
     def _put_together(self, steps: Steps, found: str) -> str:
         """One result of all heads."""
         size = self._bytes(self.work.tokens)
-        if not self.block.latent_rank and not self.block.is_biased:
+        if not self.block.latent_rank and not self.block.is_biased and not self.block.gates_heads:
             found = turned_back(steps, self.block, self.work, found)
         if self.block.has("attn_sub_norm"):
             heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")

@@ -81,7 +81,7 @@ class Setting(NamedTuple):
     """How a layer is worked with: where it is, how it begins and how it ends.
 
     `fetch`: who fetches the next state, None where there is none; `fetches_first`: its GPU has fetched one before it;
-    `picks_results`: the results are picked on its GPU if it is the last one.
+    `picks_results`: the results are picked on its GPU if it is the last one; `fuses`: what can be is done as one.
     """
 
     place: Place
@@ -89,6 +89,7 @@ class Setting(NamedTuple):
     fetch: Fetch | None = None
     fetches_first: bool = False
     picks_results: bool = True
+    fuses: bool = True
 
 
 class Action(NamedTuple):
@@ -186,7 +187,7 @@ class _Compiler:
         if place_of:
             done.remove(place_of)
         copies = (one.name for one in brought if one.kind not in STAY and self._last_copy[one.name] is step)
-        done += (name for name in copies if name not in {*step.reads, *self._kept})
+        done += (name for name in copies if name not in self._kept and name not in self._last_read)
         read = tuple(name for name in inputs if self._last_copy[name] is step)
         return Action(step.name, step.size, place_of, tuple(done), read)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from launchdeck.planning.steps import Brought
 
     # The state before a layer, this layer, and what matters of its part to it and those after it.
-    _Rest = tuple["_State", int, int, int, bool, bool]
+    _Rest = tuple["_State", int, int, int, bool, bool, bool]
 
 _PIPELINE_COPIES = 4
 _NOTHING = frozenset[str]()
@@ -39,6 +39,7 @@ class Part(NamedTuple):
     n_cpu_moe: int = 0
     pipeline: bool = False
     picks_results: bool = True
+    fuses: bool = True
 
 
 class _State(NamedTuple):
@@ -94,7 +95,8 @@ class Rehearsal:
 
     `program(layer, setting)` is a layer's program, the same object for layers that are alike.
     `targets` has for every layer the recurrent one whose state is fetched within it, None where that happens in none;
-    `first_targets` the same for what its GPU does before it where it is the first one.
+    `first_targets` the same for what its GPU does before it where it is the first one. `lends`: whether layers in RAM
+    are known as well, which they are not where the host does a part of their matrices.
     """
 
     def __init__(
@@ -102,7 +104,10 @@ class Rehearsal:
         program: Callable[[int, Setting], Program],
         targets: Sequence[int | None],
         first_targets: Sequence[int | None],
+        *,
+        lends: bool,
     ) -> None:
+        self.lends = lends
         self._n_layer = len(targets)
         self._program = program
         self._targets = targets
@@ -141,7 +146,7 @@ class Rehearsal:
         played: list[tuple[_Rest | None, int]] = []
         for layer in range(shared, part.end):
             experts = max(part.n_cpu_moe - layer, 0)
-            rest_of = (state, layer, part.end, experts, part.pipeline, part.picks_results)
+            rest_of = (state, layer, part.end, experts, part.pipeline, part.picks_results, part.fuses)
             key = rest_of if layer >= part.lent and layer > part.begin else None
             known = self._rests.get(key) if key else None
             if known is not None:
@@ -158,7 +163,7 @@ class Rehearsal:
 
     def _after_lent(self, count: int) -> tuple[_State, int]:
         """The state after so many lent layers, with more to follow, and the peak until then."""
-        part = Part(0, self._n_layer, self._n_layer)
+        part = Part(0, self._n_layer, self._n_layer, fuses=False)
         while len(self._lent) <= count:
             state, peak = self._lent[-1]
             state, reached = self._play(state, self._move(len(self._lent) - 1, part, _NOTHING))
@@ -180,7 +185,7 @@ class Rehearsal:
             begin = Begin.HANDED_OVER if part.begin else Begin.EMBEDDED
         target = self._first_targets[part.begin]
         fetches = target is not None and part.lent <= target < part.end
-        setting = Setting(place, begin, self._fetch(part, part.begin), fetches, part.picks_results)
+        setting = Setting(place, begin, self._fetch(part, part.begin), fetches, part.picks_results, part.fuses)
         return self._program(part.begin, setting)
 
     def _program_in(self, part: Part, layer: int) -> Program:
@@ -190,7 +195,7 @@ class Rehearsal:
         if fetch is None:
             return self._at(place, part).programs[layer]
         begin = Begin.KEPT_NOT if part.pipeline else Begin.NOT
-        return self._program(layer, Setting(place, begin, fetch, picks_results=part.picks_results))
+        return self._program(layer, Setting(place, begin, fetch, picks_results=part.picks_results, fuses=part.fuses))
 
     def _fetch(self, part: Part, layer: int) -> Fetch | None:
         target = self._targets[layer]
@@ -212,7 +217,7 @@ class Rehearsal:
         return part.lent - 1 if fetcher is None else fetcher
 
     def _at(self, place: Place, part: Part) -> _Layers:
-        setting = Setting(place, picks_results=part.picks_results)
+        setting = Setting(place, picks_results=part.picks_results, fuses=part.fuses)
         layers = self._layers.get(setting)
         if layers is None:
             programs = [self._program(layer, setting) for layer in range(self._n_layer)]

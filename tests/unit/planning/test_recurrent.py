@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes.gguf_models import Size
-from fakes.gguf_recurrent import State, falcon_h1, mamba, mamba2, nemotron_h
+from fakes.gguf_recurrent import State, falcon_h1, mamba, mamba2, nemotron_h, qwen3next, qwen35
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 RECORDED = Path(__file__).parents[2] / "data" / "estimates"
 GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
-BUILDERS = {"falcon-h1": falcon_h1, "mamba": mamba, "mamba2": mamba2, "nemotron_h": nemotron_h}
+BUILDERS = {
+    "falcon-h1": falcon_h1,
+    "mamba": mamba,
+    "mamba2": mamba2,
+    "nemotron_h": nemotron_h,
+    "qwen35": qwen35,
+    "qwen35moe": qwen3next,
+    "qwen3next": qwen3next,
+}
 
 
 @dataclass(frozen=True)
