@@ -46,28 +46,35 @@ def mamba2_layer(i: int, size: Size, state: State) -> Tensors:
     ]
 
 
+def _mamba_layer(i: int, size: Size, rank: int) -> Tensors:
+    inner, length = 2 * size.n_embd, 16
+    return [
+        size.matrix(f"blk.{i}.ssm_in.weight", size.n_embd, 2 * inner),
+        Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
+        *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
+        size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
+        Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
+        Tensor(f"blk.{i}.ssm_a", (length, inner)),
+        Tensor(f"blk.{i}.ssm_d", (inner,)),
+        size.matrix(f"blk.{i}.ssm_out.weight", inner, size.n_embd),
+    ]
+
+
+def _mamba_keys(n_embd: int, rank: int) -> dict[str, int]:
+    keys = {"conv_kernel": 4, "inner_size": 2 * n_embd, "state_size": 16, "time_step_rank": rank}
+    return {f"ssm__{name}": value for name, value in keys.items()}
+
+
 def mamba(
     n_layer: int = 24, n_embd: int = 1024, rank: int = 64, *, quant: str = "q4_k", tied: bool = True, **extra: Any
 ) -> Gguf:
     """Falcon Mamba has `ssm__dt_b_c_rms` besides."""
     size = Size("mamba", n_layer, n_embd, 0, 0, 0, 0, 50280, quant=quant)
-    inner, length = 2 * n_embd, 16
 
     def block(i: int) -> Tensors:
-        return [
-            *norms(i, n_embd, "attn_norm"),
-            size.matrix(f"blk.{i}.ssm_in.weight", n_embd, 2 * inner),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
-            *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
-            size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
-            Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
-            Tensor(f"blk.{i}.ssm_a", (length, inner)),
-            Tensor(f"blk.{i}.ssm_d", (inner,)),
-            size.matrix(f"blk.{i}.ssm_out.weight", inner, n_embd),
-        ]
+        return [*norms(i, n_embd, "attn_norm"), *_mamba_layer(i, size, rank)]
 
-    keys = {"ssm__conv_kernel": 4, "ssm__inner_size": inner, "ssm__state_size": length, "ssm__time_step_rank": rank}
-    return decoder(size, block, tied=tied, **keys, **extra)
+    return decoder(size, block, tied=tied, **_mamba_keys(n_embd, rank), **extra)
 
 
 def mamba2(size: Size | None = None, state: State | None = None, *, tied: bool = True) -> Gguf:
@@ -79,29 +86,52 @@ def mamba2(size: Size | None = None, state: State | None = None, *, tied: bool =
     return decoder(size, block, tied=tied, **state.keys)
 
 
-def granite_hybrid() -> Gguf:
-    """Mostly recurrent layers, a few that attend, and experts."""
-    size, state = Size("granitehybrid", 20, 1536, 12, 4, 512, 128, 100352), State(inner=3072, size=128, heads=48)
-    heads = [4 if i % 10 == 5 else 0 for i in range(size.n_layer)]
+def granite_hybrid(
+    size: Size | None = None,
+    state: State | None = None,
+    *,
+    count: int = 64,
+    used: int = 6,
+    n_ff: int = 512,
+    **extra: Any,
+) -> Gguf:
+    """Mostly recurrent layers, a few that attend, and experts, or with a `count` of 0 none."""
+    size = size or Size("granitehybrid", 20, 1536, 12, 4, 512, 128, 100352)
+    state = state or State(inner=3072, size=128, heads=48)
+    heads = [size.n_head_kv if i % 10 == 5 else 0 for i in range(size.n_layer)]
+    keys = {"expert_count": count, "expert_used_count": used, "expert_shared_feed_forward_length": 2 * n_ff}
 
     def block(i: int) -> Tensors:
+        routed = [*experts(i, size, count, n_ff), *feed_forward(i, size, 2 * n_ff, "_shexp")]
         return [
-            *norms(i, 1536, "attn_norm", "ffn_norm"),
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
             *(attention(i, size) if heads[i] else mamba2_layer(i, size, state)),
-            *experts(i, size, 64, 512),
-            *feed_forward(i, size, 1024, "_shexp"),
+            *(routed if count else feed_forward(i, size)),
         ]
 
-    return decoder(
-        size,
-        block,
-        tied=True,
-        **state.keys,
-        attention__head_count_kv=heads,
-        expert_count=64,
-        expert_used_count=6,
-        expert_shared_feed_forward_length=1024,
-    )
+    own = {"attention__head_count_kv": heads} | (keys if count else {})
+    return decoder(size, block, tied=True, **state.keys, **own, **extra)
+
+
+def jamba(n_layer: int = 10, n_embd: int = 2048, rank: int = 128, *, count: int = 0, quant: str = "q4_k") -> Gguf:
+    """Mamba with norms before the scan, a few layers that attend, and in every second one experts, if there are any."""
+    size = Size("jamba", n_layer, n_embd, n_embd // 128, 8, 4 * n_embd, 128, 65536, quant=quant)
+    heads = [8 if i % 4 == 2 else 0 for i in range(n_layer)]
+    keys = _mamba_keys(n_embd, rank) | ({"expert_count": count, "expert_used_count": 2} if count else {})
+
+    def block(i: int) -> Tensors:
+        scans = [
+            *_mamba_layer(i, size, rank),
+            *norms(i, rank, "ssm_dt_norm"),
+            *norms(i, 16, "ssm_b_norm", "ssm_c_norm"),
+        ]
+        return [
+            *norms(i, n_embd, "attn_norm", "ffn_norm"),
+            *(attention(i, size) if heads[i] else scans),
+            *(experts(i, size, count, size.n_ff) if count and i % 2 else feed_forward(i, size)),
+        ]
+
+    return decoder(size, block, attention__head_count_kv=heads, **keys)
 
 
 def falcon_h1(size: Size | None = None, state: State | None = None) -> Gguf:
@@ -121,21 +151,29 @@ def falcon_h1(size: Size | None = None, state: State | None = None) -> Gguf:
     return decoder(size, block, **state.keys)
 
 
-def lfm2() -> Gguf:
-    """Short convolutions between the layers that attend."""
-    size = Size("lfm2", 16, 2048, 32, 8, 8192, 64, 65536)
-    heads = [8 if i in {2, 5, 8, 10, 12, 14} else 0 for i in range(16)]
+def lfm2(size: Size | None = None, *, count: int = 0, n_ff: int = 1792) -> Gguf:
+    """Short convolutions between the layers that attend; a `count` of experts after two dense layers."""
+    size = size or Size("lfm2", 16, 2048, 32, 8, 8192, 64, 65536)
+    heads = [size.n_head_kv if i in {2, 5, 8, 10, 12, 14} else 0 for i in range(size.n_layer)]
 
     def block(i: int) -> Tensors:
         convolution = [
-            Tensor(f"blk.{i}.shortconv.conv.weight", (3, 2048)),
-            size.matrix(f"blk.{i}.shortconv.in_proj.weight", 2048, 3 * 2048),
-            size.matrix(f"blk.{i}.shortconv.out_proj.weight", 2048, 2048),
+            Tensor(f"blk.{i}.shortconv.conv.weight", (3, size.n_embd)),
+            size.matrix(f"blk.{i}.shortconv.in_proj.weight", size.n_embd, 3 * size.n_embd),
+            size.matrix(f"blk.{i}.shortconv.out_proj.weight", size.n_embd, size.n_embd),
         ]
         mixing = attention(i, size, head_norm=True) if heads[i] else convolution
-        return [*norms(i, 2048, "attn_norm", "ffn_norm"), *mixing, *feed_forward(i, size)]
+        routed = [*experts(i, size, count, n_ff), *biases(i, {"exp_probs_b": count})]
+        return [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *mixing,
+            *(routed if count and i > 1 else feed_forward(i, size)),
+        ]
 
-    keys = {"attention__head_count_kv": heads, "shortconv__l_cache": 3}
+    keys: dict[str, Any] = {"attention__head_count_kv": heads, "shortconv__l_cache": 3}
+    if count:
+        keys |= {"expert_count": count, "expert_used_count": 4, "expert_feed_forward_length": n_ff}
+        keys |= {"leading_dense_block_count": 2, "expert_gating_func": 2}
     return decoder(size, block, tied=True, output_norm="token_embd_norm", **keys)
 
 

@@ -25,8 +25,9 @@ class Block:
     weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys before values; `rotates`: by
     the tokens' positions, and before it normalises with `rotates_first`; `scales_query`: by the position where it does
     not rotate; `adds_to_past`: puts its last result into the place of what went past the feed-forward part.
-    `state_rows` are the numbers of a sequence that a recurrent layer keeps, of its convolution and of its scan;
-    `norms_scan_inputs`: what goes into that, with weights or without.
+    `past_comes_first`: so it does with that of the part before. `state_rows` are the numbers of a sequence that a
+    recurrent layer keeps, of its convolution and of its scan; `norms_scan_inputs`: what goes into that, with weights or
+    without.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -46,6 +47,7 @@ class Block:
     positions_per_token: int
     scales_query: bool
     adds_to_past: bool
+    past_comes_first: bool
     shared_factors: Brought | None
     state_rows: tuple[int, int]
     norms_scan_inputs: bool
@@ -83,12 +85,25 @@ class Block:
         return self.has("ssm_conv1d") and not self.has("ssm_in")
 
     @property
+    def keeps_state(self) -> bool:
+        return self.is_recurrent or self.is_delta_net or self.has("shortconv.conv")
+
+    @property
     def mixes(self) -> bool:
-        return self.attends or self.is_recurrent or self.is_delta_net
+        return self.attends or self.keeps_state
+
+    @property
+    def has_experts(self) -> bool:
+        return self.has("ffn_down_exps")
+
+    @property
+    def adds_after_experts(self) -> bool:
+        """Whether there is nothing but a sum after the experts."""
+        return self.has_experts and not self.has("ffn_up_shexp")
 
     @property
     def feeds_forward(self) -> bool:
-        return self.has("ffn_down") or self.has("ffn_down_exps")
+        return self.has("ffn_down") or self.has_experts
 
     def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
         return self._tensor(f"{part}.weight", kind)

@@ -19,6 +19,7 @@ from launchdeck.planning.layer_steps import First, Layer
 from launchdeck.planning.program import Begin, Place, Program, Setting
 from launchdeck.planning.recurrent_steps import scans_on_gpu
 from launchdeck.planning.rehearsal import Rehearsal
+from launchdeck.planning.short_convolution_steps import is_known_convolution
 from launchdeck.planning.steps import Brought, Kind
 
 if TYPE_CHECKING:
@@ -33,10 +34,14 @@ _KNOWN_PARTS = frozenset({
     "attn_v", "attn_v_b", "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps",
     "ffn_gate_inp", "ffn_gate_inp_shexp", "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_norm", "ffn_sub_norm", "ffn_up",
     "ffn_up_exps", "ffn_up_shexp", "layer_output_scale", "post_attention_norm", "post_ffw_norm", "ssm_a", "ssm_conv1d",
-    "ssm_alpha", "ssm_ba", "ssm_beta", "ssm_d", "ssm_dt", "ssm_in", "ssm_norm", "ssm_out", "ssm_x", "attn_gate",
+    "ssm_alpha", "ssm_b_norm", "ssm_ba", "ssm_beta", "ssm_c_norm", "ssm_dt_norm", "shortconv.conv", "shortconv.in_proj",
+    "shortconv.out_proj", "ssm_d", "ssm_dt", "ssm_in", "ssm_norm", "ssm_out", "ssm_x", "attn_gate",
 })  # fmt: skip
 # Recurrent layers in the ways that are known; in others the same weights are used otherwise.
-_RECURRENT = frozenset({"falcon-h1", "mamba", "mamba2", "nemotron_h", "qwen35", "qwen35moe", "qwen3next"})
+_RECURRENT = frozenset({
+    "falcon-h1", "granitehybrid", "jamba", "lfm2", "lfm2moe", "mamba", "mamba2", "nemotron_h", "qwen35", "qwen35moe",
+    "qwen3next",
+})  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 _INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
@@ -73,7 +78,8 @@ _IN_THEIR_OWN_ORDER = frozenset({
 })  # fmt: skip
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
-_ADDS_TO_PAST = frozenset({"jamba", "phi3", "phimoe"})
+_ADDS_TO_PAST = frozenset({"jamba", "lfm2", "lfm2moe", "phi3", "phimoe"})
+_PAST_COMES_FIRST = frozenset({"jamba", "lfm2", "lfm2moe"})
 _SOFTMAX_OF_CHOSEN = 3
 _FLOAT_BYTES = 4
 
@@ -95,11 +101,16 @@ class Blocks:
         known = (_is_known(block, hp.architecture) for block in self._alike)
         self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
-        self._goes_by_sequences = any(block.has("ssm_x") or block.is_delta_net for block in self._alike)
+        self._goes_by_sequences = any(
+            block.keeps_state and (block.has("ssm_x") or not block.is_recurrent) for block in self._alike
+        )
         self._targets, self._first_targets = self._fetched()
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
-        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent."""
+        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
+
+        Some recurrent layers go sequence by sequence: there it is the tokens of each that are too few to be lent.
+        """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
         programs: dict[tuple[object, ...], Program] = {}
@@ -126,15 +137,19 @@ class Blocks:
             mixes = block.mixes
             within.append(following if mixes else None)
             if mixes:
-                following = layer if block.is_recurrent and not block.attends else None
+                fetches = block.keeps_state and not block.attends and not block.is_delta_net
+                following = layer if fetches else None
             before.append(following)
         return within[::-1], before[::-1]
 
     def _first(self, layer: int) -> First:
         """What a GPU that begins with this layer does while another one has not come to the end of the layer before."""
         before = (self._alike[which] for which in self._which[:layer][::-1])
-        mixing = next((block for block in before if block.attends or block.is_recurrent), None)
-        return First(fetches=True, leaves=layer > 0, gate_of=mixing if mixing and mixing.is_recurrent else None)
+        mixing = next((block for block in before if block.mixes), None)
+        makes_gate = mixing is not None and mixing.is_recurrent and not mixing.has_experts
+        adds_up = mixing is not None and mixing.adds_after_experts
+        leaves = layer > 0 and not adds_up
+        return First(fetches=True, leaves=leaves, gate_of=mixing if makes_gate else None, adds_up=adds_up)
 
     def _program(self, layer: int, work: Work, setting: Setting) -> Program:
         last, place, begin = layer == len(self._which) - 1, setting.place, setting.begin
@@ -211,9 +226,10 @@ def _blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             positions_per_token=_positions_per_token(hp),
             scales_query=hp.architecture == "llama4",
             adds_to_past=hp.architecture in _ADDS_TO_PAST,
+            past_comes_first=hp.architecture in _PAST_COMES_FIRST,
             shared_factors=factors if has_factors[layer] else None,
             state_rows=states,
-            norms_scan_inputs=hp.get("ssm.dt_b_c_rms") is True,
+            norms_scan_inputs=hp.get("ssm.dt_b_c_rms") is True or "ssm_dt_norm.weight" in parts,
         )
         for layer, parts in enumerate(tensors)
     ]
@@ -259,6 +275,7 @@ def _is_known(block: Block, architecture: str) -> bool:
         and (not block.is_recurrent or (may_lack and scans_on_gpu(block)))
         and (not block.is_delta_net or (may_lack and is_known_delta_net(block)))
         and (not block.has("attn_gate") or block.is_delta_net)
+        and (not block.has("shortconv.conv") or (may_lack and is_known_convolution(block)))
     )
 
 

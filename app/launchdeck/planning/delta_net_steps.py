@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.planning.chunked_delta_net_steps import Chunks, Inputs
 from launchdeck.planning.program import Place
-from launchdeck.planning.steps import cached, given
+from launchdeck.planning.steps import cached, take_up_state
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from launchdeck.planning.work import Work
 
 _FLOAT_BYTES = 4
-_PLACE_BYTES = 4
 _CHANNELS_MULTIPLE = 128
 _STATE_IN_RAM = "state"
 
@@ -38,19 +37,18 @@ def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Plac
     """From what enters the part to what is added to what went past it."""
     row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.LENT
     conv_bytes, state_bytes = (_FLOAT_BYTES * size * sequences for size in block.state_rows)
-    places = given("states' places", _PLACE_BYTES * sequences)
     taps, channels = block.tensors["ssm_conv1d.weight"].shape[:2]
     inner = row * block.depth("ssm_out")
 
     if in_ram:
         steps.leave()
-    before = () if in_ram else (steps.add(conv_bytes, brought=places),)
+    before = () if in_ram else (take_up_state(steps, conv_bytes, sequences),)
     projected = steps.add(row * block.width("attn_qkv"), entering, brought=block.weight("attn_qkv"))
     copy = cached("convolution", conv_bytes) if in_ram else ()
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
     joined = steps.add(joined_bytes, *before, projected, brought=copy)
     steps.store(joined)
-    state = _STATE_IN_RAM if in_ram else steps.add(state_bytes, brought=places)
+    state = _STATE_IN_RAM if in_ram else take_up_state(steps, state_bytes, sequences)
     copy = cached(_STATE_IN_RAM, state_bytes) if in_ram else ()
 
     rates = _Rates(steps, block, row, entering)

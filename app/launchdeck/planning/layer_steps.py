@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.attention_steps import attention, copy_of_found, turned_back
@@ -12,9 +13,12 @@ from launchdeck.planning.feed_forward_steps import feed_forward
 from launchdeck.planning.latent_attention_steps import latent_attention
 from launchdeck.planning.program import Fetch, Place
 from launchdeck.planning.recurrent_steps import Scanned, fetch, gate_for_another, gated, scanned
-from launchdeck.planning.steps import ENTERING, Steps, given
+from launchdeck.planning.short_convolution_steps import convolved, joined_before_convolution
+from launchdeck.planning.steps import ENTERING, Steps, given, handed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launchdeck.planning.block import Block
     from launchdeck.planning.feed_forward_steps import Routing
     from launchdeck.planning.steps import Brought
@@ -22,16 +26,19 @@ if TYPE_CHECKING:
 
 _FLOAT_BYTES = 4
 _OUTPUT_BYTES = 4
+_PARTS = ("past", "experts")
 
 
 class First(NamedTuple):
     """What a GPU does before its first layer: it fetches the state for the next recurrent one, and makes the gate that
-    ends a layer like `gate_of` on another device. With `leaves` that one goes on with its layer then.
+    ends a layer like `gate_of` on another device. With `leaves` that one goes on with its layer then; but where that
+    would only have to add what its experts made to what went past them, this GPU `adds_up`.
     """
 
     fetches: bool = False
     leaves: bool = False
     gate_of: Block | None = None
+    adds_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class Layer:
         steps, block = Steps(), self.block
         self._begin(steps)
         whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
-        entering = before = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
+        entering = before = self._entered(steps)
         if block.has("attn_norm"):
             entering = self._normed(steps, "attn_norm", entering, whole)
         if not block.feeds_forward:
@@ -78,9 +85,19 @@ class Layer:
             if self.ends_early:
                 return steps
             result = self._past_feed_forward(steps, past)
+            if not result:
+                return steps
         if self.gives_results:
             steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
         return steps
+
+    def _entered(self, steps: Steps) -> str:
+        row = self._bytes(self.work.tokens)
+        if self.first.adds_up:
+            return steps.add(
+                row, *_PARTS, brought=tuple(one for part in _PARTS for one in handed(part, row)), in_place=True
+            )
+        return steps.add(row, ENTERING, in_place=True) if self.scales else ENTERING
 
     def _begin(self, steps: Steps) -> None:
         """What else this GPU does before anything enters."""
@@ -99,42 +116,58 @@ class Layer:
         return steps.add(row, result, self._cut(steps, self._put_together(steps, found)), in_place=True)
 
     def _past_one_part(self, steps: Steps, entering: str, before: str) -> str:
-        result, past = self._mixed(steps, entering), self._cut(steps, before)
-        if self.block.has("ssm_x") and not self.cuts:  # it looks at the result in another shape
-            return steps.add(self._bytes(self.rows), result, past, in_place_of=past)
-        return steps.add(self._bytes(self.rows), result, past, in_place=True)
+        """What went past it is added after it."""
+        return self._added(steps, self._cut(steps, self._mixed(steps, entering)()), self._cut(steps, before))
 
     def _past_mixing(self, steps: Steps, entering: str, before: str) -> str:
-        row = self._bytes(self.rows)
         if self.block.attends and self.block.is_recurrent:
             return self._cut(steps, self._attended_and_scanned(steps, entering, before))
-        result = self._mixed(steps, entering)
+        put_together = self._mixed(steps, entering)
+        if self.block.past_comes_first:
+            past = self._cut(steps, before)
+            return self._added(steps, self._cut(steps, put_together()), past)
+        result = self._cut(steps, put_together())
         if self._has_norms_after:
-            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        past = self._cut(steps, before)
-        if self.block.is_delta_net and not self.cuts:  # it looks at the result in another shape
+            result = self._normed(steps, "post_attention_norm", result, self._bytes(self.rows), in_place=True)
+        return self._added(steps, result, self._cut(steps, before))
+
+    def _added(self, steps: Steps, result: str, past: str) -> str:
+        """Both in the place of the result, or of what went past it where that comes first or the result is looked at in
+        another shape.
+        """
+        row, block = self._bytes(self.rows), self.block
+        if not self.cuts and (block.is_delta_net or block.has("ssm_x") or block.has("shortconv.conv")):
             return steps.add(row, result, past, in_place_of=past)
-        return steps.add(row, result, past, in_place=True)
+        return steps.add(row, *((past, result) if block.past_comes_first else (result, past)), in_place=True)
 
     def _past_feed_forward(self, steps: Steps, past: str) -> str:
+        """The layer's result; nothing where it is left to another GPU to add it up."""
         row = self._bytes(self.rows)
         result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
+        if self.fetch is Fetch.THERE and self.block.adds_after_experts:
+            steps.leave(past, result)
+            return ""
         if self.block.has("post_ffw_norm"):
             result = self._normed(steps, "post_ffw_norm", result, row, in_place=True)
         added = (past, result) if self.block.adds_to_past else (result, past)
         return steps.change(row, steps.add(row, *added, in_place=True), self.block.weight("layer_output_scale"))
 
-    def _mixed(self, steps: Steps, entering: str) -> str:
-        """Attention or a scan, up to what is added to what went past it."""
-        if self.block.is_delta_net:
-            return self._cut(steps, delta_net(steps, self.block, self.work, entering, self.place, fused=self.fuses))
-        if self.block.is_recurrent:
-            scan = scanned(steps, self.block, self.work, entering, self.place)
-            self._fetch_ahead(steps, scan)
-            return self._cut(steps, self._gated(steps, scan))
+    def _mixed(self, steps: Steps, entering: str) -> Callable[[], str]:
+        """Attention or a scan; what is returned puts together its results, up to what is added to what went past it."""
+        block, work, place = self.block, self.work, self.place
+        if block.is_delta_net:
+            return partial(delta_net, steps, block, work, entering, place, fused=self.fuses)
+        if block.has("shortconv.conv"):
+            joined, projected = joined_before_convolution(steps, block, work, entering, place)
+            self._fetch_after_mixing(steps)
+            return partial(convolved, steps, block, work, joined, projected)
+        if block.is_recurrent:
+            scan = scanned(steps, block, work, entering, place)
+            self._fetch_after_mixing(steps, scan)
+            return partial(self._gated, steps, scan)
         found = self._attended(steps, entering)
-        self._fetch_ahead(steps)
-        return self._cut(steps, self._put_together(steps, found))
+        self._fetch_after_mixing(steps)
+        return partial(self._put_together, steps, found)
 
     def _attended(self, steps: Steps, entering: str) -> str:
         block, work = self.block, self.work
@@ -159,8 +192,13 @@ class Layer:
         return steps.add(whole, result, before, in_place=True)
 
     def _gated(self, steps: Steps, scan: Scanned) -> str:
-        gate_handed = self.fetch is Fetch.THERE
+        gate_handed = self.fetch is Fetch.THERE and not self.block.has_experts
         return gated(steps, self.block, self.work, scan, place=self.place, gate_handed=gate_handed)
+
+    def _fetch_after_mixing(self, steps: Steps, scan: Scanned | None = None) -> None:
+        """Experts do not wait for anything: with them it is they after which the next state is fetched."""
+        if not self.block.has_experts:
+            self._fetch_ahead(steps, scan)
 
     def _fetch_ahead(self, steps: Steps, scan: Scanned | None = None) -> None:
         """The state for the next recurrent layer, before this one comes to its end."""
@@ -168,13 +206,13 @@ class Layer:
             fetch(steps, self.block, self.work)
         elif self.fetch is Fetch.THERE and scan:
             steps.leave(scan.projected)
-        elif self.fetch:
+        elif self.fetch and not (self.fetch is Fetch.THERE and self.block.adds_after_experts):
             steps.leave()
 
     @property
     def _attends_in_ram(self) -> bool:
         """The host attends where it stores keys and values before that, and fetches a state after it."""
-        scans = self.block.is_recurrent or self.fetch is Fetch.IN_RAM
+        scans = self.block.is_recurrent or (self.fetch is Fetch.IN_RAM and not self.block.has_experts)
         return scans and self.place is Place.LENT
 
     @property
@@ -222,4 +260,5 @@ class Layer:
         return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
 
     def _fed(self, steps: Steps, entering: str) -> str:
-        return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows)
+        block, fetch_ahead = self.block, partial(self._fetch_ahead, steps)
+        return feed_forward(steps, block, self.routing, entering, self.n_embd, self.rows, after_experts=fetch_ahead)

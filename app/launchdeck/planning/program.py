@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from launchdeck.planning.steps import ENTERING, Brought, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from launchdeck.planning.steps import Step
 
@@ -121,14 +121,14 @@ class Program:
 
     pieces: tuple[Piece, ...]
     result: str
-    inputs: frozenset[str]
+    inputs: Mapping[str, int]
     entering_bytes: int = 0
     handed_bytes: int = 0
 
     @classmethod
     def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering_bytes: int) -> Program:
-        entering = {ENTERING: entering_bytes} if begin.is_first else {}
         norm = next((step for step in steps if ENTERING in step.reads), None)
+        entering = {ENTERING: entering_bytes} if norm and begin.is_first else {}
         if norm and begin.is_handed_over and norm.reads == (ENTERING,) and not norm.brought:
             entering[norm.name] = norm.size
             steps = [step for step in steps if step is not norm]
@@ -137,7 +137,7 @@ class Program:
         compiler = _Compiler(steps, place, entering, are_kept=begin.is_kept)
         for step in steps:
             compiler.compile(step)
-        return cls(compiler.pieces, steps[-1].name, frozenset(compiler.inputs), entering_bytes, handed_bytes)
+        return cls(compiler.pieces, steps[-1].name, compiler.inputs, entering_bytes, handed_bytes)
 
 
 class _Compiler:
@@ -146,7 +146,7 @@ class _Compiler:
     """
 
     def __init__(self, steps: Sequence[Step], place: Place, entering: dict[str, int], *, are_kept: bool) -> None:
-        self.inputs: set[str] = set()
+        self.inputs: dict[str, int] = {}
         self._place = place
         self._last_read = {name: step for step in steps for name in step.reads}
         self._last_copy = {one.name: step for step in steps for one in step.brought}
@@ -179,7 +179,7 @@ class _Compiler:
         self._pieces[-1][1].append(self._action(step, brought))
 
     def _action(self, step: Step, brought: Sequence[Brought]) -> Action:
-        inputs = [one.name for one in brought if one.kind in STAY]
+        inputs = {one.name: one.size for one in brought if one.kind in STAY}
         self.inputs.update(inputs)
         reads = (name for name in dict.fromkeys(step.reads) if name not in self._kept)
         done = [name for name in reads if self._last_read[name] is step]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.allocator import aligned
 from launchdeck.planning.program import Place
-from launchdeck.planning.steps import AHEAD, Step, cached, given, handed
+from launchdeck.planning.steps import AHEAD, cached, given, handed, leave_other_states, take_up_state
 
 if TYPE_CHECKING:
     from launchdeck.planning.block import Block
-    from launchdeck.planning.steps import Brought, Steps
+    from launchdeck.planning.steps import Steps
     from launchdeck.planning.work import Work
 
 _FLOAT_BYTES = 4
@@ -53,7 +52,7 @@ def scans_on_gpu(block: Block) -> bool:
 def fetch(steps: Steps, block: Block, work: Work) -> None:
     """Copy the states of all sequences in the batch out of the cache."""
     size = _FLOAT_BYTES * block.state_rows[0] * work.cells.sequences
-    steps.append(Step(AHEAD, aligned(size), (), _places_of_states(work)))
+    take_up_state(steps, size, work.cells.sequences, AHEAD)
 
 
 def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place) -> Scanned:
@@ -78,7 +77,9 @@ def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place)
         steps.store(*reads)
         return Scanned("scan", projected, mixed)
     size = row * block.depth("ssm_out") + _FLOAT_BYTES * block.state_rows[1] * sequences
-    return Scanned(steps.add(size, *reads, brought=_places_of_states(work)), projected, mixed)
+    result = steps.add(size, *reads, brought=given("states' places", _PLACE_BYTES * sequences))
+    leave_other_states(steps)
+    return Scanned(result, projected, mixed)
 
 
 def gated(steps: Steps, block: Block, work: Work, scan: Scanned, *, place: Place, gate_handed: bool) -> str:
@@ -130,7 +131,3 @@ def _time_steps_of_channels(steps: Steps, block: Block, row: int, mixed: str) ->
 
 def _normed(steps: Steps, block: Block, part: str, size: int, result: str) -> str:
     return steps.change(size, steps.add(size, result), block.weight(part))
-
-
-def _places_of_states(work: Work) -> tuple[Brought, ...]:
-    return given("states' places", _PLACE_BYTES * work.cells.sequences)

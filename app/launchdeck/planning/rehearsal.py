@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.allocator import BestFit
+from launchdeck.planning.allocator import EMPTY, BestFit
 from launchdeck.planning.program import STAY, Begin, Fetch, Place, Setting
 from launchdeck.planning.steps import AHEAD, ENTERING
 
@@ -43,18 +43,17 @@ class Part(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Between two layers: the gaps, what is behind them, the place of the result (None: nothing has begun yet), that of
-    a state fetched ahead, and the names, offsets and sizes of the inputs that are there.
+    """Between two layers: the gaps, the place of the result (None: nothing has begun yet), that of a state fetched
+    ahead, and the names, offsets and sizes of the inputs that are there.
     """
 
     gaps: Gaps
-    end: int
     result: tuple[int, int] | None
     ahead: tuple[int, int] | None
     inputs: tuple[tuple[str, int, int], ...]
 
 
-_BEGINNING = _State((), 0, None, None, ())
+_BEGINNING = _State(EMPTY, None, None, ())
 
 
 class _Move(NamedTuple):
@@ -112,6 +111,7 @@ class Rehearsal:
         self._program = program
         self._targets = targets
         self._first_targets = first_targets
+        self._fetches = any(target is not None for target in first_targets)
         self._layers: dict[Setting, _Layers] = {}
         self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
         self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
@@ -129,12 +129,15 @@ class Rehearsal:
         """In a pipeline all that is copied to the GPU is there several times, and stays."""
         if not part.pipeline:
             return 0
-        inputs = self._at(Place.OWN, part).needed(part.begin, part.end)
-        first = self._first_program(part)
-        handed = first.handed_bytes
-        if (last := self._fetcher(part.end)) is not None and last > part.begin:
-            handed += self._program_in(part, last).handed_bytes
-        return _PIPELINE_COPIES * (first.entering_bytes + handed + sum(one.size for one in inputs))
+        programs = self._programs(part)
+        inputs = {name: size for program in programs for name, size in program.inputs.items()}
+        handed_bytes = sum(program.handed_bytes for program in programs)
+        return _PIPELINE_COPIES * (programs[0].entering_bytes + handed_bytes + sum(inputs.values()))
+
+    def _programs(self, part: Part) -> list[Program]:
+        """Those of all its layers."""
+        others = [self._program_in(part, layer) for layer in range(part.begin + 1, part.end)]
+        return [self._first_program(part), *others]
 
     def _peak(self, part: Part) -> int:
         """Lent layers do not depend on what comes after them, but the last one, and those after which an input that
@@ -235,13 +238,22 @@ class Rehearsal:
             if len(layers.programs[layer].pieces) > 1:
                 return tuple(needed)
             layer += 1
-        needed.update(dict.fromkeys(self._at(Place.OWN, part).needed(layer, part.end)))
+        if not self._fetches:
+            needed.update(dict.fromkeys(self._at(Place.OWN, part).needed(layer, part.end)))
+        else:
+            programs = (self._program_in(part, following) for following in range(layer, part.end))
+            needed.update(dict.fromkeys(one for program in programs for one in program.pieces[0].brought))
         return tuple(needed)
 
     def _expiring(self, part: Part) -> dict[int, frozenset[str]]:
         """For the layers where it is so, the inputs that no later one reads."""
-        last_readers = self._at(Place.LENT, part).last_readers(part.begin, part.lent) if part.lent > part.begin else {}
-        last_readers |= self._at(Place.OWN, part).last_readers(part.lent, part.end)
+        if self._fetches:  # who reads what depends on where the next layer is
+            programs = enumerate(self._programs(part), part.begin)
+            last_readers = {name: layer for layer, program in programs for name in program.inputs}
+        else:
+            lent = part.lent > part.begin
+            last_readers = self._at(Place.LENT, part).last_readers(part.begin, part.lent) if lent else {}
+            last_readers |= self._at(Place.OWN, part).last_readers(part.lent, part.end)
         return {
             layer: frozenset(name for name, last in last_readers.items() if last == layer)
             for layer in {*last_readers.values()}
@@ -258,7 +270,7 @@ class _Gpu:
     """The room of one GPU while it works with a layer."""
 
     def __init__(self, state: _State) -> None:
-        self._pool = BestFit(state.gaps, state.end)
+        self._pool = BestFit(state.gaps)
         self._begins = state.result is None
         self._alive = {} if state.result is None else {ENTERING: state.result}
         if state.ahead is not None:
@@ -275,7 +287,7 @@ class _Gpu:
                 self._bring(move.after)
             self._act(piece, move.expiring)
         inputs = tuple((name, *place) for name, place in self._inputs.items())
-        state = _State(*self._pool.state, self._alive[program.result], self._alive.get(AHEAD), inputs)
+        state = _State(self._pool.state, self._alive.get(program.result), self._alive.get(AHEAD), inputs)
         return state, self._pool.peak_bytes
 
     def _bring(self, brought: Iterable[Brought]) -> None:
@@ -288,7 +300,7 @@ class _Gpu:
         for name, size, place_of, done, inputs in piece.actions:
             if place_of is not None:
                 self._alive[name] = self._alive.pop(place_of)
-            elif size:
+            elif name:
                 self._alive[name] = (self._pool.take(size), size)
             for one in done:
                 self._pool.give_back(*self._alive.pop(one))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from launchdeck.planning.allocator import aligned
 
+_PLACE_BYTES = 4
 ENTERING = "entering"
 # The state that the next recurrent layer takes up: it is fetched before the layer before comes to its end.
 AHEAD = "ahead"
@@ -84,10 +85,29 @@ def given(name: str, size: int) -> tuple[Brought, ...]:
 
 
 def cached(name: str, size: int) -> tuple[Brought, ...]:
-    """A layer's keys or values."""
+    """A layer's keys or values, its state, or what was made of these in RAM."""
     return (Brought(Kind.CACHE, name, aligned(size)),)
 
 
 def handed(name: str, size: int) -> tuple[Brought, ...]:
     """What another device made."""
     return (Brought(Kind.HANDED, name, aligned(size)),)
+
+
+def take_up_state(steps: Steps, size: int, sequences: int, name: str = "") -> str:
+    """Copy a state of all sequences out of the cache; the result has that `name`, if there is one."""
+    places = given("states' places", _PLACE_BYTES * sequences)
+    if name:
+        steps.append(Step(name, aligned(size), (), places))
+    else:
+        name = steps.add(size, brought=places)
+    leave_other_states(steps)
+    return name
+
+
+def leave_other_states(steps: Steps) -> None:
+    """Those of sequences that have nothing in the batch are copied to where they belong. Here there are none, but that
+    takes its place, too, see `allocator`.
+    """
+    copied = steps.add(0, brought=given("other states' places", 0))
+    steps.append(Step("", 0, (copied,)))

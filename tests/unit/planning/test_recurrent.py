@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fakes.gguf_models import Size
-from fakes.gguf_recurrent import State, falcon_h1, mamba, mamba2, nemotron_h, qwen3next, qwen35
+from fakes.gguf_recurrent import (
+    State,
+    falcon_h1,
+    granite_hybrid,
+    jamba,
+    lfm2,
+    mamba,
+    mamba2,
+    nemotron_h,
+    qwen3next,
+    qwen35,
+)
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import Device, Load, MemoryModel
 
@@ -22,6 +33,10 @@ GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
 BUILDERS = {
     "falcon-h1": falcon_h1,
+    "granitehybrid": granite_hybrid,
+    "jamba": jamba,
+    "lfm2": lfm2,
+    "lfm2moe": lfm2,
     "mamba": mamba,
     "mamba2": mamba2,
     "nemotron_h": nemotron_h,
