@@ -101,9 +101,7 @@ class Blocks:
         known = (_is_known(block, hp.architecture) for block in self._alike)
         self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
         self._is_indexed = any(block.has(part) for block in self._alike for part in _INDEXER)
-        self._goes_by_sequences = any(
-            block.keeps_state and (block.has("ssm_x") or not block.is_recurrent) for block in self._alike
-        )
+        self._goes_by_sequences = any(block.has("ssm_x") or block.has("shortconv.conv") for block in self._alike)
         self._targets, self._first_targets = self._fetched()
 
     def rehearsal(self, work: Work) -> Rehearsal | None:
