@@ -34,7 +34,8 @@ _FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minima
 _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
 # They know the positions by what is added to the embeddings, or to the scores.
 _WITHOUT_ROTATION = frozenset({
-    "bert", "bloom", "gpt2", "jais", "jina-bert-v2", "mpt", "refact", "starcoder", "t5", "t5encoder",
+    "bert", "bloom", "gpt2", "jais", "jamba", "jina-bert-v2", "mpt", "nemotron_h", "refact", "starcoder", "t5",
+    "t5encoder",
 })  # fmt: skip
 _ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
 _SMALL_BAICHUAN = 32
@@ -182,6 +183,8 @@ def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
     # Of the two sizes of Baichuan one rotates, the other adds to the scores.
+    if hp.architecture == "granitehybrid" and hp.get("rope.scaling.finetuned") is False:
+        return (False,) * hp.n_layer_all
     if hp.architecture in _WITHOUT_ROTATION or (hp.architecture == "baichuan" and hp.n_layer != _SMALL_BAICHUAN):
         return (False,) * hp.n_layer_all
     in_window = window(hp)

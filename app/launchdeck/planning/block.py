@@ -26,11 +26,13 @@ class Block:
     `norms_values`: without a weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys
     before values; `rotates`: by the tokens' positions, and before it normalises with `rotates_first`; `scales_query`:
     by the position where it does not rotate; `adds_to_past`: puts its last result into the place of what went past the
-    feed-forward part; `cache_copy` and `embedding_copy` name copies of what it reads of layers on other devices;
-    `adds_to_entering`: the attention's result into the place of what entered; `routes_first`: what entered to experts;
-    `norms_plainly`: before both parts, without weights; `feeds_past`: its feed-forward part gets what went past the
-    attention; `sum_of_parts`: how both parts' results are added up where they are made side by side, and what went past
-    them ("f", "a" and "p", each sum behind its terms, as in "fp+a+").
+    feed-forward part; `adds_to_entering`: that of the part before into the place of what entered; `routes_first`: what
+    entered to experts; `norms_plainly`: before both parts, without weights; `feeds_past`: its feed-forward part gets
+    what went past the attention; `sum_of_parts`: how both parts' results are added up where they are made side by side,
+    and what went past them ("f", "a" and "p", each sum behind its terms, as in "fp+a+"). `state_rows` are the numbers
+    of a sequence that a recurrent layer keeps, of its convolution and of its scan; `norms_scan_inputs`: what goes into
+    that, with weights or without. `cache_copy` and `embedding_copy` name copies of what it reads of layers on other
+    devices.
     """
 
     tensors: Mapping[str, GgufTensor]
@@ -59,6 +61,8 @@ class Block:
     feeds_past: bool
     sum_of_parts: str
     shared_factors: Brought | None
+    state_rows: tuple[int, int]
+    norms_scan_inputs: bool
     cache_copy: str = ""
     embedding_copy: str = ""
 
@@ -76,6 +80,44 @@ class Block:
     def norm_length(self, part: str) -> int:
         """How many numbers this norm has weights for, 0 where there is none."""
         return self.depth(part) if self.has(part) else 0
+
+    @property
+    def attends(self) -> bool:
+        return self.has("attn_output")
+
+    @property
+    def is_recurrent(self) -> bool:
+        return self.has("ssm_in")
+
+    @property
+    def gates_heads(self) -> bool:
+        """Whether queries come with a gate for what their heads find."""
+        return self.has("attn_q") and self.width("attn_q") == 2 * self.n_head * self.key_length
+
+    @property
+    def is_delta_net(self) -> bool:
+        return self.has("ssm_conv1d") and not self.has("ssm_in")
+
+    @property
+    def keeps_state(self) -> bool:
+        return self.is_recurrent or self.is_delta_net or self.has("shortconv.conv")
+
+    @property
+    def mixes(self) -> bool:
+        return self.attends or self.keeps_state
+
+    @property
+    def has_experts(self) -> bool:
+        return self.has("ffn_down_exps")
+
+    @property
+    def adds_after_experts(self) -> bool:
+        """Whether there is nothing but a sum after the experts."""
+        return self.has_experts and not self.has("ffn_up_shexp")
+
+    @property
+    def feeds_forward(self) -> bool:
+        return self.has("ffn_down") or self.has_experts
 
     def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
         return self._tensor(f"{part}.weight", kind)

@@ -117,9 +117,9 @@ class Graph:
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
     counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights;
-    `keeps_norm`: what that makes of all tokens is a result, too; `brought`: what only the device that has the first
-    layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to device; `biased`: what T5 needs
-    besides.
+    `keeps_norm`: what that makes of all tokens is kept for what predicts further ones; `brought`: what only the device
+    that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to device;
+    `biased`: what T5 needs besides.
     """
 
     row: int
@@ -155,7 +155,7 @@ class Graph:
         if not role.blocks and not role.first:
             return self._output_alone(role)
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
-        inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
+        inputs += self._results_bytes if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role) + self._copied_for_bias(role)
             own = self._own_layer(role) + self.brought * role.first
@@ -168,9 +168,14 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
+    @property
+    def _results_bytes(self) -> int:
+        """Where in a batch the results are."""
+        return _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
+
     def _rehearsal_of(self, role: Role) -> Rehearsal | None:
-        """None where T5's bias is looked up for others outside of a pipeline, or more copies are needed than can be
-        made at once.
+        """None where T5's bias is looked up for others outside of a pipeline, where the host works with a part of what
+        is in RAM, or where more copies are needed than can be made at once.
         """
         if not (role.blocks or role.first):
             return None
@@ -181,10 +186,13 @@ class Graph:
             own_from=role.lent_blocks,
             is_first=role.first,
             gives_results=role.last or not role.ends,
+            fuses=not role.lent_blocks if role.first else role.pipeline or role.n_cpu_moe > 0,
             bias_is_elsewhere=shared and role.pipeline and role.lent_blocks > 0,
         )
         rehearsal = self.rehearsals.of(surroundings)
-        return rehearsal if rehearsal and rehearsal.fits(self._part(role)) else None
+        if rehearsal is None or (role.first and role.lent_blocks and not rehearsal.lends):
+            return None
+        return rehearsal if rehearsal.fits(self._part(role)) else None
 
     def _copied_for_bias(self, role: Role) -> int:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
@@ -206,7 +214,7 @@ class Graph:
             return self.row if self.norms_output else 0
         entering = self.crossing.output
         if self.keeps_norm:
-            copied = entering + _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
+            copied = entering + self._results_bytes
             return (_PIPELINE_COPIES * copied + entering if role.pipeline else copied) + self.output
         if role.pipeline:
             return _PIPELINE_COPIES * entering + max(entering, self.output)
@@ -298,7 +306,7 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
-        self._hands_over_all = self._cuts_late and hp.architecture not in _CUT_BEFORE_NORM
+        self._hands_over_all = hp.architecture in _CUT_LATE - _CUT_BEFORE_NORM - {"gemma3n"}
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
@@ -343,7 +351,7 @@ class ComputeBuffers:
             biased=biased,
             whole=self._whole,
             rehearsals=Rehearsals(self._blocks, work, hands_over_all=self._hands_over_all),
-            keeps_norm=self._hands_over_all and first == 1 and work.outputs < work.tokens,
+            keeps_norm=self._hands_over_all and work.outputs < work.tokens,
         )
 
     def _biased(self, work: Work) -> Biased:

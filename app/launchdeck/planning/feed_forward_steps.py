@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from launchdeck.planning.steps import Kind
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from launchdeck.planning.block import Block
     from launchdeck.planning.steps import Steps
 
@@ -44,10 +46,15 @@ def feed_forward(
     n_embd: int,
     tokens: int,
     chosen: Routed | None = None,
+    *,
+    after_experts: Callable[[], None],
 ) -> str:
     """All that a layer does to `entering` after its attention. Experts may be `chosen` already."""
-    if block.has("ffn_down_exps"):
-        return _experts(steps, block, routing, entering, n_embd, tokens, chosen)
+    if block.has_experts:
+        result = _experts(steps, block, routing, entering, n_embd, tokens, chosen)
+        after_experts()
+        shared = block.has("ffn_up_shexp")
+        return _with_shared_expert(steps, block, entering, result, n_embd, tokens) if shared else result
     return dense(steps, block, entering, n_embd, tokens)
 
 
@@ -102,8 +109,7 @@ def _experts(
     result = matrix("ffn_down_exps", result, weighed)
     if not routing.weighs_before:
         result = steps.add(weighed, result, shares, in_place=True)
-    result = steps.add(row * n_embd, result)  # the sum over the experts
-    return _with_shared_expert(steps, block, entering, result, n_embd, tokens) if block.has("ffn_up_shexp") else result
+    return steps.add(row * n_embd, result)  # the sum over the experts
 
 
 def _router(steps: Steps, block: Block, routing: Routing, entering: str, tokens: int) -> Routed:

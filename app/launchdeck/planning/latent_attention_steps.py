@@ -33,7 +33,7 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     normed = steps.change(row * rank, steps.add(row * rank, compressed), block.weight("attn_kv_a_norm"))
     turned = steps.add(row * rotated, compressed, brought=positions)
     key = steps.add(row * block.key_row, normed, turned)
-    steps.store(key, *given("full keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(key, places=given("full keys' places", _PLACE_BYTES * work.tokens))
     found = _attended(steps, block, work, query, lent=lent)
     results = row * block.depth("attn_output")
     return steps.add(results, steps.add(results, found, brought=block.weight("attn_v_b")))

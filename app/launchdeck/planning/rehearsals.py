@@ -20,6 +20,7 @@ class Rehearsals:
         self._hands_over_all = hands_over_all
         self._lenders = blocks.lenders
         self._embeds_each = blocks.embeds_each
+        self._has_delta_nets = blocks.has_delta_nets
         self._made: dict[Surroundings, Rehearsal | None] = {}
 
     def of(self, surroundings: Surroundings) -> Rehearsal | None:
@@ -29,6 +30,7 @@ class Rehearsals:
             own_from=self._lenders[lenders - 1] + 1 if lenders else 0,
             is_first=surroundings.is_first or not self._embeds_each,
             gives_results=surroundings.gives_results or not self._hands_over_all,
+            fuses=surroundings.fuses or not self._has_delta_nets,
         )
         if matters not in self._made:
             self._made[matters] = self._blocks.rehearsal(self._work, matters)

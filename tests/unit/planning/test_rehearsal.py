@@ -226,11 +226,25 @@ def test_gaps_beside_each_other_are_one() -> None:
     first, second, third, _ = (pool.take(128) for _ in range(4))
     for place in (first, third, second):
         pool.give_back(place, 128)
-    assert pool.state == (((0, 384),), 512)
+    assert len(pool.state) == 2
+    assert pool.state[0] == (0, 384)
     assert pool.take(384) == 0
     pool.give_back(384, 128)
-    assert pool.state == ((), 384)
+    assert [offset for offset, _ in pool.state] == [384]
     assert pool.peak_bytes == 512
+
+
+def test_a_place_without_bytes_keeps_gaps_apart() -> None:
+    """As in llama.cpp: when it is given back it may come between a gap and what is given back behind that later."""
+    pool = BestFit()
+    first, nothing, second, third = (pool.take(size) for size in (128, 0, 128, 128))
+    pool.give_back(first, 128)
+    pool.give_back(second, 128)
+    pool.give_back(nothing, 0)
+    assert pool.state[:2] == ((0, 256), (128, 0))
+    pool.give_back(third, 128)
+    assert pool.take(512) == 384
+    assert pool.take(256) == 0
 
 
 def test_of_gaps_of_one_size_the_last_is_taken() -> None:
