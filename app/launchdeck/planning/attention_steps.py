@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.found_steps import FOUND_IN_RAM, gated_by_queries
-from launchdeck.planning.steps import cached, given, handed
+from launchdeck.planning.steps import away, cached, given
 from launchdeck.planning.turning import turned, turning
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int
 
 def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
     key, value = work.layout.type_k, work.layout.type_v
-    copied = handed if block.cache_copy else cached
+    copied = away if block.cache_copy else cached
     return (
         copied(f"keys{block.cache_copy}", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
         copied(f"values{block.cache_copy}", padded_cache_bytes(value, cells, block.value_row, block.value_length)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.steps import LAYER_EMBEDDINGS, handed, kept
+from launchdeck.planning.steps import LAYER_EMBEDDINGS, away, kept
 
 if TYPE_CHECKING:
     from launchdeck.planning.layer import Layer
@@ -30,7 +30,7 @@ def with_layer_embedding(layer: Layer, steps: Steps, past: str, embeddings: str,
         projected = steps.change(size, steps.add(size, projected), block.weight("per_layer_proj_norm"))
         steps.keep(size, steps.add(size, projected, selected, in_place=True), _OF_ALL_LAYERS)
     copy = block.embedding_copy
-    embedding = handed(f"embedding{copy}", narrow) if copy else kept(_OF_ALL_LAYERS)
+    embedding = away(f"embedding{copy}", narrow) if copy else kept(_OF_ALL_LAYERS)
     result = steps.add(narrow, result, brought=embedding, in_place=True)
     result = steps.add(row, result, brought=block.weight("proj"))
     return steps.add(row, past, layer.normed(steps, "post_norm", result, row, in_place=True), in_place=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from launchdeck.planning.steps import Step
 
-STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT})
+STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT, Kind.AWAY})
 _BEGIN_A_PIECE = frozenset({Kind.WEIGHT, Kind.EXPERTS, Kind.SHARED})
 
 
@@ -34,7 +34,7 @@ class Place(IntEnum):
         return _IN_RAM[self]
 
 
-_ALWAYS = frozenset({Kind.INPUT, Kind.HANDED})
+_ALWAYS = frozenset({Kind.INPUT, Kind.HANDED, Kind.AWAY})
 _IN_RAM = (_ALWAYS, _ALWAYS | {Kind.EXPERTS}, frozenset(Kind) - {Kind.KEPT})
 
 

@@ -126,7 +126,7 @@ class Rehearsal:
         fits = self._fits.get(part)
         if fits is None:
             needed = () if part.pipeline else self._at(Place.OWN).needed(max(part.begin, part.lent), part.end)
-            is_away = any(one.kind is Kind.HANDED for one in needed)
+            is_away = any(one.kind is Kind.AWAY for one in needed)
             fits = self._fits[part] = not is_away or len(needed) + _BROUGHT_BESIDES <= _MOST_INPUTS
         return fits
 

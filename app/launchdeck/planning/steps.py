@@ -17,7 +17,7 @@ AHEAD = "ahead"
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
     layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
-    does what an earlier layer made and `KEPT`. What another device made is `HANDED` over, wherever the layer is.
+    does what an earlier layer made and `KEPT`, or another device, `AWAY`. What that made for a step is `HANDED` over.
     """
 
     WEIGHT = 0
@@ -27,6 +27,7 @@ class Kind(IntEnum):
     INPUT = 4
     HANDED = 5
     KEPT = 6
+    AWAY = 7
 
 
 class Brought(NamedTuple):
@@ -93,6 +94,11 @@ def given(name: str, size: int) -> tuple[Brought, ...]:
     return (Brought(Kind.INPUT, name, aligned(size)),)
 
 
+def away(name: str, size: int) -> tuple[Brought, ...]:
+    """A layer's own copy of what an earlier layer made on another device."""
+    return (Brought(Kind.AWAY, name, aligned(size)),)
+
+
 def kept(name: str) -> tuple[Brought, ...]:
     """What an earlier layer made for this one."""
     return (Brought(Kind.KEPT, name, 0),)
@@ -104,7 +110,7 @@ def cached(name: str, size: int) -> tuple[Brought, ...]:
 
 
 def handed(name: str, size: int) -> tuple[Brought, ...]:
-    """A layer's own copy of what another device made."""
+    """What another device made."""
     return (Brought(Kind.HANDED, name, aligned(size)),)
 
 
