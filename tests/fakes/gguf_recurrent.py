@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fakes.gguf_models import Size, Tensors, attention, biases, decoder, experts, feed_forward, norms
 from fakes.gguf_writer import Gguf, Tensor
@@ -45,69 +46,103 @@ def mamba2_layer(i: int, size: Size, state: State) -> Tensors:
     ]
 
 
-def mamba() -> Gguf:
-    size = Size("mamba", 24, 1024, 0, 0, 0, 0, 50280)
-    inner, rank, length = 2048, 64, 16
+def _mamba_layer(i: int, size: Size, rank: int) -> Tensors:
+    inner, length = 2 * size.n_embd, 16
+    return [
+        size.matrix(f"blk.{i}.ssm_in.weight", size.n_embd, 2 * inner),
+        Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
+        *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
+        size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
+        Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
+        Tensor(f"blk.{i}.ssm_a", (length, inner)),
+        Tensor(f"blk.{i}.ssm_d", (inner,)),
+        size.matrix(f"blk.{i}.ssm_out.weight", inner, size.n_embd),
+    ]
+
+
+def _mamba_keys(n_embd: int, rank: int) -> dict[str, int]:
+    keys = {"conv_kernel": 4, "inner_size": 2 * n_embd, "state_size": 16, "time_step_rank": rank}
+    return {f"ssm__{name}": value for name, value in keys.items()}
+
+
+def mamba(
+    n_layer: int = 24, n_embd: int = 1024, rank: int = 64, *, quant: str = "q4_k", tied: bool = True, **extra: Any
+) -> Gguf:
+    """Falcon Mamba has `ssm__dt_b_c_rms` besides."""
+    size = Size("mamba", n_layer, n_embd, 0, 0, 0, 0, 50280, quant=quant)
 
     def block(i: int) -> Tensors:
+        return [*norms(i, n_embd, "attn_norm"), *_mamba_layer(i, size, rank)]
+
+    return decoder(size, block, tied=tied, **_mamba_keys(n_embd, rank), **extra)
+
+
+def mamba2(size: Size | None = None, state: State | None = None, *, tied: bool = True) -> Gguf:
+    size, state = size or Size("mamba2", 24, 2560, 0, 0, 0, 0, 50280), state or State(inner=5120, size=128, heads=80)
+
+    def block(i: int) -> Tensors:
+        return [*norms(i, size.n_embd, "attn_norm"), *mamba2_layer(i, size, state)]
+
+    return decoder(size, block, tied=tied, **state.keys)
+
+
+def granite_hybrid(
+    size: Size | None = None,
+    state: State | None = None,
+    *,
+    count: int = 64,
+    used: int = 6,
+    n_ff: int = 512,
+    **extra: Any,
+) -> Gguf:
+    """Mostly recurrent layers, a few that attend, and experts, or with a `count` of 0 none."""
+    size = size or Size("granitehybrid", 20, 1536, 12, 4, 512, 128, 100352)
+    state = state or State(inner=3072, size=128, heads=48)
+    heads = [size.n_head_kv if i % 10 == 5 else 0 for i in range(size.n_layer)]
+    keys = {"expert_count": count, "expert_used_count": used, "expert_shared_feed_forward_length": 2 * n_ff}
+
+    def block(i: int) -> Tensors:
+        routed = [*experts(i, size, count, n_ff), *feed_forward(i, size, 2 * n_ff, "_shexp")]
         return [
-            *norms(i, 1024, "attn_norm"),
-            size.matrix(f"blk.{i}.ssm_in.weight", 1024, 2 * inner),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, inner)),
-            *biases(i, {"ssm_conv1d": inner, "ssm_dt": inner}),
-            size.matrix(f"blk.{i}.ssm_x.weight", inner, rank + 2 * length),
-            Tensor(f"blk.{i}.ssm_dt.weight", (rank, inner)),
-            Tensor(f"blk.{i}.ssm_a", (length, inner)),
-            Tensor(f"blk.{i}.ssm_d", (inner,)),
-            size.matrix(f"blk.{i}.ssm_out.weight", inner, 1024),
-        ]
-
-    keys = {"ssm__conv_kernel": 4, "ssm__inner_size": inner, "ssm__state_size": length, "ssm__time_step_rank": rank}
-    return decoder(size, block, tied=True, **keys)
-
-
-def mamba2() -> Gguf:
-    size, state = Size("mamba2", 24, 2560, 0, 0, 0, 0, 50280), State(inner=5120, size=128, heads=80)
-
-    def block(i: int) -> Tensors:
-        return [*norms(i, 2560, "attn_norm"), *mamba2_layer(i, size, state)]
-
-    return decoder(size, block, tied=True, **state.keys)
-
-
-def granite_hybrid() -> Gguf:
-    """Mostly recurrent layers, a few that attend, and experts."""
-    size, state = Size("granitehybrid", 20, 1536, 12, 4, 512, 128, 100352), State(inner=3072, size=128, heads=48)
-    heads = [4 if i % 10 == 5 else 0 for i in range(size.n_layer)]
-
-    def block(i: int) -> Tensors:
-        return [
-            *norms(i, 1536, "attn_norm", "ffn_norm"),
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
             *(attention(i, size) if heads[i] else mamba2_layer(i, size, state)),
-            *experts(i, size, 64, 512),
-            *feed_forward(i, size, 1024, "_shexp"),
+            *(routed if count else feed_forward(i, size)),
         ]
 
-    return decoder(
-        size,
-        block,
-        tied=True,
-        **state.keys,
-        attention__head_count_kv=heads,
-        expert_count=64,
-        expert_used_count=6,
-        expert_shared_feed_forward_length=1024,
-    )
+    own = {"attention__head_count_kv": heads} | (keys if count else {})
+    return decoder(size, block, tied=True, **state.keys, **own, **extra)
 
 
-def falcon_h1() -> Gguf:
+def jamba(n_layer: int = 10, n_embd: int = 2048, rank: int = 128, *, count: int = 0, quant: str = "q4_k") -> Gguf:
+    """Mamba with norms before the scan, a few layers that attend, and in every second one experts, if there are any."""
+    size = Size("jamba", n_layer, n_embd, n_embd // 128, 8, 4 * n_embd, 128, 65536, quant=quant)
+    heads = [8 if i % 4 == 2 else 0 for i in range(n_layer)]
+    keys = _mamba_keys(n_embd, rank) | ({"expert_count": count, "expert_used_count": 2} if count else {})
+
+    def block(i: int) -> Tensors:
+        scans = [
+            *_mamba_layer(i, size, rank),
+            *norms(i, rank, "ssm_dt_norm"),
+            *norms(i, 16, "ssm_b_norm", "ssm_c_norm"),
+        ]
+        return [
+            *norms(i, n_embd, "attn_norm", "ffn_norm"),
+            *(attention(i, size) if heads[i] else scans),
+            *(experts(i, size, count, size.n_ff) if count and i % 2 else feed_forward(i, size)),
+        ]
+
+    return decoder(size, block, attention__head_count_kv=heads, **keys)
+
+
+def falcon_h1(size: Size | None = None, state: State | None = None) -> Gguf:
     """Attention and a state in every layer."""
-    size, state = Size("falcon-h1", 12, 2048, 8, 2, 4096, 128, 65537), State(inner=3072, size=256, heads=48)
+    size = size or Size("falcon-h1", 12, 2048, 8, 2, 4096, 128, 65537)
+    state = state or State(inner=3072, size=256, heads=48)
 
     def block(i: int) -> Tensors:
         return [
-            *norms(i, 2048, "attn_norm"),
-            Tensor(f"blk.{i}.ffn_norm", (2048,)),
+            *norms(i, size.n_embd, "attn_norm"),
+            Tensor(f"blk.{i}.ffn_norm", (size.n_embd,)),
             *attention(i, size),
             *mamba2_layer(i, size, state),
             *feed_forward(i, size),
@@ -116,108 +151,109 @@ def falcon_h1() -> Gguf:
     return decoder(size, block, **state.keys)
 
 
-def lfm2() -> Gguf:
-    """Short convolutions between the layers that attend."""
-    size = Size("lfm2", 16, 2048, 32, 8, 8192, 64, 65536)
-    heads = [8 if i in {2, 5, 8, 10, 12, 14} else 0 for i in range(16)]
+def lfm2(size: Size | None = None, *, count: int = 0, n_ff: int = 1792) -> Gguf:
+    """Short convolutions between the layers that attend; a `count` of experts after two dense layers."""
+    size = size or Size("lfm2", 16, 2048, 32, 8, 8192, 64, 65536)
+    heads = [size.n_head_kv if i in {2, 5, 8, 10, 12, 14} else 0 for i in range(size.n_layer)]
 
     def block(i: int) -> Tensors:
         convolution = [
-            Tensor(f"blk.{i}.shortconv.conv.weight", (3, 2048)),
-            size.matrix(f"blk.{i}.shortconv.in_proj.weight", 2048, 3 * 2048),
-            size.matrix(f"blk.{i}.shortconv.out_proj.weight", 2048, 2048),
+            Tensor(f"blk.{i}.shortconv.conv.weight", (3, size.n_embd)),
+            size.matrix(f"blk.{i}.shortconv.in_proj.weight", size.n_embd, 3 * size.n_embd),
+            size.matrix(f"blk.{i}.shortconv.out_proj.weight", size.n_embd, size.n_embd),
         ]
         mixing = attention(i, size, head_norm=True) if heads[i] else convolution
-        return [*norms(i, 2048, "attn_norm", "ffn_norm"), *mixing, *feed_forward(i, size)]
+        routed = [*experts(i, size, count, n_ff), *biases(i, {"exp_probs_b": count})]
+        return [
+            *norms(i, size.n_embd, "attn_norm", "ffn_norm"),
+            *mixing,
+            *(routed if count and i > 1 else feed_forward(i, size)),
+        ]
 
-    keys = {"attention__head_count_kv": heads, "shortconv__l_cache": 3}
+    keys: dict[str, Any] = {"attention__head_count_kv": heads, "shortconv__l_cache": 3}
+    if count:
+        keys |= {"expert_count": count, "expert_used_count": 4, "expert_feed_forward_length": n_ff}
+        keys |= {"leading_dense_block_count": 2, "expert_gating_func": 2}
     return decoder(size, block, tied=True, output_norm="token_embd_norm", **keys)
 
 
-def qwen3next() -> Gguf:
-    """Three recurrent layers (gated delta net) to one that attends, and many small experts."""
-    size = Size("qwen3next", 12, 2048, 16, 2, 5120, 256, 151936)
-    state = State(inner=4096, size=128, heads=32, groups=16)
+def _delta_net(i: int, size: Size, state: State, *, one_matrix: bool) -> Tensors:
+    """Linear attention; how much is forgotten and learned comes from one matrix or from two."""
+    rates = {"ssm_ba": 2 * state.heads} if one_matrix else {"ssm_beta": state.heads, "ssm_alpha": state.heads}
+    return [
+        size.matrix(f"blk.{i}.attn_qkv.weight", size.n_embd, state.channels),
+        size.matrix(f"blk.{i}.attn_gate.weight", size.n_embd, state.inner),
+        Tensor(f"blk.{i}.ssm_conv1d.weight", (state.conv, state.channels)),
+        *biases(i, {"ssm_dt": state.heads}),
+        Tensor(f"blk.{i}.ssm_a", (state.heads,)),
+        *(size.matrix(f"blk.{i}.{name}.weight", size.n_embd, length) for name, length in rates.items()),
+        *norms(i, state.inner // state.heads, "ssm_norm"),
+        size.matrix(f"blk.{i}.ssm_out.weight", state.inner, size.n_embd),
+    ]
 
-    def recurrent(i: int) -> Tensors:
-        return [
-            size.matrix(f"blk.{i}.attn_qkv.weight", 2048, 8192),
-            size.matrix(f"blk.{i}.attn_gate.weight", 2048, 4096),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
-            *biases(i, {"ssm_dt": 32}),
-            Tensor(f"blk.{i}.ssm_a", (32,)),
-            size.matrix(f"blk.{i}.ssm_ba.weight", 2048, 64),
-            *norms(i, 128, "ssm_norm"),
-            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2048),
-        ]
 
-    def attending(i: int) -> Tensors:
-        query = size.matrix(f"blk.{i}.attn_q.weight", 2048, 2 * size.q)  # and a gate
-        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+def _gated_attention(i: int, size: Size) -> Tensors:
+    query = size.matrix(f"blk.{i}.attn_q.weight", size.n_embd, 2 * size.q)  # and a gate
+    return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+
+
+def qwen3next(
+    size: Size | None = None, state: State | None = None, *, count: int = 512, n_ff: int = 512, used: int = 10
+) -> Gguf:
+    """Three recurrent layers (gated delta net) to one that attends, and many small experts; or the same in Qwen3.5."""
+    size = size or Size("qwen3next", 12, 2048, 16, 2, 5120, 256, 151936)
+    state = state or State(inner=4096, size=128, heads=32, groups=16)
+    before = size.architecture == "qwen3next"
 
     def block(i: int) -> Tensors:
         return [
-            *norms(i, 2048, "attn_norm", "post_attention_norm", "ffn_gate_inp_shexp"),
-            *(attending(i) if i % 4 == 3 else recurrent(i)),
-            *experts(i, size, 512, 512),
-            *feed_forward(i, size, 512, "_shexp"),
+            *norms(i, size.n_embd, "attn_norm", "post_attention_norm", "ffn_gate_inp_shexp"),
+            *(_gated_attention(i, size) if i % 4 == 3 else _delta_net(i, size, state, one_matrix=before)),
+            *experts(i, size, count, n_ff),
+            *feed_forward(i, size, n_ff, "_shexp"),
         ]
 
     return decoder(
         size,
         block,
         **state.keys,
-        expert_count=512,
-        expert_used_count=10,
-        expert_feed_forward_length=512,
-        expert_shared_feed_forward_length=512,
+        expert_count=count,
+        expert_used_count=used,
+        expert_feed_forward_length=n_ff,
+        expert_shared_feed_forward_length=n_ff,
         rope__dimension_count=64,
+        **({} if before else {"rope__dimension_sections": [11, 11, 10, 0]}),
     )
 
 
-def qwen35() -> Gguf:
+def qwen35(size: Size | None = None, state: State | None = None) -> Gguf:
     """As Qwen3-Next, with a dense feed-forward part."""
-    size = Size("qwen35", 16, 2560, 16, 4, 9216, 256, 248320)
-    state = State(inner=4096, size=128, heads=32, groups=16)
-
-    def recurrent(i: int) -> Tensors:
-        return [
-            size.matrix(f"blk.{i}.attn_qkv.weight", 2560, 8192),
-            size.matrix(f"blk.{i}.attn_gate.weight", 2560, 4096),
-            Tensor(f"blk.{i}.ssm_conv1d.weight", (4, 8192)),
-            *biases(i, {"ssm_dt": 32}),
-            Tensor(f"blk.{i}.ssm_a", (32,)),
-            size.matrix(f"blk.{i}.ssm_beta.weight", 2560, 32),
-            size.matrix(f"blk.{i}.ssm_alpha.weight", 2560, 32),
-            *norms(i, 128, "ssm_norm"),
-            size.matrix(f"blk.{i}.ssm_out.weight", 4096, 2560),
-        ]
-
-    def attending(i: int) -> Tensors:
-        query = size.matrix(f"blk.{i}.attn_q.weight", 2560, 2 * size.q)  # and a gate
-        return [query, *(t for t in attention(i, size, head_norm=True) if not t.name.endswith("attn_q.weight"))]
+    size = size or Size("qwen35", 16, 2560, 16, 4, 9216, 256, 248320)
+    state = state or State(inner=4096, size=128, heads=32, groups=16)
 
     def block(i: int) -> Tensors:
-        mixing = attending(i) if i % 4 == 3 else recurrent(i)
-        return [*norms(i, 2560, "attn_norm", "post_attention_norm"), *mixing, *feed_forward(i, size)]
+        mixing = _gated_attention(i, size) if i % 4 == 3 else _delta_net(i, size, state, one_matrix=False)
+        return [*norms(i, size.n_embd, "attn_norm", "post_attention_norm"), *mixing, *feed_forward(i, size)]
 
     sections = [11, 11, 10, 0]
     return decoder(size, block, **state.keys, rope__dimension_count=64, rope__dimension_sections=sections)
 
 
-def nemotron_h() -> Gguf:
-    """Each layer does one thing: a state, attention, or feed-forward."""
-    size, state = Size("nemotron_h", 14, 4480, 40, 8, 15680, 128, 131072), State(10240, 128, 128, groups=8)
-    kinds = "MFMFMFAFMFMFMF"
-    heads = [8 if kind == "A" else 0 for kind in kinds]
-    n_ff = [15680 if kind == "F" else 0 for kind in kinds]
+def nemotron_h(
+    kinds: str = "MFMFMFAFMFMFMF", size: Size | None = None, state: State | None = None, *, bias: bool = False
+) -> Gguf:
+    """Each layer does one thing: a state (M), attention (A), or feed-forward (F)."""
+    size = size or Size("nemotron_h", len(kinds), 4480, 40, 8, 15680, 128, 131072)
+    state = state or State(10240, 128, 128, groups=8)
+    heads = [size.n_head_kv if kind == "A" else 0 for kind in kinds]
+    n_ff = [size.n_ff if kind == "F" else 0 for kind in kinds]
 
     def block(i: int) -> Tensors:
         parts = {
             "M": lambda: mamba2_layer(i, size, state),
-            "A": lambda: attention(i, size),
+            "A": lambda: attention(i, size, bias=bias),
             "F": lambda: feed_forward(i, size, gate=False),
         }
-        return [*norms(i, 4480, "attn_norm"), *parts[kinds[i]]()]
+        return [*norms(i, size.n_embd, "attn_norm"), *parts[kinds[i]]()]
 
     return decoder(size, block, **state.keys, attention__head_count_kv=heads, feed_forward_length=n_ff)

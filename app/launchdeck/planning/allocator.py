@@ -1,62 +1,65 @@
 """Where llama.cpp puts the tensors of a graph within a buffer: into the smallest gap that is large enough.
 
-Source: `ggml_dyn_tallocr` of llama.cpp (ggml-alloc.c).
+Source: `ggml_dyn_tallocr` of llama.cpp (ggml-alloc.c). It is followed in all that it does: a place without any bytes,
+as there are for states that nothing has to be done with, can keep gaps from becoming one when it is given back.
 """
 
 from __future__ import annotations
 
 _ALIGNMENT = 128
+# Together with what is before it: there is no end that could be reached.
+_ENDLESS = 1 << 62
 
-# Gaps as (offset, size), in the order of their offsets. Behind the last one is nothing any more.
+# Gaps as (offset, size), in the order in which they are looked at. One of them, usually the last, is endless.
 Gaps = tuple[tuple[int, int], ...]
+
+EMPTY: Gaps = ((0, _ENDLESS),)
 
 
 class BestFit:
-    """Gaps between what is alive, beyond which everything is free, and the `peak_bytes` reached so far."""
+    """Gaps between what is alive, and the `peak_bytes` reached so far."""
 
-    def __init__(self, gaps: Gaps = (), end: int = 0) -> None:
+    def __init__(self, gaps: Gaps = EMPTY) -> None:
         self._gaps = [*gaps]
-        self._end = end
-        self.peak_bytes = end
+        self.peak_bytes = max(gaps, key=lambda gap: gap[1])[0]
 
     @property
-    def state(self) -> tuple[Gaps, int]:
+    def state(self) -> Gaps:
         """What a later allocator has to be made with to go on from here."""
-        return tuple(self._gaps), self._end
+        return tuple(self._gaps)
 
     def take(self, size: int) -> int:
-        """The offset of a place of this size: in the smallest gap it fits into, the last of several, or at the end."""
-        best, best_size = -1, 0
-        for index, (_, free) in enumerate(self._gaps):
-            if free >= size and (best < 0 or free <= best_size):
+        """The offset of a place of this size: in the smallest gap it fits into, the last of several, or in the last."""
+        gaps = self._gaps
+        best, best_size = len(gaps) - 1, _ENDLESS
+        for index in range(len(gaps) - 1):
+            free = gaps[index][1]
+            if size <= free <= best_size:
                 best, best_size = index, free
-        if best < 0:
-            offset = self._end
-            self._end = offset + size
-            self.peak_bytes = max(self.peak_bytes, self._end)
-            return offset
-        offset = self._gaps[best][0]
-        if best_size == size:
-            del self._gaps[best]
+        offset, free = gaps[best]
+        if free == size:
+            del gaps[best]
         else:
-            self._gaps[best] = (offset + size, best_size - size)
+            gaps[best] = (offset + size, free - size)
+        self.peak_bytes = max(self.peak_bytes, offset + size)
         return offset
 
     def give_back(self, offset: int, size: int) -> None:
         """Free a place, and unite it with the gaps beside it."""
-        gaps, index = self._gaps, 0
-        while index < len(gaps) and gaps[index][0] < offset:
-            index += 1
-        end = offset + size
-        if index < len(gaps) and gaps[index][0] == end:
-            end += gaps.pop(index)[1]
-        if index and sum(gaps[index - 1]) == offset:
-            index -= 1
-            offset = gaps.pop(index)[0]
-        if end == self._end:
-            self._end = offset
-        else:
-            gaps.insert(index, (offset, end - offset))
+        gaps, end = self._gaps, offset + size
+        for index, (begin, free) in enumerate(gaps):
+            if begin + free == offset:
+                behind = gaps.pop(index + 1)[1] if index + 1 < len(gaps) and gaps[index + 1][0] == end else 0
+                gaps[index] = (begin, free + size + behind)
+                return
+            if end == begin:
+                gaps[index] = (offset, size + free)
+                if index and sum(gaps[index - 1]) == offset:
+                    first, before = gaps[index - 1]
+                    gaps[index - 1 : index + 1] = [(first, before + size + free)]
+                return
+        place = next((index for index, (begin, _) in enumerate(gaps) if begin >= offset), len(gaps))
+        gaps.insert(place, (offset, size))
 
 
 def aligned(size: int) -> int:

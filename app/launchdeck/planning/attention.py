@@ -34,11 +34,13 @@ _FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minima
 _INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
 # They know the positions by what is added to the embeddings, or to the scores.
 _WITHOUT_ROTATION = frozenset({
-    "bert", "bloom", "gpt2", "jais", "jina-bert-v2", "mpt", "refact", "starcoder", "t5", "t5encoder",
+    "bert", "bloom", "gpt2", "jais", "jamba", "jina-bert-v2", "mpt", "nemotron_h", "refact", "starcoder", "t5",
+    "t5encoder",
 })  # fmt: skip
 _ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
 _SMALL_BAICHUAN = 32
-_STILL_EVERY = {"afmoe": 4, "llama4": 4, "smollm3": 4}
+_STILL_STEP = 4
+_STILL_EVERY = dict.fromkeys(("afmoe", "llama4", "smollm3"), _STILL_STEP)
 _STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
 _KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
 _OWN_CACHES_OF_GEMMA3N = 20
@@ -181,10 +183,16 @@ def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
     # Of the two sizes of Baichuan one rotates, the other adds to the scores.
+    if hp.architecture == "granitehybrid" and hp.get("rope.scaling.finetuned") is False:
+        return (False,) * hp.n_layer_all
     if hp.architecture in _WITHOUT_ROTATION or (hp.architecture == "baichuan" and hp.n_layer != _SMALL_BAICHUAN):
         return (False,) * hp.n_layer_all
-    if hp.architecture in _ROTATES_IN_WINDOWS and (in_window := window(hp)).size:
-        return in_window.layers
+    in_window = window(hp)
+    if hp.architecture in _ROTATES_IN_WINDOWS and in_window.size:
+        dense = hp.integer("leading_dense_block_count") if hp.architecture == "cohere2moe" else 0
+        return tuple(slides or layer < dense for layer, slides in enumerate(in_window.layers))
+    if hp.architecture == "smallthinker":
+        return tuple(not in_window.size or layer % _STILL_STEP != 0 for layer in range(hp.n_layer_all))
     step = _STILL_EVERY.get(hp.architecture)
     return tuple(step is None or (layer + 1) % step != 0 for layer in range(hp.n_layer_all))
 

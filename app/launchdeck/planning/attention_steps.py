@@ -6,9 +6,11 @@ model with a sliding window keys and values.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.steps import cached, given
+from launchdeck.planning.found_steps import FOUND_IN_RAM, gated_by_queries
+from launchdeck.planning.steps import away, cached, given
+from launchdeck.planning.turning import turned, turning
 
 if TYPE_CHECKING:
     from launchdeck.models.ggml import GgmlType
@@ -23,50 +25,70 @@ _FLOAT_BYTES = 4
 _HALF_BYTES = 2
 _PLACE_BYTES = 8
 _GPU_ROW = 512
-_SMALLEST_ROTATION = 64
 
 
-def attention(steps: Steps, block: Block, work: Work, entering: str) -> str:
-    """Queries, keys and values, the cache, and what the heads found there."""
+class Projected(NamedTuple):
+    """Queries, keys and values, turned for a quantised cache; and what queries are a part of where the rest is a gate
+    for what their heads find.
+    """
+
+    query: str
+    key: str
+    value: str
+    gate: str = ""
+
+
+def attention(steps: Steps, block: Block, work: Work, entering: str, *, in_ram: bool = False) -> str:
+    """Queries, keys and values, the cache, and what the heads found there; that is looked for in RAM, maybe."""
     if block.borrows:
         size = _FLOAT_BYTES * work.tokens * block.n_head * block.key_length
-        turn, _ = _turning(block, work)
-        query = _turned(steps, size, _projected(steps, block, work, "q", entering, size), turn)
-        return _attended(steps, block, work, query)
-    query, key, value = projected_and_cached(steps, block, work, entering)
-    if block.reads_cache:
-        return _attended(steps, block, work, query)
-    return attended_each_other(steps, block, work, query, key, value, seen=mask(block, work), n_seen=work.tokens)
+        query = _projected(steps, block, work, "q", entering, size, {})
+        return _attended(steps, block, work, turned(steps, size, query, turning(block, work)[0]))
+    query, key, value, gate = projected(steps, block, work, entering)
+    if not block.reads_cache:
+        return attended_each_other(steps, block, work, query, key, value, seen=mask(block, work), n_seen=work.tokens)
+    if in_ram:
+        store(steps, block, work, key, value)
+        steps.store(query)
+        return FOUND_IN_RAM
+    found = looked_up(steps, block, work, query, key, value)
+    return gated_by_queries(steps, block, work, found, gate) if gate else found
 
 
-def projected_and_cached(steps: Steps, block: Block, work: Work, entering: str) -> tuple[str, str, str]:
-    """Queries, keys and values; keys and values are stored where the block reads a cache."""
+def projected(steps: Steps, block: Block, work: Work, entering: str) -> Projected:
+    """What is made of what enters, before keys and values are stored."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
-    turn_k, turn_v = _turning(block, work)
+    turn_k, turn_v = turning(block, work)
+    made: dict[str, str] = {}
     if block.has("attn_q"):
         found = {
-            letter: _turned(steps, size, _projected(steps, block, work, letter, entering, size), turn)
+            letter: turned(steps, size, _projected(steps, block, work, letter, entering, size, made), turn)
             for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
         }
-        query, key, value = found["q"], found["k"], found["v"]
     else:
         size = row * block.width("attn_qkv")
-        value = steps.change(size, steps.add(size, entering, brought=block.weight("attn_qkv")), block.bias("attn_qkv"))
-        query = _turned(steps, sizes[0], _positioned(steps, block, work, "q", value, sizes[0], part=True), turn_k)
-        key = _turned(steps, sizes[2], _positioned(steps, block, work, "k", value, sizes[2], part=True), turn_k)
-    if block.reads_cache:
-        name = "window" if block.in_window else "full"
-        places = block.value_row if work.layout.transposed else 1
-        steps.store(key, *given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
-        steps.store(value, *given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
-    return query, key, value
+        fused = steps.add(size, entering, brought=block.weight("attn_qkv"))
+        fused = steps.change(size, fused, block.scale("attn_qkv"), block.bias("attn_qkv"))
+        found = {
+            letter: _turned_part(steps, size, _part(steps, block, work, letter, fused, size), turn, fused)
+            for letter, size, turn in _in_order(block, sizes, turn_k, turn_v)
+        }
+    return Projected(found["q"], found["k"], found["v"], made["q"] if block.gates_heads else "")
 
 
-def turned_back(steps: Steps, block: Block, work: Work, found: str) -> str:
-    """What was found in values that were turned before they were quantised."""
-    size = _FLOAT_BYTES * work.tokens * block.n_head * block.value_length
-    return _turned(steps, size, found, _turning(block, work)[1])
+def looked_up(steps: Steps, block: Block, work: Work, query: str, key: str, value: str) -> str:
+    """What queries find in the cache, when keys and values are stored there."""
+    store(steps, block, work, key, value)
+    return _attended(steps, block, work, query)
+
+
+def store(steps: Steps, block: Block, work: Work, key: str, value: str) -> None:
+    """Write keys and values into the cache."""
+    name = "window" if block.in_window else "full"
+    places = block.widest_value_row if work.layout.transposed else 1
+    steps.store(key, places=given(f"{name} keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(value, places=given(f"{name} values' places", _PLACE_BYTES * work.tokens * places))
 
 
 def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[tuple[str, int, Turn], ...]:
@@ -74,12 +96,24 @@ def _in_order(block: Block, sizes: Sizes, turn_k: Turn, turn_v: Turn) -> tuple[t
     return (query, key, value) if block.keys_first else (query, value, key)
 
 
-def _projected(steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int) -> str:
-    result = steps.add(size, entering, brought=block.weight(f"attn_{letter}"))
-    result = steps.change(size, result, block.bias(f"attn_{letter}"))
+def _projected(
+    steps: Steps, block: Block, work: Work, letter: str, entering: str, size: int, made: dict[str, str]
+) -> str:
+    """Where there is no matrix for values, they are what keys are `made` of."""
+    part = letter if block.has(f"attn_{letter}") else "k"
+    is_half = letter == "q" and block.gates_heads
+    if part not in made:
+        whole = 2 * size if is_half else size
+        result = steps.add(whole, entering, brought=block.weight(f"attn_{part}"))
+        made[part] = steps.change(whole, result, block.scale(f"attn_{part}"), block.bias(f"attn_{part}"))
+    result = made[part]
     if letter == "v":
         return steps.add(size, result) if block.norms_values else result
-    return _positioned(steps, block, work, letter, result, size, part=False)
+    return _positioned(steps, block, work, letter, result, size, part=is_half)
+
+
+def _part(steps: Steps, block: Block, work: Work, letter: str, fused: str, size: int) -> str:
+    return fused if letter == "v" else _positioned(steps, block, work, letter, fused, size, part=True)
 
 
 def _positioned(steps: Steps, block: Block, work: Work, letter: str, result: str, size: int, *, part: bool) -> str:
@@ -169,9 +203,10 @@ def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int
 
 def _caches(block: Block, work: Work, cells: int) -> tuple[Turn, Turn]:
     key, value = work.layout.type_k, work.layout.type_v
+    copied = away if block.cache_copy else cached
     return (
-        cached("keys", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
-        cached("values", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
+        copied(f"keys{block.cache_copy}", padded_cache_bytes(key, cells, block.key_row, block.key_length)),
+        copied(f"values{block.cache_copy}", padded_cache_bytes(value, cells, block.value_row, block.value_length)),
     )
 
 
@@ -185,22 +220,6 @@ def _in_half_bytes(block: Block, work: Work, cells: int) -> int:
     return _HALF_BYTES * cells * (block.key_row * (not key.has_16_bits) + block.value_row * (not value.has_16_bits))
 
 
-def _turning(block: Block, work: Work) -> tuple[Turn, Turn]:
-    """Matrices that turn keys and values before they are quantised; those for keys are as large as fits a head."""
-    key, value = block.key_length, block.value_length
-    if not block.reads_cache:
-        return (), ()
-    turns_k = work.layout.type_k.is_quantised and key % _SMALLEST_ROTATION == 0
-    turns_v = work.layout.type_v.is_quantised and value % _SMALLEST_ROTATION == 0
-    size = _SMALLEST_ROTATION
-    while turns_k and key % (2 * size) == 0:
-        size *= 2
-    name = " of the window" if block.in_window else ""
-    return (
-        given(f"turn of keys{name}", _FLOAT_BYTES * size * size) if turns_k else (),
-        given(f"turn of values{name}", _FLOAT_BYTES * _SMALLEST_ROTATION**2) if turns_v else (),
-    )
-
-
-def _turned(steps: Steps, size: int, result: str, turn: Turn) -> str:
-    return steps.add(size, result, brought=turn) if turn else result
+def _turned_part(steps: Steps, size: int, result: str, turn: Turn, fused: str) -> str:
+    """What is still a part of what they are all in is copied out of it first."""
+    return turned(steps, size, steps.add(size, result) if turn and result == fused else result, turn)

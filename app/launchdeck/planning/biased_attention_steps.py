@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
-from launchdeck.planning.attention_steps import attended_each_other, mask, padded_cache_bytes, projected_and_cached
+from launchdeck.planning.attention_steps import attended_each_other, mask, padded_cache_bytes, projected, store
 from launchdeck.planning.distance_bias import blocks_at_once
 from launchdeck.planning.steps import Brought, Kind, cached, given
 
@@ -46,7 +46,7 @@ def biased_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     scored = _cache_scored if block.encoded else _batch_scored
     scores, values, read = scored(steps, block, work, entering, size, in_ram=bias is Bias.IN_RAM_WITH_CACHE)
     if bias is Bias.ON_ANOTHER_GPU:
-        steps.hand_over(*values, scores)
+        steps.store(*values, scores)
         return ""
     if bias is Bias.HERE:
         buckets = given(f"buckets {layer}", _BUCKET_BYTES * work.tokens * cells)
@@ -69,7 +69,7 @@ def _batch_scored(
 ) -> tuple[str, tuple[str, ...], tuple[Brought, ...]]:
     """Scores, and the values that they are for, turned over."""
     del in_ram  # what is not cached is on the GPU
-    query, key, value = projected_and_cached(steps, block, work, entering)
+    query, key, value, _ = projected(steps, block, work, entering)
     value = steps.add(_FLOAT_BYTES * work.tokens * block.value_row, value)
     return steps.add(size, key, query), (value,), ()
 
@@ -78,11 +78,12 @@ def _cache_scored(
     steps: Steps, block: Block, work: Work, entering: str, size: int, *, in_ram: bool
 ) -> tuple[str, tuple[str, ...], tuple[Brought, ...]]:
     """The same of the cache, where values lie turned over without flash attention; or copies of both, from RAM."""
-    query, _, _ = projected_and_cached(steps, block, work, entering)
+    query, key, value, _ = projected(steps, block, work, entering)
+    store(steps, block, work, key, value)
     cells = work.cells.full
     values_bytes = padded_cache_bytes(work.layout.type_v, block.value_row, cells, cells)
     if in_ram:
-        steps.hand_over(query)
+        steps.store(query)
         return "scores", (), cached("values", values_bytes)
     values = (steps.add(values_bytes),) if work.flash_attention else ()
     return steps.add(size, query), values, ()

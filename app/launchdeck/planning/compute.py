@@ -19,9 +19,10 @@ from launchdeck.planning.activations import (
     product_floats_per_token,
 )
 from launchdeck.planning.attention import indexed_layers, reads_cache
-from launchdeck.planning.blocks import Blocks
+from launchdeck.planning.blocks import Blocks, Surroundings
 from launchdeck.planning.distance_bias import Biased, DistanceBias
 from launchdeck.planning.rehearsal import Part
+from launchdeck.planning.rehearsals import Rehearsals
 
 if TYPE_CHECKING:
     from launchdeck.planning.hyperparameters import Hyperparameters
@@ -115,10 +116,10 @@ class Graph:
     layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
     copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
     left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
-    counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights; `brought`:
-    what only the device that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from
-    device to device; `biased`: what T5 needs besides; `bias_elsewhere`: the rehearsal of a GPU whose scores go to
-    another one for that.
+    counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights;
+    `keeps_norm`: what that makes of all tokens is kept for what predicts further ones; `brought`: what only the device
+    that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to device;
+    `biased`: what T5 needs besides.
     """
 
     row: int
@@ -139,8 +140,8 @@ class Graph:
     crossing: Crossing
     biased: Biased
     whole: Role
-    rehearsal: Rehearsal | None
-    bias_elsewhere: Rehearsal | None
+    rehearsals: Rehearsals
+    keeps_norm: bool
 
     def gpu_bytes(self, role: Role) -> int:
         """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
@@ -154,7 +155,7 @@ class Graph:
         if not role.blocks and not role.first:
             return self._output_alone(role)
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
-        inputs += _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT) if role.last else 0
+        inputs += self._results_bytes if role.last else 0
         if role.pipeline:
             copied = inputs + role.borrowed_bytes + self._entering(role) + self._copied_for_bias(role)
             own = self._own_layer(role) + self.brought * role.first
@@ -167,15 +168,31 @@ class Graph:
             return max(inputs + layer + self.brought, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
+    @property
+    def _results_bytes(self) -> int:
+        """Where in a batch the results are."""
+        return _padded(_TOKEN_BYTES * self.outputs, _ALIGNMENT)
+
     def _rehearsal_of(self, role: Role) -> Rehearsal | None:
-        """None where caches come from other GPUs, or where T5's bias is looked up for others outside of a pipeline."""
-        if role.borrowed_bytes or not (role.blocks or role.first):
+        """None where T5's bias is looked up for others outside of a pipeline, where the host works with a part of what
+        is in RAM, or where more copies are needed than can be made at once.
+        """
+        if not (role.blocks or role.first):
             return None
-        if not self.biased.is_shared:
-            return self.rehearsal
-        if role.pipeline and role.lent_blocks:
-            return self.bias_elsewhere
-        return self.rehearsal if role.pipeline or role.lent_blocks or role.ends else None
+        shared = self.biased.is_shared
+        if shared and not (role.pipeline or role.lent_blocks or role.ends):
+            return None
+        surroundings = Surroundings(
+            own_from=role.lent_blocks,
+            is_first=role.first,
+            gives_results=role.last or not role.ends,
+            fuses=not role.lent_blocks if role.first else role.pipeline or role.n_cpu_moe > 0,
+            bias_is_elsewhere=shared and role.pipeline and role.lent_blocks > 0,
+        )
+        rehearsal = self.rehearsals.of(surroundings)
+        if rehearsal is None or (role.first and role.lent_blocks and not rehearsal.lends):
+            return None
+        return rehearsal if rehearsal.fits(self._part(role)) else None
 
     def _copied_for_bias(self, role: Role) -> int:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
@@ -196,6 +213,9 @@ class Graph:
         if not self.logits and (not self.norms_output or not role.pipeline):
             return self.row if self.norms_output else 0
         entering = self.crossing.output
+        if self.keeps_norm:
+            copied = entering + self._results_bytes
+            return (_PIPELINE_COPIES * copied + entering if role.pipeline else copied) + self.output
         if role.pipeline:
             return _PIPELINE_COPIES * entering + max(entering, self.output)
         return max(2 * entering, self.output) if entering >= self.row else self.output
@@ -286,7 +306,7 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.architecture in _CUT_LATE
-        self._hands_over_all = self._cuts_late and hp.architecture not in _CUT_BEFORE_NORM
+        self._hands_over_all = hp.architecture in _CUT_LATE - _CUT_BEFORE_NORM - {"gemma3n"}
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
         self._has_index = not self._n_value and any(indexed_layers(hp))
@@ -330,8 +350,8 @@ class ComputeBuffers:
             ),
             biased=biased,
             whole=self._whole,
-            rehearsal=self._blocks.rehearsal(work),
-            bias_elsewhere=self._blocks.rehearsal(work, bias_is_elsewhere=True) if biased.is_shared else None,
+            rehearsals=Rehearsals(self._blocks, work, hands_over_all=self._hands_over_all),
+            keeps_norm=self._hands_over_all and work.outputs < work.tokens,
         )
 
     def _biased(self, work: Work) -> Biased:

@@ -25,7 +25,7 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     row, rank = _FLOAT_BYTES * work.tokens, block.latent_rank
     rotated = block.key_row - rank
     positions = given("positions", _FLOAT_BYTES * work.tokens)
-    query = _query(steps, block, row, entering)
+    query = latent_query(steps, block, row, entering)
     absorbed = steps.add(row * block.n_head * rank, query, brought=block.weight("attn_k_b"))
     turned = steps.add(row * block.n_head * rotated, query, brought=positions)
     query = steps.add(row * block.n_head * block.key_row, absorbed, turned)
@@ -33,14 +33,14 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, l
     normed = steps.change(row * rank, steps.add(row * rank, compressed), block.weight("attn_kv_a_norm"))
     turned = steps.add(row * rotated, compressed, brought=positions)
     key = steps.add(row * block.key_row, normed, turned)
-    steps.store(key, *given("full keys' places", _PLACE_BYTES * work.tokens))
+    steps.store(key, places=given("full keys' places", _PLACE_BYTES * work.tokens))
     found = _attended(steps, block, work, query, lent=lent)
     results = row * block.depth("attn_output")
     return steps.add(results, steps.add(results, found, brought=block.weight("attn_v_b")))
 
 
-def _query(steps: Steps, block: Block, row: int, entering: str) -> str:
-    """In larger models compressed on its way, too."""
+def latent_query(steps: Steps, block: Block, row: int, entering: str) -> str:
+    """The query, which in larger models is compressed on its way, too."""
     if not block.has("attn_q_a"):
         return steps.add(row * block.width("attn_q"), entering, brought=block.weight("attn_q"))
     inner = row * block.width("attn_q_a")

@@ -2,162 +2,193 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.attention_steps import attention, turned_back
-from launchdeck.planning.biased_attention_steps import Bias, biased_attention, cross_attention
-from launchdeck.planning.feed_forward_steps import feed_forward
-from launchdeck.planning.latent_attention_steps import latent_attention
-from launchdeck.planning.program import Place
-from launchdeck.planning.steps import ENTERING, Steps, given
+from launchdeck.planning.biased_attention_steps import cross_attention
+from launchdeck.planning.feed_forward_steps import dense, feed_forward, routed
+from launchdeck.planning.layer_embedding_steps import selected_embeddings, with_layer_embedding
+from launchdeck.planning.mixing_steps import attended, attended_and_scanned, fetch_ahead, mixed, put_together
+from launchdeck.planning.program import Fetch
+from launchdeck.planning.recurrent_steps import fetch, gate_for_another
+from launchdeck.planning.steps import ENTERING, Steps, handed
 
 if TYPE_CHECKING:
-    from launchdeck.planning.block import Block
-    from launchdeck.planning.feed_forward_steps import Routing
-    from launchdeck.planning.steps import Brought
-    from launchdeck.planning.work import Work
+    from launchdeck.planning.feed_forward_steps import Routed
+    from launchdeck.planning.layer import Layer
 
 _FLOAT_BYTES = 4
-_OUTPUT_BYTES = 4
+_PARTS = ("past", "experts")
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """One block at one kind of work. `index`: which of the layers it is, where they differ in nothing else.
-
-    `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
-    `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
-    out at its end; `scales`: what enters are embeddings, which are scaled first; `added`: to which these are added,
-    None where no embeddings enter; `bias_is_elsewhere`: T5's, on another GPU.
-    """
-
-    block: Block
-    routing: Routing
-    work: Work
-    n_embd: int
-    index: int
-    place: Place
-    rows: int
-    cuts: bool
-    ends_early: bool
-    gives_results: bool
-    scales: bool
-    added: tuple[str, ...] | None
-    bias_is_elsewhere: bool
-
-    def steps(self) -> Steps:
-        """With norms before each part, after each part, or one norm for both parts side by side."""
-        steps, block = Steps(), self.block
-        whole, row = self._bytes(self.work.tokens), self._bytes(self.rows)
-        before = self._begun(steps, whole)
-        entering = self._normed_if_named(steps, "attn_norm", before, whole)
-        found = self._attended(steps, entering)
-        if self._side_by_side:
-            beside = self._cut(steps, entering)
-            result = beside if self.ends_early else self._fed(steps, beside)
-            result = steps.add(row, result, self._cut(steps, before), in_place=True)
-            steps.add(row, result, self._cut(steps, self._put_together(steps, found)), in_place=True)
-            return steps
-        result = self._put_together(steps, found)
-        if block.encoded:
-            before = steps.add(whole, result, before, in_place=True)
-            result = self._crossed(steps, before, whole)
-        result = self._cut(steps, result)
-        if self._has_norms_after:
-            result = self._normed(steps, "post_attention_norm", result, row, in_place=True)
-        past = steps.add(row, result, self._cut(steps, before), in_place=True)
-        if self.ends_early:
-            return steps
-        past = self._normed_if_named(steps, "attn_output_norm", past, row)
-        result = self._fed(steps, self._normed(steps, self._norm_before, past, row) if self._norm_before else past)
-        result = self._normed_if_named(steps, "post_ffw_norm", result, row, in_place=True)
-        added = (past, result) if self.block.adds_to_past else (result, past)
-        result = steps.change(row, steps.add(row, *added, in_place=True), block.weight("layer_output_scale"))
-        result = self._normed_if_named(steps, "layer_output_norm", result, row)
-        if self.gives_results:
-            steps.add(self._bytes(self.work.outputs), result, brought=self._places_of_results)
+def layer_steps(layer: Layer) -> Steps:
+    """With norms before each part, after each part, or one norm for both parts side by side; or one part alone."""
+    steps, block = Steps(), layer.block
+    _begin(layer, steps)
+    selected = selected_embeddings(layer, steps) if block.has("per_layer_model_proj") else ""
+    before = entering = _entered(layer, steps)
+    norm = "attn_norm_2" if block.has("attn_norm_2") else "attn_norm"
+    if block.has(norm) or block.norms_plainly:
+        entering = layer.normed(steps, norm, before, layer.whole_bytes)
+    if not block.feeds_forward:
+        result = _added(layer, steps, layer.cut(steps, mixed(layer, steps, entering)()), layer.cut(steps, before))
+    elif not block.mixes:
+        result = steps.add(layer.row_bytes, _fed(layer, steps, entering), before, in_place=True)
+    elif layer.side_by_side:
+        result = _added_up(layer, steps, entering, before)
+    else:
+        result = _in_turn(layer, steps, entering, before)
+    if layer.ends_early or not result:
         return steps
+    if block.has("inp_gate"):
+        result = with_layer_embedding(layer, steps, result, before, selected)
+    result = steps.change(layer.row_bytes, result, block.weight("layer_output_scale"))
+    result = layer.normed_if_named(steps, "layer_output_norm", result, layer.row_bytes)
+    if layer.gives_results:
+        steps.add(_FLOAT_BYTES * layer.work.outputs * layer.n_embd, result, brought=layer.places_of_results)
+    return steps
 
-    @property
-    def _bias(self) -> Bias:
-        if self.place is Place.LENT and self.block.reads_cache:
-            return Bias.IN_RAM_WITH_CACHE
-        if self.place is not Place.OWN:
-            return Bias.IN_RAM
-        if self.block.has("attn_rel_b"):
-            return Bias.HERE
-        return Bias.ON_ANOTHER_GPU if self.bias_is_elsewhere else Bias.HERE
 
-    @property
-    def _places_of_results(self) -> tuple[Brought, ...]:
-        return given("results", _OUTPUT_BYTES * self.work.outputs)
+def _begin(layer: Layer, steps: Steps) -> None:
+    """What else this GPU does before anything enters."""
+    if layer.first.fetches:
+        fetch(steps, layer.block, layer.work)
+    if layer.first.gate_of:
+        gate_for_another(steps, layer.first.gate_of, layer.work)
+    elif layer.first.leaves:
+        steps.leave()
 
-    @property
-    def _has_norms_after(self) -> bool:
-        """Many call the norm before their feed-forward part one after their attention."""
-        block = self.block
-        return block.has("post_attention_norm") and (block.has("ffn_norm") or not block.has("attn_norm"))
 
-    @property
-    def _norm_before(self) -> str:
-        if self.block.has("ffn_norm"):
-            return "ffn_norm"
-        return "post_attention_norm" if self.block.has("post_attention_norm") and not self._has_norms_after else ""
+def _entered(layer: Layer, steps: Steps) -> str:
+    """What enters, added up of what another GPU made, or of what is added to embeddings."""
+    whole = layer.whole_bytes
+    if layer.first.adds_up:
+        return steps.add(whole, *_PARTS, brought=sum((handed(part, whole) for part in _PARTS), ()), in_place=True)
+    entering = steps.add(whole, ENTERING, in_place=True) if layer.scales else ENTERING
+    if layer.added is None or not layer.block.has("token_embd_norm"):
+        return entering
+    if "kinds" in layer.added:
+        entering = steps.add(whole, entering, "kinds", in_place=True)
+    if "positions" in layer.added:
+        entering = steps.add(whole, "positions", entering, in_place=True)
+    return layer.normed(steps, "token_embd_norm", entering, whole)
 
-    @property
-    def _side_by_side(self) -> bool:
-        return self.block.has("attn_norm") and not self._norm_before and not self._has_norms_after
 
-    def _bytes(self, tokens: int) -> int:
-        return _FLOAT_BYTES * tokens * self.n_embd
+def _in_turn(layer: Layer, steps: Steps, entering: str, before: str) -> str:
+    """The feed-forward part goes on with what the part before and what went past it add up to."""
+    chosen = None
+    if layer.block.attends and layer.block.is_recurrent:
+        past = layer.cut(steps, attended_and_scanned(layer, steps, entering, before))
+    else:
+        put_results_together = mixed(layer, steps, entering)
+        if layer.block.routes_first and not layer.ends_early:
+            chosen = _routed(layer, steps, before)
+        past = layer.cut(steps, before) if layer.block.adds_to_entering else ""
+        result = put_results_together()
+        if layer.block.encoded:
+            before = steps.add(layer.whole_bytes, result, before, in_place=True)
+            result = _crossed(layer, steps, before)
+        result = layer.cut(steps, result)
+        if layer.has_norms_after:
+            result = layer.normed(steps, "post_attention_norm", result, layer.row_bytes, in_place=True)
+        past = _added(layer, steps, result, past or layer.cut(steps, before))
+    return past if layer.ends_early else _past_feed_forward(layer, steps, past, chosen)
 
-    def _begun(self, steps: Steps, whole: int) -> str:
-        entering = steps.add(whole, ENTERING, in_place=True) if self.scales else ENTERING
-        if self.added is None or not self.block.has("token_embd_norm"):
-            return entering
-        if "kinds" in self.added:
-            entering = steps.add(whole, entering, "kinds", in_place=True)
-        if "positions" in self.added:
-            entering = steps.add(whole, "positions", entering, in_place=True)
-        return self._normed(steps, "token_embd_norm", entering, whole)
 
-    def _attended(self, steps: Steps, entering: str) -> str:
-        if self.block.is_biased:
-            return biased_attention(steps, self.block, self.work, entering, layer=self.index, bias=self._bias)
-        if self.block.latent_rank:
-            return latent_attention(steps, self.block, self.work, entering, lent=self.place is Place.LENT)
-        return attention(steps, self.block, self.work, entering)
+def _past_feed_forward(layer: Layer, steps: Steps, past: str, chosen: Routed | None) -> str:
+    """The layer's result; nothing where it is left to another GPU to add it up."""
+    row, block = layer.row_bytes, layer.block
+    past = layer.normed_if_named(steps, "attn_output_norm", past, row)
+    if block.has("pre_ffw_norm_2"):
+        result = _fed_twice(layer, steps, past)
+    else:
+        result = layer.normed(steps, layer.norm_before, past, row) if layer.norm_before else past
+        result = _fed(layer, steps, result, chosen)
+    if layer.fetch is Fetch.THERE and block.adds_after_experts:
+        steps.leave(past, result)
+        return ""
+    result = layer.normed_if_named(steps, "post_ffw_norm", result, row, in_place=True)
+    return steps.add(row, *((past, result) if block.adds_to_past else (result, past)), in_place=True)
 
-    def _crossed(self, steps: Steps, before: str, whole: int) -> str:
-        """What was found in what was encoded."""
-        normed = self._normed(steps, "cross_attn_norm", before, whole)
-        found = cross_attention(steps, self.block, self.work, normed, self.n_embd)
-        return steps.add(whole, found, brought=self.block.weight("cross_attn_output"))
 
-    def _normed_if_named(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
-        return self._normed(steps, part, entering, size, in_place=in_place) if self.block.has(part) else entering
+def _added(layer: Layer, steps: Steps, result: str, past: str) -> str:
+    """Both in the place of the result, or of what went past it where that comes first or the result is looked at in
+    another shape.
+    """
+    row, block = layer.row_bytes, layer.block
+    if not layer.cuts and (block.is_delta_net or block.has("ssm_x") or block.has("shortconv.conv")):
+        return steps.add(row, result, past, in_place_of=past)
+    return steps.add(row, *((past, result) if block.adds_to_entering else (result, past)), in_place=True)
 
-    def _normed(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
-        result = steps.add(size, entering, in_place=in_place)
-        return steps.change(size, result, self.block.weight(part), self.block.bias(part))
 
-    def _put_together(self, steps: Steps, found: str) -> str:
-        """One result of all heads."""
-        size = self._bytes(self.work.tokens)
-        if found and not self.block.latent_rank:
-            found = turned_back(steps, self.block, self.work, found)
-        if self.block.has("attn_sub_norm"):
-            heads = _FLOAT_BYTES * self.work.tokens * self.block.depth("attn_output")
-            found = self._normed(steps, "attn_sub_norm", found, heads, in_place=not self.work.flash_attention)
-        reads = (found,) if found else ()
-        result = steps.add(size, *reads, brought=self.block.weight("attn_output"))
-        return steps.change(size, result, self.block.bias("attn_output"))
+def _added_up(layer: Layer, steps: Steps, entering: str, before: str) -> str:
+    """What is made side by side, in its order."""
+    found = attended(layer, steps, entering)
+    row, past = layer.row_bytes, ""
+    made: list[str] = []
+    for sign in layer.block.sum_of_parts:
+        if sign == "+":
+            second, first = made.pop(), made.pop()
+            made.append(steps.add(row, first, second, in_place=True))
+        elif sign == "a":
+            made.append(layer.cut(steps, put_together(layer, steps, found)))
+        elif sign == "p":
+            made.append(past or layer.cut(steps, before))
+        elif layer.ends_early:
+            made.append(steps.add(row))
+        elif layer.block.feeds_past:
+            past = layer.cut(steps, before)
+            made.append(_fed(layer, steps, layer.normed(steps, "ffn_norm", past, row)))
+        else:
+            made.append(_fed(layer, steps, _beside(layer, steps, entering, before)))
+    return made.pop()
 
-    def _cut(self, steps: Steps, result: str) -> str:
-        if not self.cuts:
-            return result
-        return steps.add(self._bytes(self.rows), result, brought=self._places_of_results)
 
-    def _fed(self, steps: Steps, entering: str) -> str:
-        return feed_forward(steps, self.block, self.routing, entering, self.n_embd, self.rows)
+def _beside(layer: Layer, steps: Steps, entering: str, before: str) -> str:
+    """What goes into the feed-forward part: the same as into the attention, or with a norm of its own."""
+    if layer.block.has("attn_norm_2"):
+        entering = layer.normed(steps, "attn_norm", before, layer.whole_bytes)
+    return layer.cut(steps, entering)
+
+
+def _crossed(layer: Layer, steps: Steps, before: str) -> str:
+    """What was found in what was encoded."""
+    normed = layer.normed(steps, "cross_attn_norm", before, layer.whole_bytes)
+    found = cross_attention(steps, layer.block, layer.work, normed, layer.n_embd)
+    return steps.add(layer.whole_bytes, found, brought=layer.block.weight("cross_attn_output"))
+
+
+def _routed(layer: Layer, steps: Steps, before: str) -> Routed:
+    """To which experts what entered goes, before the attention's results are put together."""
+    row = _FLOAT_BYTES * layer.block.width("ffn_gate_inp")
+    scores = steps.add(row * layer.work.tokens, before, brought=layer.block.weight("ffn_gate_inp"))
+    if layer.cuts:
+        scores = steps.add(row * layer.rows, scores, brought=layer.places_of_results)
+    return routed(steps, layer.block, layer.routing, scores, layer.rows)
+
+
+def _fed_twice(layer: Layer, steps: Steps, past: str) -> str:
+    """By experts, and by a part that is for all tokens, each with norms before and after it."""
+    block, row = layer.block, layer.row_bytes
+    scored = steps.change(row, steps.add(row, past), block.scale("ffn_gate_inp"))
+    scores = _FLOAT_BYTES * layer.rows * block.width("ffn_gate_inp")
+    scored = steps.add(scores, scored, brought=block.weight("ffn_gate_inp"))
+    chosen = routed(steps, block, layer.routing, scored, layer.rows)
+    result = _fed(layer, steps, layer.normed(steps, "pre_ffw_norm_2", past, row), chosen)
+    shared = dense(steps, block, layer.normed(steps, "ffn_norm", past, row), layer.n_embd, layer.rows)
+    shared = layer.normed(steps, "post_ffw_norm_1", shared, row, in_place=True)
+    result = layer.normed(steps, "post_ffw_norm_2", result, row, in_place=True)
+    return steps.add(row, shared, result, in_place=True)
+
+
+def _fed(layer: Layer, steps: Steps, entering: str, chosen: Routed | None = None) -> str:
+    return feed_forward(
+        steps,
+        layer.block,
+        layer.routing,
+        entering,
+        layer.n_embd,
+        layer.rows,
+        chosen,
+        after_experts=partial(fetch_ahead, layer, steps),
+    )

@@ -7,7 +7,7 @@ copied before it begins) and `ggml_gallocr_alloc_graph_impl` of llama.cpp b10605
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.steps import ENTERING, Brought, Kind
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from launchdeck.planning.steps import Step
 
-STAY = frozenset({Kind.INPUT, Kind.SHARED})
+STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT, Kind.AWAY})
 _BEGIN_A_PIECE = frozenset({Kind.WEIGHT, Kind.EXPERTS, Kind.SHARED})
 
 
@@ -34,7 +34,8 @@ class Place(IntEnum):
         return _IN_RAM[self]
 
 
-_IN_RAM = (frozenset({Kind.INPUT}), frozenset({Kind.INPUT, Kind.EXPERTS}), frozenset(Kind))
+_ALWAYS = frozenset({Kind.INPUT, Kind.HANDED, Kind.AWAY})
+_IN_RAM = (_ALWAYS, _ALWAYS | {Kind.EXPERTS}, frozenset(Kind) - {Kind.KEPT})
 
 
 class Begin(IntEnum):
@@ -48,6 +49,11 @@ class Begin(IntEnum):
     HANDED_OVER = 2
     KEPT_EMBEDDED = 3
     KEPT_HANDED_OVER = 4
+    KEPT_NOT = 5
+
+    @property
+    def is_first(self) -> bool:
+        return self not in {Begin.NOT, Begin.KEPT_NOT}
 
     @property
     def is_kept(self) -> bool:
@@ -62,9 +68,31 @@ class Begin(IntEnum):
         return self in {Begin.HANDED_OVER, Begin.KEPT_HANDED_OVER}
 
 
+class Fetch(Enum):
+    """Who fetches the state that the next recurrent layer takes up, which happens before a layer comes to its end: the
+    same GPU, another one, which makes the gate of this layer's end as well, or the host.
+    """
+
+    HERE = auto()
+    THERE = auto()
+    IN_RAM = auto()
+
+
+class Setting(NamedTuple):
+    """How a layer is worked with: where it is, how it begins and how it ends.
+
+    `fetch`: who fetches the next state, None where there is none; `fetches_first`: its GPU has fetched one before it.
+    """
+
+    place: Place
+    begin: Begin = Begin.NOT
+    fetch: Fetch | None = None
+    fetches_first: bool = False
+
+
 class Action(NamedTuple):
     """A result, the one whose place it takes (None: a new one), what is done with after it, and the inputs that the
-    layer reads for the last time.
+    layer reads for the last time; and whether it `stays` like one of these.
     """
 
     name: str
@@ -72,6 +100,7 @@ class Action(NamedTuple):
     place_of: str | None
     done: tuple[str, ...]
     inputs: tuple[str, ...]
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +114,32 @@ class Piece:
 @dataclass(frozen=True, eq=False)
 class Program:
     """A layer in pieces. The first goes on with the last one of the layer before, which brings what it needs; where the
-    layer is the first one, it brings that itself, and what enters, which has `entering_bytes`.
+    layer is the first one, it brings that itself, and what enters, which has `entering_bytes`. Other devices
+    hand it `handed_bytes` besides.
     """
 
     pieces: tuple[Piece, ...]
     result: str
-    inputs: frozenset[str]
+    inputs: Mapping[str, int]
     entering_bytes: int = 0
+    handed_bytes: int = 0
 
     @classmethod
     def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering: Mapping[str, int]) -> Program:
-        entering = {**entering} if begin else {}
-        if begin.is_handed_over and steps[0].reads == (ENTERING,) and not steps[0].brought:
-            entering[steps[0].name] = steps[0].size  # the norm
-            steps = steps[1:]
+        """`entering`: what enters the first layer, with its bytes."""
+        entering = {**entering} if begin.is_first else {}
+        norm = next((step for step in steps if ENTERING in step.reads), None)
+        if norm is None:
+            entering.pop(ENTERING, None)
+        elif begin.is_handed_over and norm.reads == (ENTERING,) and not norm.brought:
+            entering[norm.name] = norm.size
+            steps = [step for step in steps if step is not norm]
         entering_bytes = sum(entering.values())
+        handed_bytes = sum(one.size for step in steps for one in step.brought if one.kind is Kind.HANDED)
         compiler = _Compiler(steps, place, entering, are_kept=begin.is_kept)
         for step in steps:
             compiler.compile(step)
-        return cls(compiler.pieces, steps[-1].name, frozenset(compiler.inputs), entering_bytes)
+        return cls(compiler.pieces, steps[-1].name, compiler.inputs, entering_bytes, handed_bytes)
 
 
 class _Compiler:
@@ -112,15 +148,18 @@ class _Compiler:
     """
 
     def __init__(self, steps: Sequence[Step], place: Place, entering: dict[str, int], *, are_kept: bool) -> None:
-        self.inputs: set[str] = set()
+        self.inputs: dict[str, int] = {}
         self._place = place
         self._last_read = {name: step for step in steps for name in step.reads}
-        self._last_input = {one.name: step for step in steps for one in step.brought if one.kind in STAY}
-        self._begins = bool(entering)
-        self._kept = frozenset(entering) if are_kept else frozenset[str]()
+        self._last_copy = {one.name: step for step in steps for one in step.brought}
+        handed = (one.name for step in steps for one in step.brought if one.kind is Kind.HANDED)
+        self._kept = frozenset((*entering, *handed)) if are_kept else frozenset[str]()
         self._are_kept = are_kept
         self._entering = {} if are_kept else entering
         self._leaves_gpu = False
+        self._there: set[str] = set()
+        # In the first piece the layer before brought something, if there was one.
+        self._has_copies = not entering
         self._pieces: list[tuple[list[Brought], list[Action]]] = [([], [])]
 
     @property
@@ -128,28 +167,32 @@ class _Compiler:
         return tuple(Piece(tuple(brought), tuple(actions)) for brought, actions in self._pieces)
 
     def compile(self, step: Step) -> None:
-        stores_there = step.stores and self._place is Place.LENT
-        brought = [one for one in step.brought if one.kind in self._place.in_ram and not stores_there]
-        if not step.stores and (self._leaves_gpu or (_begins_a_piece(brought) and not self._is_at_the_beginning)):
+        leaves = step.leaves or (step.stores and self._place is Place.LENT)
+        brought = [] if leaves else [one for one in step.brought if one.kind in self._place.in_ram]
+        if not leaves and (self._leaves_gpu or (_begins_a_piece(brought) and self._has_copies)):
             self._pieces.append(([], []))
-            self._leaves_gpu = False
-        self._leaves_gpu = self._leaves_gpu or stores_there
-        inputs = [one.name for one in brought if one.kind in STAY]
-        copies = [one.name for one in brought if one.kind not in STAY and one.name not in step.reads]
+            self._leaves_gpu = self._has_copies = False
+        self._leaves_gpu = self._leaves_gpu or leaves
+        new = [one for one in brought if one.name not in self._there and not self._are_kept]
         entered = [Brought(Kind.CACHE, name, self._entering.pop(name)) for name in step.reads if name in self._entering]
-        if not self._are_kept:
-            self._pieces[-1][0].extend((*brought, *entered))
+        self._pieces[-1][0].extend((*new, *entered))
+        self._there.update(one.name for one in new)
+        self._has_copies = self._has_copies or bool(new or entered)
+        self._pieces[-1][1].append(self._action(step, brought))
+
+    def _action(self, step: Step, brought: Sequence[Brought]) -> Action:
+        kept = (one for one in step.brought if one.kind is Kind.KEPT)
+        inputs = {one.name: one.size for one in (*brought, *kept) if one.kind in STAY}
         self.inputs.update(inputs)
         reads = (name for name in dict.fromkeys(step.reads) if name not in self._kept)
         done = [name for name in reads if self._last_read[name] is step]
-        place_of = done.pop(0) if step.in_place and done else None
-        read = tuple(name for name in inputs if self._last_input[name] is step)
-        self._pieces[-1][1].append(Action(step.name, step.size, place_of, (*done, *copies), read))
-
-    @property
-    def _is_at_the_beginning(self) -> bool:
-        """Nothing was copied to the GPU before: the first weight does not begin another piece."""
-        return self._begins and len(self._pieces) == 1 and not self._pieces[0][0]
+        place_of = next((name for name in done if name in step.in_place_of), None)
+        if place_of:
+            done.remove(place_of)
+        copies = (one.name for one in brought if one.kind not in STAY and self._last_copy[one.name] is step)
+        done += (name for name in copies if name not in self._kept and name not in self._last_read)
+        read = tuple(name for name in inputs if self._last_copy[name] is step)
+        return Action(step.name, step.size, place_of, tuple(done), read, step.stays)
 
 
 def _begins_a_piece(brought: Sequence[Brought]) -> bool:

@@ -7,12 +7,17 @@ from typing import NamedTuple
 
 from launchdeck.planning.allocator import aligned
 
+_PLACE_BYTES = 4
 ENTERING = "entering"
+LAYER_EMBEDDINGS = "layer embeddings"
+# The state that the next recurrent layer takes up: it is fetched before the layer before comes to its end.
+AHEAD = "ahead"
 
 
 class Kind(IntEnum):
     """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
-    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay.
+    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
+    does what an earlier layer made and `KEPT`, or another device, `AWAY`. What that made for a step is `HANDED` over.
     """
 
     WEIGHT = 0
@@ -20,6 +25,9 @@ class Kind(IntEnum):
     SHARED = 2
     CACHE = 3
     INPUT = 4
+    HANDED = 5
+    KEPT = 6
+    AWAY = 7
 
 
 class Brought(NamedTuple):
@@ -33,9 +41,10 @@ class Brought(NamedTuple):
 class Step(NamedTuple):
     """One result of `size` bytes, made of the results it `reads`.
 
-    `in_place`: it takes the place of the first of those that nobody reads any more (llama.cpp does so for most sums and
-    norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the cache,
-    wherever that is, or to another device, and is no result itself. A copy that is among what it `reads` is a result of
+    `in_place_of`: it takes the place of the first of these that nobody reads any more (llama.cpp does so for most sums
+    and norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the
+    cache, wherever that is, and is no result itself. `leaves`: another device does something before this one goes on.
+    `stays`: until no layer on this device reads it any more. A copy that is among what it `reads` is a result of
     another device.
     """
 
@@ -43,17 +52,22 @@ class Step(NamedTuple):
     size: int
     reads: tuple[str, ...]
     brought: tuple[Brought, ...] = ()
-    in_place: bool = False
+    in_place_of: tuple[str, ...] = ()
     stores: bool = False
+    leaves: bool = False
+    stays: bool = False
 
 
 class Steps(list[Step]):
     """Steps in their order. The last one's result is what the layer gives to the next."""
 
-    def add(self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False) -> str:
-        """Another result; its name is returned."""
+    def add(
+        self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False, in_place_of: str = ""
+    ) -> str:
+        """Another result, in the place of any that it reads or of the one that is named; its name is returned."""
         name = str(len(self))
-        self.append(Step(name, aligned(size), reads, brought, in_place))
+        replaced = reads if in_place else (in_place_of,) if in_place_of else ()
+        self.append(Step(name, aligned(size), reads, brought, replaced))
         return name
 
     def change(self, size: int, result: str, *brought: tuple[Brought, ...]) -> str:
@@ -62,13 +76,17 @@ class Steps(list[Step]):
             result = self.add(size, result, brought=weight, in_place=True)
         return result
 
-    def hand_over(self, *results: str) -> None:
-        """Give results away, to another device that keeps copies of them."""
-        self.append(Step("", 0, results, stores=True))
+    def keep(self, size: int, result: str, name: str) -> None:
+        """Make something that layers to come read as well, by this name."""
+        self.append(Step(name, aligned(size), (result,), stays=True))
 
-    def store(self, result: str, places: Brought) -> None:
-        """Write a result into the cache."""
-        self.append(Step("", 0, (result,), (places,), stores=True))
+    def store(self, *results: str, places: tuple[Brought, ...] = ()) -> None:
+        """Write results into the cache, or hand them to a device that keeps copies of them or works with them there."""
+        self.append(Step("", 0, results, places, stores=True))
+
+    def leave(self, *results: str) -> None:
+        """Hand results to another device, which goes on for a while."""
+        self.append(Step("", 0, results, leaves=True))
 
 
 def given(name: str, size: int) -> tuple[Brought, ...]:
@@ -76,6 +94,40 @@ def given(name: str, size: int) -> tuple[Brought, ...]:
     return (Brought(Kind.INPUT, name, aligned(size)),)
 
 
+def away(name: str, size: int) -> tuple[Brought, ...]:
+    """A layer's own copy of what an earlier layer made on another device."""
+    return (Brought(Kind.AWAY, name, aligned(size)),)
+
+
+def kept(name: str) -> tuple[Brought, ...]:
+    """What an earlier layer made for this one."""
+    return (Brought(Kind.KEPT, name, 0),)
+
+
 def cached(name: str, size: int) -> tuple[Brought, ...]:
-    """A layer's keys or values."""
+    """A layer's keys or values, its state, or what was made of these in RAM."""
     return (Brought(Kind.CACHE, name, aligned(size)),)
+
+
+def handed(name: str, size: int) -> tuple[Brought, ...]:
+    """What another device made."""
+    return (Brought(Kind.HANDED, name, aligned(size)),)
+
+
+def take_up_state(steps: Steps, size: int, sequences: int, name: str = "") -> str:
+    """Copy a state of all sequences out of the cache; the result has that `name`, if there is one."""
+    places = given("states' places", _PLACE_BYTES * sequences)
+    if name:
+        steps.append(Step(name, aligned(size), (), places))
+    else:
+        name = steps.add(size, brought=places)
+    leave_other_states(steps)
+    return name
+
+
+def leave_other_states(steps: Steps) -> None:
+    """Those of sequences that have nothing in the batch are copied to where they belong. Here there are none, but that
+    takes its place, too, see `allocator`.
+    """
+    copied = steps.add(0, brought=given("other states' places", 0))
+    steps.append(Step("", 0, (copied,)))

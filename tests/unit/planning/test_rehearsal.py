@@ -9,6 +9,7 @@ import pytest
 
 from fakes import gguf_zoo
 from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, llama, norms
+from fakes.gguf_orders import gemma4_small, own_orders
 from fakes.gguf_rare import grok, minimax_m3
 from fakes.gguf_writer import Gguf
 from launchdeck.models.gguf import read_header
@@ -23,6 +24,7 @@ GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
 LOADS = {
     "default": LOAD,
+    "short context": replace(LOAD, n_ctx=2048),
     "long context": replace(LOAD, n_ctx=32768),
     "slots apart": replace(LOAD, n_ctx=9000, n_parallel=3, kv_unified=False),
     "q8_0 cache": replace(LOAD, cache_type_k="q8_0", cache_type_v="q8_0"),
@@ -109,6 +111,7 @@ MODELS = {
     "positions in space": gguf_zoo.like_llama("qwen2vl", rope__dimension_sections=[16, 24, 24, 0]),
     "latent attention": gguf_zoo.deepseek2(),
     "latent attention, queries as well": gguf_zoo.deepseek_v3(),
+    **dict(own_orders()),
 }
 
 
@@ -116,11 +119,18 @@ LATENT = {name for name in MODELS if name.startswith("latent")}
 # The kinds of work matter to the attention and the cache, of which there are few kinds; the others differ elsewhere.
 EVERY_WORK = {"dense", "windows", "experts", "latent attention", "layers that do not rotate"}
 SOME_WORK = {"default", "q8_0 cache", "no flash attention", "two GPUs", "four uneven GPUs"}
+# An order is the same for any work, and shows where the cache is small.
+LITTLE_WORK = {name: {"short context", "two GPUs"} for name, _ in own_orders()}
+for name in ("falcon", "bloom", "deepseek2, unfolded", "scaled"):
+    LITTLE_WORK[name].add("q8_0 cache")
+for name in ("afmoe", "mimo2"):
+    LITTLE_WORK[name].add("no flash attention")
+LITTLE_WORK["gemma4, experts"].add("four uneven GPUs")
 CASES = [
     pytest.param(name, load, id=f"{name}: {load_name}")
     for name in MODELS
     for load_name, load in LOADS.items()
-    if name in EVERY_WORK or load_name in SOME_WORK
+    if name in EVERY_WORK or load_name in LITTLE_WORK.get(name, SOME_WORK)
     # What the engine refuses, and what is not played through.
     if (load.cache_type_v == "f16" or name != "norms after experts")
     and (load.cache_type_k == load.cache_type_v or name not in LATENT)
@@ -140,14 +150,24 @@ def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, engine_bin: Path,
         assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
 
 
-@pytest.mark.parametrize("load_name", ["default", "long context", "q8_0 cache", "small batch"])
+@pytest.mark.parametrize("load_name", ["default", "long context", "q8_0 cache", "two GPUs"])
 def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
-    """As long as these caches are on the same device: of 30 layers of Gemma 4 the last six have none of their own."""
+    """On the same device, or on another one: of 30 layers of Gemma 4 the last six have none of their own."""
     path, load = gguf_zoo.gemma4().write(tmp_path / "m.gguf"), LOADS[load_name]
     model = MemoryModel.of(read_header(path))
-    for layers, truth in ask(engine_bin, path, load, [1, *range(9, 32)]).items():
-        estimate = model.estimate(replace(load, n_gpu_layers=layers))
-        assert estimate.devices[0].compute_bytes == truth.gpus[0].compute, layers
+    for layers, truth in ask(engine_bin, path, load, [1, *range(3, 32)]).items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+
+
+@pytest.mark.parametrize("load_name", ["short context", "two GPUs"])
+def test_embeddings_for_each_layer_are_exact(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
+    """On the first GPU, which makes those of all layers; others get a part of them for each of their layers."""
+    path, load = gemma4_small().write(tmp_path / "m.gguf"), LOADS[load_name]
+    model = MemoryModel.of(read_header(path))
+    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+        devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
 
 
 @pytest.mark.parametrize("load_name", ["default", "no flash attention", "large batch", "two GPUs"])
@@ -206,11 +226,25 @@ def test_gaps_beside_each_other_are_one() -> None:
     first, second, third, _ = (pool.take(128) for _ in range(4))
     for place in (first, third, second):
         pool.give_back(place, 128)
-    assert pool.state == (((0, 384),), 512)
+    assert len(pool.state) == 2
+    assert pool.state[0] == (0, 384)
     assert pool.take(384) == 0
     pool.give_back(384, 128)
-    assert pool.state == ((), 384)
+    assert [offset for offset, _ in pool.state] == [384]
     assert pool.peak_bytes == 512
+
+
+def test_a_place_without_bytes_keeps_gaps_apart() -> None:
+    """As in llama.cpp: when it is given back it may come between a gap and what is given back behind that later."""
+    pool = BestFit()
+    first, nothing, second, third = (pool.take(size) for size in (128, 0, 128, 128))
+    pool.give_back(first, 128)
+    pool.give_back(second, 128)
+    pool.give_back(nothing, 0)
+    assert pool.state[:2] == ((0, 256), (128, 0))
+    pool.give_back(third, 128)
+    assert pool.take(512) == 384
+    assert pool.take(256) == 0
 
 
 def test_of_gaps_of_one_size_the_last_is_taken() -> None:
