@@ -106,7 +106,8 @@ def worded(model: Gguf) -> Gguf:
         "eos_token_id": count - 1,
     }
     template = {"tokenizer.chat_template": "{% for m in messages %}{{ m.content }}{% endfor %}"}
-    keys = {f"tokenizer.ggml.{key}": value for key, value in tokenizer.items()}
+    keys: dict[str, Any] = {f"tokenizer.ggml.{key}": value for key, value in tokenizer.items()}
+    keys[f"{model.metadata['general.architecture']}.context_length"] = 131072
     return Gguf(model.metadata | keys | template, model.tensors)
 
 
