@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
 from launchdeck.planning.architectures import KNOWN
 from launchdeck.planning.attention import attending_layers, factor_layers, window
-from launchdeck.planning.compute import ComputeBuffers, Graph, Role
+from launchdeck.planning.compute import ComputeBuffers
 from launchdeck.planning.fused_attention import FusedAttention
+from launchdeck.planning.graph import Graph, Role
 from launchdeck.planning.heads import Heads
 from launchdeck.planning.hyperparameters import Hyperparameters
 from launchdeck.planning.kv import KvCache, Layout
