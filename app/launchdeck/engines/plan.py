@@ -201,8 +201,8 @@ def _split(request: ModelLoadRequest, devices: Sequence[EngineDevice]) -> tuple[
 def _contexts(
     request: ModelLoadRequest, engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext
 ) -> tuple[tuple[int, Tier], ...]:
-    """What the driver held for the last process on each device besides the buffers that the engine counts, or holds
-    for one usually. A worker's process is there already: what its driver holds is not free any more.
+    """What the driver has held for a process on each device besides the buffers that the engine counts, or holds for
+    one usually. A worker's process is there already: what its driver holds is not free any more.
     """
     contexts = []
     for reading in readings:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import psutil
 
+_CHANGE_BYTES = 8 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -14,9 +16,6 @@ class Memory:
     total_bytes: int
     used_bytes: int
     free_bytes: int
-
-
-_CHANGE_BYTES = 8 << 20
 
 
 def has_changed(before_bytes: int, now_bytes: int) -> bool:

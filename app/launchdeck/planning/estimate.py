@@ -152,7 +152,7 @@ class MemoryModel:
 
         Source: `ggml_cuda_mul_mat_batched_cublas` of llama.cpp b10605, which never gives it back; measured on an H200.
         """
-        work = self._added_up(load).work
+        work = self._work(load)  # alone: what was added up is kept for the load that is shown
         seen = max(work.cells.full, work.cells.window) // work.cells.streams
         return _HALF_BYTES * work.tokens * seen * self._most_heads
 

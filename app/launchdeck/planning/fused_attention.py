@@ -50,7 +50,7 @@ class FusedAttention:
         borrows = any(layer != lender for layer, lender in enumerate(borrowed_layers(hp)))
         self._reads_cache = reads_cache(hp)
         self.has_different_layers = borrows or (any(attending) and not all(attending))
-        layers = zip(attending_layers(hp), hp.n_head, hp.n_head_kv, window(hp).layers, strict=False)
+        layers = zip(attending, hp.n_head, hp.n_head_kv, window(hp).layers, strict=False)
         heads = {
             (hp.head_lengths(in_window=slides), n // max(n_kv, 1)) for attends, n, n_kv, slides in layers if attends
         }
