@@ -215,7 +215,7 @@ def test_a_deploy_that_cannot_be_carried_out_ends_with_the_words_of_the_applicat
         later = document("deploy", demo_model, "--gpu", "cpu", "--ctx", 512, "--no-wait")
         assert later["status"] == "loading"
         assert "already" in launchdeck("serve", expect=1)
-        document("stop", "--all")
+        until(lambda: document("stop", "--all")["stopped"], "the supervisor that was just being started", DEADLINE_S)
 
 
 def test_readiness_is_told_to_the_service_manager(home: Path, tmp_path: Path) -> None:
