@@ -15,11 +15,11 @@ PACKAGE = APP / "launchdeck"
 QT_FILES = {"compose.py", "monitor/sampler.py", "serving/process.py"}
 # what each room may import besides itself; a room further right may use all to its left
 LAYERS: dict[str, set[str]] = {"domain": set()}
-LAYERS |= {room: {"domain"} for room in ("hardware", "models")}
-LAYERS["settings"] = {"domain"}
+LAYERS["files"] = {"domain"}
+LAYERS |= {room: {"domain", "files"} for room in ("hardware", "models", "settings")}
 LAYERS["models"] |= {"settings"}  # the folders in which models are looked for
 LAYERS["planning"] = {"domain", "hardware", "models", "settings"}
-LAYERS["engines"] = LAYERS["planning"] | {"planning"}
+LAYERS["engines"] = LAYERS["planning"] | {"planning", "files"}
 LAYERS["monitor"] = LAYERS["engines"] | {"engines"}
 LAYERS["serving"] = LAYERS["engines"] | {"engines"}
 LAYERS["api"] = LAYERS["engines"] | {"engines", "monitor", "serving"}

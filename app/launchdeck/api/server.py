@@ -7,12 +7,9 @@ protocol, so the server is started and shut down by hand.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import secrets
 import socket
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from uvicorn import Config, Server
@@ -23,6 +20,9 @@ from launchdeck.api.application import asgi_application
 from launchdeck.api.streams import ABORT
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import read_bytes
+from launchdeck.files.removal import remove_file
+from launchdeck.files.replacing import replace_text
 
 if TYPE_CHECKING:
     from launchdeck.api.backend import Backend
@@ -95,8 +95,8 @@ class ApiServer:
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup([self._socket])
         paths = self.backend.setup.paths
-        _write_private(token_file(paths), self.token)
-        _write_private(url_file(paths), self.url)
+        replace_text(token_file(paths), self.token)
+        replace_text(url_file(paths), self.url)
 
     async def close(self) -> None:
         """End every stream and connection, and take the files away."""
@@ -128,18 +128,13 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def _write_private(file: Path, text: str) -> None:
-    """Whole or not at all, and readable by the user alone from its first moment."""
-    new = file.with_name(f"{file.name}.{os.getpid()}")
-    with contextlib.suppress(FileNotFoundError):
-        new.unlink()
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-        stream.write(text)
-    new.replace(file)
-
-
 def _remove_if_ours(paths: Paths, url: str) -> None:
     """Another application may have been started meanwhile and have put its own address there."""
-    if url_file(paths).exists() and url_file(paths).read_text(encoding="utf-8") == url:
-        url_file(paths).unlink()
-        token_file(paths).unlink(missing_ok=True)
+    try:
+        if read_bytes(url_file(paths)) == url.encode():
+            for file in (url_file(paths), token_file(paths)):
+                remove_file(file.parent.resolve(), file.name)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        logger.warning("The address in %s could not be taken back: %s", url_file(paths), error)

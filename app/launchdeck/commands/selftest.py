@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import os
 import platform
-import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.find import find_engines
+from launchdeck.files.removal import remove_tree
 from launchdeck.models.library import demo_model
 from launchdeck.serving.trial import CONTEXT_TOKENS, QUESTION, ask, until_running
 from launchdeck.settings.paths import Paths
@@ -88,9 +88,16 @@ def run(options: argparse.Namespace) -> int:
     except (LaunchdeckError, OSError, asyncio.CancelledError) as error:
         report.note(error)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(own.state, folder.name, report)
     _print(report, as_json=options.json)
     return 0 if report.ok else 1
+
+
+def _remove(state: Path, name: str, report: Report) -> None:
+    try:
+        remove_tree(state.resolve(), name)
+    except OSError as error:
+        report.note(error)
 
 
 async def _in_console(core: Core, report: Report) -> int:

@@ -14,13 +14,13 @@ import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, LaunchPlan, Tier
 from launchdeck.domain.request import FlashAttention
-from launchdeck.engines.json_file import read_json, write_json
 from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
+from launchdeck.files.json_file import JsonFile
 from launchdeck.planning.compute import FORMS_VERSION
 from launchdeck.planning.estimate import Device, Load
 from launchdeck.planning.placement import child_environment
@@ -36,6 +36,7 @@ PROGRAM = "llama-fit-params"
 MOST_ANSWERS = 2000
 _TIMEOUT_S = 20.0
 _MIB = 1024 * 1024
+_MOST_OFF_BYTES = 1 << 50  # a petabyte: no card has it
 _LINE = re.compile(r"(\S+) (\d+) (\d+) (\d+) *")
 _HOST = "Host"
 _SHARED_OPTIONS = frozenset({
@@ -48,8 +49,8 @@ class Accounting:
     """Answers kept in a file: for the same model, program and parameters the engine is asked once."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        self._off_bytes: dict[str, list[int | None]] = read_json(file) if file else {}
+        self._file = None if file is None else JsonFile(file)
+        self._off_bytes = {} if self._file is None else _checked(self._file.read())
         self._unanswered: set[str] = set()
 
     def refine(self, plan: LaunchPlan) -> LaunchPlan:
@@ -85,8 +86,17 @@ class Accounting:
         while len(self._off_bytes) > MOST_ANSWERS:
             del self._off_bytes[next(iter(self._off_bytes))]
         if self._file:
-            write_json(self._file, self._off_bytes)
+            self._file.write_if_possible(self._off_bytes)
         return True
+
+
+def _checked(document: dict[str, Any]) -> dict[str, list[int | None]]:
+    """The answers in the file that can be ones: for each device bytes, or None."""
+    return {key: value for key, value in document.items() if isinstance(value, list) and all(map(_is_answer, value))}
+
+
+def _is_answer(value: object) -> bool:
+    return value is None or (type(value) is int and abs(value) <= _MOST_OFF_BYTES)
 
 
 def _is_embedding(plan: LaunchPlan) -> bool:

@@ -14,8 +14,8 @@ from typing import Any
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import Listed
-from launchdeck.engines.json_file import read_json, write_json
 from launchdeck.engines.llama_argv import OPTION_VARIABLES
+from launchdeck.files.json_file import JsonFile
 from launchdeck.planning.placement import MASKS, child_environment
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class CapabilityCache:
     """
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._entries = read_json(file)
+        self._file = JsonFile(file)
+        self._entries = {key: entry for key, entry in self._file.read().items() if _is_entry(entry)}
 
     def ask(self, command: Sequence[str], path: Path) -> Capabilities:
         """What the program that `path` holds can do, from here or from the program itself.
@@ -63,8 +63,23 @@ class CapabilityCache:
         if not entry.get("devices") or entry["boot"] != _boot_id():
             entry |= {"devices": list_devices(command), "boot": _boot_id()}
             self._entries[str(path)] = entry
-            write_json(self._file, self._entries)
+            self._file.write_if_possible(self._entries)
         return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))
+
+
+def _is_entry(entry: object) -> bool:
+    """Whether an entry of the file is one that `ask` has written."""
+    if not isinstance(entry, dict):
+        return False
+    build, devices = entry.get("build"), entry.get("devices")
+    words = (entry.get("stamp"), entry.get("boot"), entry.get("version") or "")
+    lists = (entry.get("flags"), devices)
+    return (
+        all(isinstance(word, str) for word in words)
+        and all(isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists)
+        and (build is None or (type(build) is int and build >= 0))
+        and {"version", "build"} <= entry.keys()
+    )
 
 
 def list_devices(command: Sequence[str], extra: Sequence[str] = (), timeout_s: float = ANSWER_TIMEOUT_S) -> list[str]:

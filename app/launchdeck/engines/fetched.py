@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
-from launchdeck.engines.json_file import read_json
 from launchdeck.engines.offers import OfferKind
-from launchdeck.settings.files import replace_text
+from launchdeck.files.reading import read_json
+from launchdeck.files.removal import remove_file, remove_tree
+from launchdeck.files.replacing import replace_text
 from launchdeck.settings.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -64,9 +64,8 @@ def remove(folder: Path) -> None:
         LaunchdeckError: some of it cannot be deleted; it is found no more all the same.
     """
     try:
-        (folder / _NOTE).unlink(missing_ok=True)
-        if folder.exists():
-            shutil.rmtree(folder)
+        remove_file(folder, _NOTE)
+        remove_tree(folder.parent.resolve(), folder.name)  # engines are large: the folder for them may be a link
     except OSError as error:
         raise LaunchdeckError.of(
             Cause.CONFLICT,
@@ -84,17 +83,25 @@ def size_bytes(folder: Path) -> int:
 
 
 def _read(note: Path) -> FetchedEngine | None:
-    entries = read_json(note)
     try:
+        entries = read_json(note)
         return FetchedEngine(
             folder=note.parent,
             kind=OfferKind(entries["kind"]),
             title=str(entries["title"]),
-            program=note.parent / entries["program"],
+            program=note.parent / _within(entries["program"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s cannot be read (%r): the engine beside it is not used", note, error)
         return None
+
+
+def _within(name: object) -> str:
+    """Raises ValueError for a program outside the folder of its engine."""
+    path = PurePosixPath(str(name))
+    if path.is_absolute() or ".." in path.parts or "\0" in str(name):
+        raise ValueError(f"{name!r} lies outside")
+    return str(name)
 
 
 def _mtime_s(path: Path) -> float:

@@ -7,7 +7,6 @@ import importlib.metadata
 import logging
 import platform
 import re
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -28,6 +27,7 @@ from launchdeck.engines.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind, Ta
 from launchdeck.engines.releases import fetch_releases
 from launchdeck.engines.unpack import unpack
 from launchdeck.engines.vllm_find import ask_environment
+from launchdeck.files.removal import remove_tree
 from launchdeck.models.download import Progress, check_disk_space, download_all, fetched_bytes
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -95,8 +95,16 @@ async def get(offer: Offer, paths: Paths, settings: Settings, tell: Tell) -> Fet
     except BaseException:
         await _to_the_end(partial(remove, folder))
         raise
-    await asyncio.to_thread(shutil.rmtree, downloads, ignore_errors=True)  # of older tries as well
+    await asyncio.to_thread(_clear_downloads, paths)  # of older tries as well
     return engine
+
+
+def _clear_downloads(paths: Paths) -> None:
+    """They have served their purpose: one that cannot be deleted takes room, and costs nothing else."""
+    try:
+        remove_tree(engines_folder(paths).resolve(), _DOWNLOADS)
+    except OSError as error:
+        logger.warning("The downloads in %s could not be removed: %s", engines_folder(paths) / _DOWNLOADS, error)
 
 
 def _target(gpus: tuple[Gpu, ...]) -> Target:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.engines.json_file import read_json, write_json
+from launchdeck.files.json_file import JsonFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +27,8 @@ class Residuals:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        self._bytes: dict[str, int] = read_json(file) if file else {}
+        self._file = None if file is None else JsonFile(file)
+        self._bytes = {} if self._file is None else _checked(self._file.read())
         self._learned: set[str] = set()
 
     def get(self, gpu: Gpu, engine: EngineInfo) -> int | None:
@@ -58,7 +58,12 @@ class Residuals:
             return
         self._bytes[key] = residual_bytes
         if self._file:
-            write_json(self._file, self._bytes)
+            self._file.write_if_possible(self._bytes)
+
+
+def _checked(document: dict[str, Any]) -> dict[str, int]:
+    """What may stand in the file: a residual that could have been learned."""
+    return {key: value for key, value in document.items() if type(value) is int and 0 <= value <= LARGEST_BYTES}
 
 
 def held_on(reading: GpuReading, pids: tuple[int, ...]) -> int | None:

@@ -17,6 +17,7 @@ from typing import IO
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.removal import remove_file
 from launchdeck.models.download import check_disk_space
 
 _ENTRY_LIMIT = 20_000
@@ -136,7 +137,7 @@ def _write(entry: _Entry, folder: Path) -> None:
     if any(parent.is_symlink() for parent in target.parents if parent != folder and folder in parent.parents):
         raise _UnsafeError(f"{entry.name} lies behind a link")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
+    remove_file(target.parent, target.name)
     if entry.link_to is not None:
         target.symlink_to(entry.link_to)
         return

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from launchdeck.files.replacing import replacing
 from launchdeck.monitor.history import METRICS, Rows
-from launchdeck.settings.files import replacing
 
 logger = logging.getLogger(__name__)
 

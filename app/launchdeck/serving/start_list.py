@@ -13,8 +13,8 @@ from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.files.replacing import replace_text
 from launchdeck.serving.codec import from_json, to_json
-from launchdeck.settings.files import replace_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

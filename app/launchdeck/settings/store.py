@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.settings.files import replace_text, replacing
+from launchdeck.files.replacing import replace_text, replacing
 from launchdeck.settings.schema import Settings
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,29 @@
+"""Broken files are kept: out of the way, under a name that says what they are."""
+
+from __future__ import annotations
+
+import logging
+import os
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+_SUFFIX: Final = ".corrupt"
+_MOST_KEPT: Final = 9
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a file that cannot be used to NAME.corrupt (NAME.corrupt-2, and so on, where that is taken).
+
+    Gives where it lies now: in its place where it cannot be renamed, say on a read-only disk; the log says why then.
+    """
+    places = [path.with_name(f"{path.name}{_SUFFIX}{'' if n == 1 else f'-{n}'}") for n in range(1, _MOST_KEPT + 1)]
+    kept = next((place for place in places if not os.path.lexists(place)), places[-1])
+    try:
+        return path.replace(kept)
+    except OSError as error:
+        logger.warning("%s cannot be used, and cannot be renamed to %s: %s", path, kept.name, error)
+        return path

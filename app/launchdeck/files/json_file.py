@@ -1,0 +1,65 @@
+"""One JSON object of ours in a file: what is broken costs what stood in it, and nothing else."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from launchdeck.files.aside import set_aside
+from launchdeck.files.reading import read_json
+from launchdeck.files.replacing import replace_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+
+class JsonFile:
+    """Belongs to one thread at a time. What cannot be read now, say because a disk is away, is never written over: the
+    first `write` sets it aside.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._is_unread = False
+
+    def read(self) -> dict[str, Any]:
+        """The object in the file, an empty one where there is none. A broken file is set aside, and the log says so."""
+        try:
+            document = read_json(self.path)
+            if not isinstance(document, dict):
+                raise ValueError("it holds no object")  # noqa: TRY004, TRY301 (what a file holds; told as all else)
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            self._is_unread = True
+            logger.warning("%s cannot be read (%s): nothing in it is known", self.path, error)
+            return {}
+        except ValueError as error:
+            self._keep(error)
+            return {}
+        return document
+
+    def write(self, document: dict[str, Any]) -> None:
+        """Replace the file as a whole. Raises OSError; then the old file is as it was."""
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        if self._is_unread:
+            self._keep("what stands in it is not known")
+        if self._is_unread:
+            raise OSError(errno.EEXIST, "what is there now cannot be read, and cannot be renamed", str(self.path))
+        replace_text(self.path, text)
+
+    def _keep(self, reason: object) -> None:
+        kept = set_aside(self.path)
+        self._is_unread = kept == self.path
+        logger.warning("%s cannot be used (%s); it is kept as %s", self.path, reason, kept.name)
+
+    def write_if_possible(self, document: dict[str, Any]) -> None:
+        """The same for what can be found out again: that it cannot be written is logged, and costs nothing else."""
+        try:
+            self.write(document)
+        except OSError as error:
+            logger.warning("%s cannot be written (%s): what stands in it is found out again", self.path, error)
