@@ -83,6 +83,14 @@ def root_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(_for_a_library(tmp_path_factory, "root"))
 
 
+@pytest.fixture(scope="session")
+def broken_disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What shows a process a disk that has failed."""
+    from fakes.system import build_broken_disk
+
+    return build_broken_disk(_for_a_library(tmp_path_factory, "broken_disk"))
+
+
 def _for_a_library(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
     from fakes.driver import compiler
 

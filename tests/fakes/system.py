@@ -27,6 +27,15 @@ def build_clock(folder: Path) -> Path:
     return library
 
 
+def build_broken_disk(folder: Path) -> Path:
+    """Compile the library that shows a process a disk that has failed, see broken_disk.c."""
+    library = folder / "broken_disk.so"
+    source = Path(__file__).with_name("broken_disk.c")
+    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
+    subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
+    return library
+
+
 class FakeSystem:
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.plan import LaunchPlan
+
+DEPLOYMENT_ID: Final = re.compile(r"[0-9a-f]{8}")
+"""What every id is, in its whole length: it names a folder and a socket."""
 
 
 class State(StrEnum):
@@ -84,7 +89,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One launched model at one moment. `id` is ours (short, unique); `plan.model_id` is the name people gave it.
+    """One launched model at one moment. `id` is ours (see DEPLOYMENT_ID); `plan.model_id` is the name people gave it.
 
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
     `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes

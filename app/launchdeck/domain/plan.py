@@ -9,6 +9,7 @@ from pathlib import Path
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.limits import Count, Port
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -169,8 +170,8 @@ class LaunchPlan:
     env_unset: tuple[str, ...]
     secret_env: tuple[str, ...]
     host: str
-    port: int
-    n_ctx: int
+    port: Port
+    n_ctx: Count
     device_names: tuple[str, ...]
     layers: LayerPlan
     estimate: Estimate

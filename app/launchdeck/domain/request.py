@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
+from launchdeck.domain.limits import Between, Count
 from launchdeck.domain.model import ServerType
 
 ALL_LAYERS = -1
 DEFAULT_SLOT_COUNT = 4
 CPU_ONLY: tuple[int, ...] = ()
+Layers = Annotated[int, Between(ALL_LAYERS, (1 << 31) - 1)]
+Share = Annotated[float, Between(0, 1e9)]
 EVEN_SPLIT: tuple[float, ...] = ()
 
 
@@ -44,19 +48,19 @@ class ModelLoadRequest:
     model_path: Path
     server_type: ServerType = ServerType.LLM
     model_id: str | None = None
-    gpu_indices: tuple[int, ...] | None = None
+    gpu_indices: tuple[Count, ...] | None = None
     rpc_workers: tuple[str, ...] = ()
-    n_gpu_layers: int | None = None
-    n_ctx: int | None = None
-    n_parallel: int = DEFAULT_SLOT_COUNT
+    n_gpu_layers: Layers | None = None
+    n_ctx: Count | None = None
+    n_parallel: Count = DEFAULT_SLOT_COUNT
     cache_type_k: str = "f16"
     cache_type_v: str = "f16"
     backend: BackendChoice = BackendChoice.AUTO
     engine_id: str | None = None
     flash_attention: FlashAttention = FlashAttention.AUTO
-    split: tuple[float, ...] | None = None
-    n_threads: int | None = None
-    n_batch: int | None = None
-    n_ubatch: int | None = None
-    n_cpu_moe: int = 0
+    split: tuple[Share, ...] | None = None
+    n_threads: Count | None = None
+    n_batch: Count | None = None
+    n_ubatch: Count | None = None
+    n_cpu_moe: Count = 0
     extra_args: tuple[str, ...] = ()

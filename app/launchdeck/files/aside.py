@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".corrupt"
+_KEPT: Final = re.compile(r".*\.corrupt(-\d)?", re.DOTALL)
 _MOST_KEPT: Final = 9
 
 
@@ -27,3 +29,8 @@ def set_aside(path: Path) -> Path:
     except OSError as error:
         logger.warning("%s cannot be used, and cannot be renamed to %s: %s", path, kept.name, error)
         return path
+
+
+def is_aside(name: str) -> bool:
+    """Tell whether a file of this name has been set aside."""
+    return _KEPT.fullmatch(name) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from launchdeck.files.aside import set_aside
@@ -18,8 +19,8 @@ logger = logging.getLogger(__name__)
 
 
 class JsonFile:
-    """Belongs to one thread at a time. What cannot be read now, say because a disk is away, is never written over: the
-    first `write` sets it aside.
+    """Belongs to one thread at a time. What could not be read, say because a disk was away, is never written over: the
+    next `write` sets the file aside first.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,20 +40,26 @@ class JsonFile:
             logger.warning("%s cannot be read (%s): nothing in it is known", self.path, error)
             return {}
         except ValueError as error:
-            self._keep(error)
+            self.set_aside(error)
             return {}
         return document
 
     def write(self, document: dict[str, Any]) -> None:
         """Replace the file as a whole. Raises OSError; then the old file is as it was."""
         text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-        if self._is_unread:
-            self._keep("what stands in it is not known")
-        if self._is_unread:
-            raise OSError(errno.EEXIST, "what is there now cannot be read, and cannot be renamed", str(self.path))
+        if self._is_unread and os.path.lexists(self.path):
+            self.set_aside("not all that stands in it is known")
+            if self._is_unread:
+                raise OSError(errno.EEXIST, "what is there now cannot be read, and cannot be renamed", str(self.path))
+        self._is_unread = False
         replace_text(self.path, text)
 
-    def _keep(self, reason: object) -> None:
+    def keep_before_writing(self) -> None:
+        """Have the file set aside by the next `write`: something in it could not be used, the rest is."""
+        self._is_unread = True
+
+    def set_aside(self, reason: object) -> None:
+        """Keep a file of no use out of the way, and log so."""
         kept = set_aside(self.path)
         self._is_unread = kept == self.path
         logger.warning("%s cannot be used (%s); it is kept as %s", self.path, reason, kept.name)

@@ -6,14 +6,27 @@ whole launch. A Message inside a Message comes back as one.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
+from string import Formatter
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from launchdeck.domain.limits import Between
 from launchdeck.domain.text import Message
+
+logger = logging.getLogger(__name__)
+
+_Value = TypeVar("_Value")
+_INTEGER: Final = Between(-(1 << 53), 1 << 53)
+"""Bytes of any device, and what JSON keeps exact everywhere."""
+_FLOAT: Final = Between(-1e15, 1e15)
+_TEXT_LIMIT: Final = 64 * 1024
+_PATH_LIMIT: Final = 4096
+_ITEMS_LIMIT: Final = 100_000
 
 
 def to_json(value: Any) -> Any:
@@ -34,32 +47,79 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: Any, data: Any) -> Any:
-    """A value of this type. Raises ValueError for anything else; unknown fields are left out."""
+    """A value of this type, as far as its limits go. Raises ValueError for anything else; unknown fields are left out.
+
+    `data` is what `files.reading.parse_json` gives: not nested without end.
+    """
     try:
         return _decode(kind, data)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no {kind}: {error}") from error
 
 
+def decoded(kind: type[_Value], entries: dict[str, Any]) -> dict[str, _Value]:
+    """The entries of a file that are values of this type. One that is none costs itself alone, and the log names it."""
+    found: dict[str, _Value] = {}
+    for name, data in entries.items():
+        try:
+            found[name] = from_json(kind, data)
+        except ValueError as error:
+            logger.warning("%r is left out, it cannot be read: %s", name, error)
+    return found
+
+
 def _decode(kind: Any, data: Any) -> Any:
     origin = get_origin(kind)
+    if origin is Annotated:
+        kind, limits = get_args(kind)
+        value = _decode(kind, data)
+        limits.check(value)
+        return value
     if origin in {Union, UnionType}:
         return _decode_union(get_args(kind), data)
     if origin in {tuple, frozenset}:
         return _decode_items(origin, get_args(kind), data)
     if kind is Message or (kind is object and isinstance(data, dict)):
-        return Message(data["template"], **{name: _decode(object, item) for name, item in data["values"].items()})
+        return _decode_message(data)
     if is_dataclass(kind):
         return _decode_dataclass(kind, data)
     if kind is object:
-        return tuple(data) if isinstance(data, list) else data
-    if kind is Path or issubclass(kind, Enum):
+        return _decode_items(tuple, (object, ...), data) if isinstance(data, list) else _decode_plain(type(data), data)
+    if kind is Path:
+        return _decode_path(data)
+    if issubclass(kind, Enum):
         return kind(data)
+    return _decode_plain(kind, data)
+
+
+def _decode_message(data: dict[str, Any]) -> Message:
+    """One that can be filled: a place without a value, or with a million spaces, would end whoever reads it."""
+    template = _decode(str, data["template"])
+    values = {name: _decode(object, item) for name, item in data["values"].items()}
+    for _, name, spec, conversion in Formatter().parse(template):
+        if name is not None and (name not in values or spec or conversion):
+            raise ValueError(f"{template!r:.100} cannot be filled")
+    return Message(template, **values)
+
+
+def _decode_plain(kind: Any, data: Any) -> Any:
     if kind is float and type(data) is int:
-        return float(data)
-    if type(data) is not kind:  # a bool is no int
+        data = float(data)
+    if type(data) is not kind or kind in {dict, list}:  # a bool is no int
         raise TypeError(f"{data!r} is no {kind.__name__}")
+    if kind is int:
+        _INTEGER.check(data)
+    elif kind is float:
+        _FLOAT.check(data)
+    elif kind is str and len(data) > _TEXT_LIMIT:
+        raise ValueError(f"a text has {len(data)} characters")
     return data
+
+
+def _decode_path(data: Any) -> Path:
+    if not isinstance(data, str) or len(data) > _PATH_LIMIT or "\0" in data:
+        raise TypeError(f"{data!r:.100} is no path")
+    return Path(data)
 
 
 def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
@@ -70,14 +130,16 @@ def _decode_union(kinds: tuple[Any, ...], data: Any) -> Any:
 
 
 def _decode_items(origin: Any, kinds: tuple[Any, ...], data: Any) -> Any:
-    if not isinstance(data, list):
-        raise TypeError(f"{data!r} is no list")
+    if not isinstance(data, list) or len(data) > _ITEMS_LIMIT:
+        raise TypeError(f"{data!r:.100} is no list")
     if len(kinds) == 1 or kinds[1] is Ellipsis:
         return origin(_decode(kinds[0], item) for item in data)
     return tuple(_decode(kind, item) for kind, item in zip(kinds, data, strict=True))
 
 
 def _decode_dataclass(kind: Any, data: dict[str, Any]) -> Any:
+    if not isinstance(data, dict):
+        raise TypeError(f"{data!r:.100} is no {kind.__name__}")
     hints = _hints(kind)
     values = {}
     for field in fields(kind):
@@ -90,4 +152,4 @@ def _decode_dataclass(kind: Any, data: dict[str, Any]) -> Any:
 
 @cache
 def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return get_type_hints(kind, include_extras=True)

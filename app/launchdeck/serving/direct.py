@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.serving.failures import newer_shim, not_found, shim_silent
+from launchdeck.files.removal import remove_tree
+from launchdeck.serving.failures import newer_shim, not_found, record_stays, shim_silent
 from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.readings import rss_bytes
@@ -134,7 +134,10 @@ async def _stop(record: Record) -> None:
         await _stop_live(client, record)
     elif is_supervised(record.status):
         raise shim_silent(record.plan.model_id)
-    shutil.rmtree(record.folder)
+    try:
+        remove_tree(record.folder.parent, record.status.id)
+    except OSError as error:
+        logger.warning("%s", record_stays(record.folder, error))
 
 
 async def _stop_live(client: ShimClient, record: Record) -> None:

@@ -95,6 +95,39 @@ def newer_record(path: Path) -> Message:
     )
 
 
+def not_adopted(model_id: str, error: Exception) -> Message:
+    return Message(
+        "{name}, of an earlier run, could not be taken over: {error}. 'launchdeck status' shows how it stands.",
+        name=model_id,
+        error=repr(error),
+    )
+
+
+def broken_record(path: Path, reason: str, kept: Path) -> Message:
+    return Message(
+        "The record {path} of a model cannot be read ({reason}); it is kept as {kept}.",
+        path=path,
+        reason=reason,
+        kept=kept.name,
+    )
+
+
+def unreadable_record(path: Path, error: OSError) -> Message:
+    return Message(
+        "{path} cannot be read ({reason}): a model that it speaks of is not shown until it can.",
+        path=path,
+        reason=error.strerror or str(error),
+    )
+
+
+def record_stays(folder: Path, error: OSError) -> Message:
+    return Message(
+        "{folder} could not be removed ({reason}): the model that ended will be listed again.",
+        folder=folder,
+        reason=error.strerror or str(error),
+    )
+
+
 def newer_shim(model_id: str) -> Failure:
     return Failure(
         Cause.CONFLICT,

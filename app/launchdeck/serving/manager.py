@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import secrets
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -14,7 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.serving.failures import linux_only, name_in_use, newer_shim, not_found, shim_silent, still_runs
+from launchdeck.files.removal import remove_tree
+from launchdeck.serving.failures import (
+    linux_only,
+    name_in_use,
+    newer_shim,
+    not_adopted,
+    not_found,
+    record_stays,
+    shim_silent,
+    still_runs,
+)
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
@@ -36,6 +45,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
+    from launchdeck.serving.processes import Process
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
 
@@ -44,6 +54,8 @@ logger = logging.getLogger(__name__)
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
 ADOPTION_PATIENCE_S: Final = 3.0
+HEALED_S: Final = 6.0
+"""By then a shim that lives has written a damaged record anew, see `Record.heal`."""
 
 
 class ProcessManager:
@@ -73,6 +85,7 @@ class ProcessManager:
         self._gpus_of: dict[str, dict[int, str]] = {}
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
+        self._second_look: asyncio.Task[None] | None = None
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
@@ -140,17 +153,31 @@ class ProcessManager:
             raise still_runs(deployment_id)
         del self._supervisors[deployment_id]
         self._gpus_of.pop(deployment_id, None)
-        self._forget(deployment_id)
+        try:
+            self._forget(deployment_id)
+        except OSError as error:
+            logger.warning("%s", record_stays(self._paths.records / deployment_id, error))
 
     async def adopt(self) -> list[Message]:
         """Take over what runs since an earlier run of the application, and tell what has ended since. Gives what was
-        not understood, and is left as it is.
+        not understood, and is left as it is; whose shim lives is looked for once more when its record is mended.
         """
+        problems = await self._adopt_recorded()
+        if problems:
+            self._second_look = asyncio.create_task(self._look_again())
+        return problems
+
+    async def _look_again(self) -> None:
+        await asyncio.sleep(HEALED_S)
+        await self._adopt_recorded()
+
+    async def _adopt_recorded(self) -> list[Message]:
         began_s = time.monotonic()
         problems: list[Message] = []
         records = await asyncio.to_thread(read_records, self._paths.records, problems.append)
         strange = [record for record in records if record.status.id not in self._supervisors]
-        problems += filter(None, await asyncio.gather(*(self._adopt(record) for record in strange)))
+        adopted = await asyncio.gather(*(self._adopt(record) for record in strange), return_exceptions=True)
+        problems += [told for record, outcome in zip(strange, adopted, strict=True) if (told := _told(record, outcome))]
         for problem in problems:
             logger.warning("%s", problem)
         logger.info("%d models were taken over in %.0f ms", len(strange), (time.monotonic() - began_s) * 1000)
@@ -174,7 +201,7 @@ class ProcessManager:
             supervisor.adopt_later(record.status)
         else:
             record = read_again(record)
-            await asyncio.to_thread(clear, record.status)
+            await asyncio.to_thread(clear, record.status, self._paths.runtime)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)
@@ -199,10 +226,17 @@ class ProcessManager:
 
     async def start(self, deployment: Deployment, api_key: str | None) -> Path:
         """Have a shim start it, and give the shim's socket. Raises LaunchdeckError."""
-        self._forget(deployment.id)
+        try:
+            self._forget(deployment.id)
+        except OSError as error:
+            raise launch_failed(error) from error
         settings = self._settings()
         spec = build_spec(deployment, api_key=api_key, paths=self._paths, settings=settings, environ=os.environ)
         return await self._launcher.launch(spec)
+
+    def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
+        """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
+        return clear(status, self._paths.runtime, sessions)
 
     async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
         """The same launch once more: its port went to another program. Raises LaunchdeckError."""
@@ -215,6 +249,9 @@ class ProcessManager:
 
     async def close(self, *, keep: bool) -> None:
         """Leave every model serving, or stop them all. What has ended is forgotten."""
+        if self._second_look is not None:
+            self._second_look.cancel()
+            await asyncio.gather(self._second_look, return_exceptions=True)
         if keep:
             await asyncio.gather(*(supervisor.detach() for supervisor in self._supervisors.values()))
         else:
@@ -268,10 +305,8 @@ class ProcessManager:
                 logger.exception("A listener failed over %s", deployment.id)
 
     def _forget(self, deployment_id: str) -> None:
-        """Only what is there: a launch that failed early has left no folder."""
-        folder = self._paths.records / deployment_id
-        if folder.exists():
-            shutil.rmtree(folder)
+        """A launch that failed early has left no folder. Raises OSError."""
+        remove_tree(self._paths.records, deployment_id)
 
     def _reserve(self) -> int:
         try:
@@ -295,3 +330,13 @@ class ProcessManager:
         if refusal is not None:
             raise LaunchdeckError(refusal)
         return plan
+
+
+def _told(record: Record, outcome: Message | BaseException | None) -> Message | None:
+    """What there is to say of an adoption. A mistake of ours over one record costs that one alone."""
+    if not isinstance(outcome, BaseException):
+        return outcome
+    if not isinstance(outcome, Exception):
+        raise outcome
+    logger.error("%s could not be taken over", record.status.id, exc_info=outcome)
+    return not_adopted(record.plan.model_id, outcome)

@@ -41,7 +41,7 @@ def read_stat(pid: int) -> Stat | None:
     """None: there is no such process."""
     try:
         file = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)  # half the system calls of open()
-    except FileNotFoundError:
+    except (FileNotFoundError, PermissionError):  # /proc may show each user its own processes alone (hidepid)
         return None
     try:
         return Stat(pid, os.read(file, STAT_BYTES))
@@ -111,6 +111,7 @@ def sweep(processes: list[Process], timeout_s: float, sessions: frozenset[int] =
         wanted |= set(descendants({pid for pid, start in wanted if is_alive((pid, start))}))
         if sessions:
             wanted |= {stat.process for stat in all_stats() if stat.session in sessions and not stat.is_zombie}
+        wanted = {process for process in wanted if process[0] != os.getpid()}  # whatever a file says
         left = [process for process in wanted if send_signal(process, signal.SIGKILL)]
         if not left or time.monotonic() > deadline_s:
             return left

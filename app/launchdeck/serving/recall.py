@@ -8,17 +8,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import Deployment, State
+from launchdeck.files.removal import remove_socket
 from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.processes import boot_id, is_alive, sweep
+from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launchdeck.domain.errors import Failure
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.serving.processes import Process
-    from launchdeck.serving.records import Record, ShimStatus
+    from launchdeck.serving.records import Record
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +47,7 @@ async def reach(status: ShimStatus, patience_s: float = REACH_PATIENCE_S) -> Shi
         async with asyncio.timeout(patience_s):
             while is_supervised(status):
                 try:
-                    return await ShimClient.connect(status.socket)
+                    return await _connect(status)
                 except NewerShimError:
                     raise
                 except ConnectionError:
@@ -53,13 +57,32 @@ async def reach(status: ShimStatus, patience_s: float = REACH_PATIENCE_S) -> Shi
     return None
 
 
-def clear(status: ShimStatus, sessions: frozenset[int] = frozenset()) -> list[Process]:
+async def _connect(status: ShimStatus) -> ShimClient:
+    """Raises ConnectionError: nobody answers, or somebody else; NewerShimError."""
+    client = await ShimClient.connect(status.socket)
+    try:
+        is_meant = ShimStatus.of(client.status).id == status.id
+    except ValueError as error:
+        logger.warning("What answers at %s is no supervisor: %s", status.socket, error)
+        is_meant = False
+    if not is_meant:
+        await client.close()
+        raise ConnectionError(f"the supervisor of {status.id} does not answer at {status.socket}")
+    return client
+
+
+def clear(status: ShimStatus, sockets: Path, sessions: frozenset[int] = frozenset()) -> list[Process]:
     """Leave nothing of what a shim that died had: no process, no socket. Gives back what would not die. Blocks.
 
-    `sessions` as in `sweep`.
+    A socket elsewhere than in `sockets` is of another login's runtime folder, which goes with that. `sessions` as in
+    `sweep`.
     """
     left = sweep(status.survivors(), SWEEP_TIMEOUT_S, sessions)
-    status.socket.unlink(missing_ok=True)
+    if status.socket.parent == sockets:
+        try:
+            remove_socket(sockets.resolve(), status.socket.name)
+        except OSError as error:
+            logger.warning("The socket of %s could not be removed: %s", status.id, error)
     return left
 
 

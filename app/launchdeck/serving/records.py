@@ -1,31 +1,37 @@
 """What the shims wrote down, read back: every model that was started, whoever has died since.
 
-A record is written by its shim alone (shim_record.py). No secret ever stands in one.
+A record is written by its shim alone (shim_record.py). No secret ever stands in one. It is trusted as little as any
+file: its identity is its folder's name, and all it says is of the right type and within its limits, or it is none.
 """
 
 from __future__ import annotations
 
 import errno
-import json
 import logging
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from launchdeck.domain.deployment import Exit
+from launchdeck.domain.deployment import DEPLOYMENT_ID, Exit
 from launchdeck.domain.errors import Cause, Failure
+from launchdeck.domain.limits import Between, Pid, StartTime, UnixSeconds
 from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.serving.codec import from_json
-from launchdeck.serving.failures import newer_record
+from launchdeck.files.aside import is_aside, set_aside
+from launchdeck.files.reading import read_json
+from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.failures import broken_record, newer_record, unreadable_record
 from launchdeck.serving.processes import boot_id
-from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION
+from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION, SOCKET_SUFFIX
 
 logger = logging.getLogger(__name__)
 
-_UNREADABLE: Final = (OSError, ValueError)
+ExitCode = Annotated[int, Between(-255, 255)]
+_BOOT_ID_LENGTH: Final = 64
 _ERRNO: Final = re.compile(r"^\[Errno (\d+)\]")
 _CHECK_THE_FILE: Final = Message("Check that the file is there and may be executed, or choose another engine.")
 _START_ADVICE: Final = {
@@ -54,7 +60,7 @@ class StartError:
 class Note:
     """What the application had the shim keep for the next one."""
 
-    ready_at_s: float | None = None
+    ready_at_s: UnixSeconds | None = None
     failure: Failure | None = None
 
 
@@ -67,14 +73,14 @@ class ShimStatus:
 
     id: str
     boot_id: str
-    created_at_s: float
+    created_at_s: UnixSeconds
     socket: Path
-    shim: tuple[int, int] | None
-    engine: tuple[int, int] | None
-    tree: tuple[tuple[int, int], ...]
-    ended_at_s: float | None
+    shim: tuple[Pid, StartTime] | None
+    engine: tuple[Pid, StartTime] | None
+    tree: tuple[tuple[Pid, StartTime], ...]
+    ended_at_s: UnixSeconds | None
     stop_asked: bool
-    exit_code: int | None
+    exit_code: ExitCode | None
     start_error: StartError | None
     note: Note
 
@@ -82,6 +88,10 @@ class ShimStatus:
     def of(cls, facts: dict[str, Any]) -> ShimStatus:
         """Raises ValueError."""
         status: ShimStatus = from_json(cls, facts)
+        if not DEPLOYMENT_ID.fullmatch(status.id) or len(status.boot_id) > _BOOT_ID_LENGTH:
+            raise ValueError(f"{status.id!r:.100} is no deployment")
+        if not status.socket.is_absolute() or status.socket.name != status.id + SOCKET_SUFFIX:
+            raise ValueError(f"{str(status.socket)!r:.100} is no socket of {status.id}")
         return status
 
     @property
@@ -130,44 +140,78 @@ def _log(problem: Message) -> None:
 
 
 def read_records(folder: Path, tell: Callable[[Message], None] = _log) -> list[Record]:
-    """All records that can be used, oldest first; `tell` hears why one cannot. A broken one is kept as `.corrupt`; a
-    newer one stays in its place, and what it speaks of is left alone.
+    """All records that can be used, oldest first; `tell` hears why one cannot, and one never keeps another from being
+    read. A broken one is set aside, its folder stays; a newer one and one that cannot be read now stay where they are.
     """
     records = []
-    for path in folder.glob(f"*/{RECORD_NAME}"):
+    for path in _record_files(folder, tell):
         try:
             records.append(read_record(path))
+        except FileNotFoundError:
+            continue  # its folder holds none, or it has just been removed
         except NewerRecordError:
             tell(newer_record(path))
-        except _UNREADABLE as error:
-            kept = path.with_suffix(".corrupt")
-            tell(
-                Message(
-                    "The record {path} of a model cannot be read ({reason}); it is kept as {kept}.",
-                    path=path,
-                    reason=str(error),
-                    kept=kept.name,
-                )
-            )
-            path.replace(kept)
+        except OSError as error:
+            tell(unreadable_record(path, error))
+        except ValueError as error:
+            # behind a link lies what is not ours: it is the link that is renamed
+            kept = set_aside(path.parent if path.parent.is_symlink() else path)
+            tell(broken_record(path, str(error), kept))
     return sorted(records, key=lambda record: record.status.created_at_s)
 
 
+def _record_files(folder: Path, tell: Callable[[Message], None]) -> list[Path]:
+    try:
+        names = sorted(place.name for place in folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        tell(unreadable_record(folder, error))
+        return []
+    return [folder / name / RECORD_NAME for name in names if not is_aside(name)]
+
+
 def read_record(path: Path) -> Record:
-    """Raises OSError, ValueError for a record that is broken, NewerRecordError for one of a later version."""
-    facts = json.loads(path.read_bytes())
+    """The record in this file, whose folder's name is the deployment's id.
+
+    Raises:
+        OSError: it cannot be read now.
+        ValueError: it is broken, or lies where no record belongs; NewerRecordError for one of a later version.
+    """
+    folder = path.parent
+    try:
+        is_record = stat.S_ISREG(path.lstat().st_mode)
+    except NotADirectoryError:  # a file beside the folders
+        raise FileNotFoundError(errno.ENOENT, "no folder", str(folder)) from None
+    if not is_record or folder.is_symlink() or not DEPLOYMENT_ID.fullmatch(folder.name):
+        raise ValueError("no record of ours lies here")
+    facts = read_json(path)
     version = facts.get("version") if isinstance(facts, dict) else None
-    if not isinstance(version, int):
-        raise ValueError("not a record")  # noqa: TRY004 (what a file holds, not a mistake in the program)
+    if type(version) is not int or version < 1:
+        raise ValueError("not a record")
     if version > RECORD_VERSION:
         raise NewerRecordError(f"version {version}")
-    return Record(path.parent, ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan")))
+    status, plan = ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan"))
+    if status.id != folder.name:
+        raise ValueError(f"it speaks of {status.id}")
+    _check_fixes(status.note.failure, plan)
+    return Record(folder, status, plan)
+
+
+def _check_fixes(failure: Failure | None, plan: LaunchPlan) -> None:
+    """A fix is a button that changes the request. Raises ValueError for one that would make none of it."""
+    request = to_json(plan.request)
+    for fix in failure.fixes if failure is not None else ():
+        changes = {name: to_json(value) for name, value in fix.changes}
+        if not changes.keys() <= request.keys():
+            raise ValueError(f"a fix changes {', '.join(changes)[:100]}")
+        from_json(ModelLoadRequest, request | changes)
 
 
 def read_again(record: Record) -> Record:
     """What its shim has written since."""
     try:
         return read_record(record.folder / RECORD_NAME)
-    except _UNREADABLE as error:
+    except (OSError, ValueError) as error:
         logger.warning("The record of %s cannot be read again: %s", record.status.id, error)
         return record

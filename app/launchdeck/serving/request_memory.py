@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.files.replacing import replace_text
-from launchdeck.serving.codec import from_json, to_json
+from launchdeck.files.json_file import JsonFile
+from launchdeck.serving.codec import decoded, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,8 +34,8 @@ class RequestMemory:
     """Kept in one JSON file, which is replaced as a whole: a crash leaves the old or the new one."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._memory = _read(file)
+        self._file = JsonFile(file)
+        self._memory = self._read()
 
     @property
     def preset_names(self) -> tuple[str, ...]:
@@ -76,14 +75,25 @@ class RequestMemory:
         kept = {key: request for key, request in self._memory.presets.items() if key != name}
         self._write(replace(self._memory, presets=kept))
 
+    def _read(self) -> _Memory:
+        document = self._file.read()
+        parts = [document.get(part, {}) for part in ("last", "presets")]
+        if not all(isinstance(part, dict) for part in parts):
+            self._file.set_aside("it holds no requests")
+            return _Memory({}, {})
+        memory = _Memory(*(decoded(ModelLoadRequest, part) for part in parts))
+        if len(memory.last) + len(memory.presets) < sum(map(len, parts)):
+            self._file.keep_before_writing()
+        return memory
+
     def _write(self, memory: _Memory) -> None:
         document = {"last": _encoded(memory.last), "presets": _encoded(memory.presets)}
         try:
-            replace_text(self._file, json.dumps(document, ensure_ascii=False))
+            self._file.write(document)
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,
-                Message("Presets could not be saved to {path}: {reason}.", path=self._file, reason=error.strerror),
+                Message("Presets could not be saved to {path}: {reason}.", path=self._file.path, reason=error.strerror),
                 Message("Free some space or allow writing there, then save again."),
             ) from error
         self._memory = memory
@@ -91,29 +101,3 @@ class RequestMemory:
 
 def _encoded(requests: Mapping[str, ModelLoadRequest]) -> dict[str, Any]:
     return {key: to_json(request) for key, request in requests.items()}
-
-
-def _read(file: Path) -> _Memory:
-    """What is broken as a whole is kept aside; a request that cannot be read is left out, and said."""
-    try:
-        document = json.loads(file.read_bytes())
-        return _Memory(_decoded(document["last"]), _decoded(document["presets"]))
-    except FileNotFoundError:
-        return _Memory({}, {})
-    except OSError as error:
-        logger.warning("%s cannot be read (%s): no request is remembered", file, error)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        kept = file.with_suffix(".corrupt")
-        file.replace(kept)
-        logger.warning("%s cannot be used (%s); it is kept as %s", file, error, kept.name)
-    return _Memory({}, {})
-
-
-def _decoded(requests: Mapping[str, Any]) -> dict[str, ModelLoadRequest]:
-    found: dict[str, ModelLoadRequest] = {}
-    for key, value in requests.items():
-        try:
-            found[key] = from_json(ModelLoadRequest, value)
-        except ValueError as error:
-            logger.warning("The remembered request %r cannot be read: %s", key, error)
-    return found

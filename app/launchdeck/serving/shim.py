@@ -8,15 +8,17 @@ application may end, crash or be replaced by a newer one meanwhile.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
 
 sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
+from launchdeck.files.removal import remove_socket
 from launchdeck.serving.shim_engine import become_subreaper
 from launchdeck.serving.shim_record import make_folder
-from launchdeck.serving.shim_server import Shim, listen
+from launchdeck.serving.shim_server import Shim, listen, split_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ def run_shim(spec: dict[str, Any], listener: socket.socket, answer: int) -> int:
         become_subreaper()
         shim = Shim(spec, listener)
     except OSError as error:
-        os.unlink(spec["socket"])
+        with contextlib.suppress(OSError):
+            remove_socket(*split_socket(spec["socket"]))
         os.write(answer, str(error).encode())
         return 1
     os.close(answer)

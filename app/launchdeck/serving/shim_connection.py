@@ -94,12 +94,12 @@ class Connection:
         try:
             request = json.loads(line)
             reply = {"reply": request["id"]}
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             self.is_open = False
             return
         try:
             reply |= answer(request)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError) as error:
             reply["error"] = f"{type(error).__name__}: {error}"
         self.send(reply)
 

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import stat
 import time
 
+from launchdeck.files.removal import remove_file
+
 PREFIX = "log-"
+OFFSET_DIGITS = 15
 HEAD_BYTES = 1024 * 1024
 RECENT_BYTES = 128 * 1024
 TAIL_SEGMENTS = 4
 RETRY_S = 1.0
+_SEGMENT = re.compile(rf"{PREFIX}([0-9]{{{OFFSET_DIGITS}}})")
 
 
 def head_bytes(limit_bytes: int) -> int:
@@ -23,15 +29,20 @@ def head_bytes(limit_bytes: int) -> int:
 
 
 def segments(folder: str) -> list[tuple[int, int]]:
-    """(offset, size) of every segment in the folder, in order. One may be rotated away at any moment."""
+    """(offset, size) of every segment in the folder, in order. One may be rotated away at any moment, what else lies
+    there is none of ours, and what cannot be looked at now, say on a disk that is away, is as good as not there.
+    """
     found = []
     try:
-        names = [name for name in os.listdir(folder) if name.startswith(PREFIX)]
-    except FileNotFoundError:
-        names = []
+        names = os.listdir(folder)
+    except OSError:
+        return []
     for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            found.append((int(name[len(PREFIX) :]), os.path.getsize(os.path.join(folder, name))))
+        match = _SEGMENT.fullmatch(name)
+        with contextlib.suppress(OSError):
+            status = os.lstat(os.path.join(folder, name)) if match else None
+            if match and status and stat.S_ISREG(status.st_mode):
+                found.append((int(match[1]), status.st_size))
     return sorted(found)
 
 
@@ -40,14 +51,18 @@ def read_log(folder: str, offset: int, size: int) -> tuple[int, bytes]:
     for start, length in segments(folder):
         if offset < start + length:
             first = max(offset, start)
-            with contextlib.suppress(FileNotFoundError), open(_path(folder, start), "rb") as file:
+            with contextlib.suppress(OSError), open(_path(folder, start), "rb") as file:
                 file.seek(first - start)
                 return first, file.read(size)
     return offset, b""
 
 
 def _path(folder: str, offset: int) -> str:
-    return os.path.join(folder, f"{PREFIX}{offset:015}")
+    return os.path.join(folder, _name(offset))
+
+
+def _name(offset: int) -> str:
+    return f"{PREFIX}{offset:0{OFFSET_DIGITS}}"
 
 
 class LogWriter:
@@ -98,9 +113,12 @@ class LogWriter:
         return self._file
 
     def _close_segment(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
+        file, self._file = self._file, None
+        if file is not None:
+            try:
+                os.close(file)
+            except OSError as error:  # a network's disk says only now that it is full
+                self.error = error
 
     def _prune(self) -> None:
         """Make room for one more segment of the tail, oldest first; the head stays."""
@@ -109,8 +127,7 @@ class LogWriter:
         for offset, size in found:
             is_tail = offset >= self._head_bytes
             if size == 0 or (is_tail and total_bytes + self._tail_segment_bytes > self._limit_bytes):
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(_path(self._folder, offset))
+                remove_file(self._folder, _name(offset))
                 total_bytes -= size
 
     def read(self, offset: int, size: int) -> tuple[int, bytes]:
@@ -125,7 +142,11 @@ class LogWriter:
 
     def heal(self) -> None:
         """Go on in a new file where the present one was deleted."""
-        if self._file is not None and os.fstat(self._file).st_nlink == 0:
+        try:
+            is_deleted = self._file is not None and os.fstat(self._file).st_nlink == 0
+        except OSError:  # its disk is not what it was
+            is_deleted = True
+        if is_deleted:
             self._close_segment()
 
     def close(self) -> None:

@@ -12,6 +12,7 @@ RECORD_VERSION = 1
 read: what is added to a record or to a plan needs a default.
 """
 RECORD_NAME = "record.json"
+SOCKET_SUFFIX = ".sock"
 
 TYPE_CHECKING = False  # `typing` is not worth its import time here
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Record:
         try:
             stat = os.stat(self._path)
             is_ours = (stat.st_ino, stat.st_size, stat.st_mtime_ns) == self._saved_as
-        except FileNotFoundError:
+        except OSError:
             is_ours = False
         if not is_ours:
             self._unsaved = True
@@ -90,6 +91,16 @@ class Record:
                 make_folder(os.path.dirname(self._path))
             except OSError:
                 return  # tried again at the next tick
+
+    def is_forgotten(self) -> bool:
+        """Whether its folder is gone: after the end that is the application's doing, and nobody will read it."""
+        try:
+            os.lstat(os.path.dirname(self._path))
+        except FileNotFoundError:
+            return True
+        except OSError:  # its disk is away
+            return False
+        return False
 
     def save(self) -> None:
         """Raises OSError."""
@@ -102,7 +113,7 @@ class Record:
         finally:
             os.close(file)
         stat = os.stat(temporary)
-        os.replace(temporary, self._path)
+        os.replace(temporary, self._path)  # a folder in its place stays there, and is an OSError
         self._saved_as = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
         self._unsaved = False
 

@@ -7,8 +7,10 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 
+from launchdeck.files.removal import remove_socket
 from launchdeck.serving.redaction import Redactor
 from launchdeck.serving.shim_connection import PROTOCOL, Connection
 from launchdeck.serving.shim_engine import Engine
@@ -23,6 +25,16 @@ FIRST_CONTACT_S = 30.0
 ABANDONED_GRACE_S = 4.0
 """With "stop", all of a model is gone five seconds after the application's death: nobody is left to wait longer."""
 BACKLOG = 16
+MOST_GRACE_S = 24 * 3600.0
+MOST_MISTAKES = 20
+MISTAKE_PAUSE_S = 0.2
+_PLENTY = {getattr(signal, name, None) for name in ("SIGPOLL", "SIGPWR", "SIGSTKFLT", "SIGVTALRM", "SIGPROF")}
+WAKING = (
+    *(signal.SIGCHLD, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGPIPE),
+    *(signum for signum in _PLENTY if signum is not None),
+    *range(signal.SIGRTMIN, signal.SIGRTMAX + 1),
+)
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU)
 
 TYPE_CHECKING = False  # `typing` is not worth its import time here
 if TYPE_CHECKING:
@@ -32,17 +44,32 @@ if TYPE_CHECKING:
 def listen(path: str) -> socket.socket:
     """A socket that only this user may connect to. Raises OSError."""
     make_folder(os.path.dirname(path))
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+    remove_socket(*split_socket(path))
     listener = socket.socket(socket.AF_UNIX)
     listener.setblocking(False)
     mask = os.umask(0o177)
     try:
         listener.bind(path)
+        listener.listen(BACKLOG)
+    except OSError:
+        listener.close()
+        raise
     finally:
         os.umask(mask)
-    listener.listen(BACKLOG)
     return listener
+
+
+def split_socket(path: str) -> tuple[str, str]:
+    """The folder of a socket, as it really is, and the socket's name in it."""
+    folder, name = os.path.split(path)
+    return os.path.realpath(folder), name
+
+
+def between(low: float, value: Any, high: float) -> Any:
+    """The value, or the limit that it is beyond. Raises ValueError for what is no number."""
+    if value != value:  # noqa: PLR0124 (that is how NaN is known)
+        raise ValueError("not a number")
+    return min(max(low, value), high)
 
 
 class Shim:
@@ -69,6 +96,7 @@ class Shim:
         self._tree_interval_s = 1.0
         self._is_ended = False
         self._is_stop_wanted = False
+        self._mistakes = 0
 
     def run(self) -> None:
         """Returns when the engine is gone, that is on record, and nobody is connected any more."""
@@ -76,29 +104,46 @@ class Shim:
         self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._start_engine()
         while not self._may_go():
-            for key, _ in self._selector.select(self._timeout_s()):
-                key.data()
-            if self._is_stop_wanted and not self._engine.is_stopping:
-                self._stop(self._spec["stop_grace_s"])
-            if self._next_output_s is not None and time.monotonic() >= self._next_output_s:
-                self._take_output()
-            self._engine.advance()
-            self._tick()
-            self._end_if_gone()
-            self._serve_connections()
+            try:
+                self._turn()
+            except Exception:  # noqa: BLE001 (whatever it is, say a table that is full for a moment: the model goes on)
+                self._note_mistake()
         if self._has_socket():  # the next launch of the same deployment may have taken its place
-            os.unlink(self._spec["socket"])
+            with contextlib.suppress(OSError):
+                remove_socket(*split_socket(self._spec["socket"]))
         self._log.close()
 
+    def _turn(self) -> None:
+        """One turn of the loop: wait until there is something to do, and do it."""
+        for key, _ in self._selector.select(self._timeout_s()):
+            key.data()
+        if self._is_stop_wanted and not self._engine.is_stopping:
+            self._stop(self._spec["stop_grace_s"])
+        if self._next_output_s is not None and time.monotonic() >= self._next_output_s:
+            self._take_output()
+        self._engine.advance()
+        self._tick()
+        self._end_if_gone()
+        self._serve_connections()
+
+    def _note_mistake(self) -> None:
+        """To the file of errors, the first ones. What cannot be done now is tried again, and not at full speed."""
+        self._mistakes += 1
+        if self._mistakes <= MOST_MISTAKES:
+            sys.excepthook(*sys.exc_info())
+        time.sleep(MISTAKE_PAUSE_S)
+
     def _wake_on_signals(self) -> None:
-        """SIGCHLD only has to wake the loop, and a logout is survived; SIGTERM and SIGINT ask for a stop."""
+        """SIGCHLD only has to wake the loop; a logout is survived, and so is what means nothing to a shim; what asks a
+        program to end asks for a stop. No signal that can be caught ends a shim without its sweep.
+        """
         for end in self._wakeup:
             end.setblocking(False)
         signal.set_wakeup_fd(self._wakeup[1].fileno(), warn_on_full_buffer=False)
         self._selector.register(self._wakeup[0], selectors.EVENT_READ, self._drain_wakeups)
-        for signum in (signal.SIGCHLD, signal.SIGHUP):  # not SIG_IGN: the engine would inherit that
+        for signum in WAKING:  # not SIG_IGN: the engine would inherit that
             signal.signal(signum, lambda *_: None)
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in ENDING:
             signal.signal(signum, self._want_stop)
 
     def _want_stop(self, *_: object) -> None:
@@ -176,21 +221,24 @@ class Shim:
     def _has_socket(self) -> bool:
         try:
             return os.stat(self._spec["socket"]).st_ino == self._socket_inode
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def _remake_socket(self) -> None:
         """The runtime folder may vanish when the user logs out while models live on."""
         if self._has_socket():
             return
+        listener = None
         try:
             listener = listen(self._spec["socket"])
-        except OSError:
-            return  # tried again at the next tick
+            self._socket_inode = os.stat(self._spec["socket"]).st_ino
+        except OSError:  # tried again at the next tick
+            if listener is not None:
+                listener.close()
+            return
         self._selector.unregister(self._listener)
         self._listener.close()
         self._listener = listener
-        self._socket_inode = os.stat(self._spec["socket"]).st_ino
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
 
     def _look_at_tree(self) -> None:
@@ -249,9 +297,9 @@ class Shim:
             case "release":
                 connection.is_holder = False
             case "follow":
-                connection.follow(int(request["offset"]))
+                connection.follow(between(0, int(request["offset"]), self._log.end))
             case "stop":
-                self._stop(float(request.get("grace_s", self._spec["stop_grace_s"])))
+                self._stop(between(0.0, float(request.get("grace_s", self._spec["stop_grace_s"])), MOST_GRACE_S))
             case "note":
                 self._record.update(note=self._record.facts["note"] | dict(request["note"]))
             case "secrets":
@@ -293,7 +341,11 @@ class Shim:
         return max(0.0, min(moment for moment in moments if moment is not None) - time.monotonic())
 
     def _may_go(self) -> bool:
-        """An engine that ended at once leaves the launching application time to connect and be told."""
-        if not self._is_ended or self._connections or not self._record.retry():
+        """An engine that ended at once leaves the launching application time to connect and be told. What cannot be
+        written down, say because the disk is away, keeps it, unless it is told to end or nobody will read it.
+        """
+        if not self._is_ended or self._connections:
+            return False
+        if not self._record.retry() and not self._is_stop_wanted and not self._record.is_forgotten():
             return False
         return self._was_contacted or time.monotonic() - self._alone_since_s > FIRST_CONTACT_S

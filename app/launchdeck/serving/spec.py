@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.planning.placement import names_to_unset
 from launchdeck.serving.codec import to_json
+from launchdeck.serving.shim_record import SOCKET_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +44,7 @@ def build_spec(
     return {
         "id": deployment.id,
         "created_at_s": deployment.created_at_s,
-        "socket": str(paths.runtime / f"{deployment.id}.sock"),
+        "socket": str(paths.runtime / (deployment.id + SOCKET_SUFFIX)),
         "folder": str(paths.records / deployment.id),
         "argv": list(plan.argv),
         "env": env,

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.files.replacing import replace_text
-from launchdeck.serving.codec import from_json, to_json
+from launchdeck.files.json_file import JsonFile
+from launchdeck.serving.codec import decoded, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,8 +33,11 @@ class StartList:
     """The requests by the names of their deployments, in the order in which they were marked. Kept in one JSON file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        self._requests = _read(file)
+        self._file = JsonFile(file)
+        document = self._file.read()
+        self._requests = decoded(ModelLoadRequest, document)
+        if len(self._requests) < len(document):
+            self._file.keep_before_writing()
 
     @property
     def requests(self) -> tuple[ModelLoadRequest, ...]:
@@ -52,34 +54,18 @@ class StartList:
             requests[model_id] = replace(request, model_id=model_id)
         document = {name: to_json(kept) for name, kept in requests.items()}
         try:
-            replace_text(self._file, json.dumps(document, ensure_ascii=False))
+            self._file.write(document)
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,
                 Message(
                     "What starts with Launchdeck could not be saved to {path}: {reason}.",
-                    path=self._file,
+                    path=self._file.path,
                     reason=error.strerror,
                 ),
                 Message("Free some space or allow writing there, then save again."),
             ) from error
         self._requests = requests
-
-
-def _read(file: Path) -> dict[str, ModelLoadRequest]:
-    """A broken file is kept aside, and said."""
-    try:
-        document: dict[str, Any] = json.loads(file.read_bytes())
-        return {name: from_json(ModelLoadRequest, request) for name, request in document.items()}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        logger.warning("%s cannot be read (%s): nothing starts with Launchdeck", file, error)
-    except (ValueError, AttributeError) as error:
-        kept = file.with_suffix(".corrupt")
-        file.replace(kept)
-        logger.warning("%s cannot be used (%s); it is kept as %s", file, error, kept.name)
-    return {}
 
 
 async def start_marked(manager: ProcessManager, inventory: Callable[[], Inventory | None]) -> list[Failure]:

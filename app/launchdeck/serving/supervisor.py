@@ -20,7 +20,7 @@ from launchdeck.serving.findings import LogReader
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.recall import clear, explain, is_supervised, reach
+from launchdeck.serving.recall import explain, is_supervised, reach
 from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.engines.adapter import EngineAdapter
+    from launchdeck.serving.processes import Process
     from launchdeck.settings.schema import Settings
 
     class Launches(Protocol):
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
         async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
             """The same launch once more: its port went to another program."""
+
+        def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
+            """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
 
         def suggest_port(self) -> int | None:
             """One that is free."""
@@ -447,6 +451,6 @@ class Supervisor:
             return
         engine = self._status.engine
         session = frozenset(() if engine is None else (engine[0],))
-        left = await asyncio.to_thread(clear, self._status, session)
+        left = await asyncio.to_thread(self._launches.clear, self._status, session)
         if left:
             logger.error("%s left processes that cannot be killed: %s", self.deployment.id, left)

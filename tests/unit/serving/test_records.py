@@ -73,10 +73,10 @@ def test_what_is_not_of_the_type_is_refused(kind: Any, data: object) -> None:
 FIRST_RECORD = Path(__file__).parents[2] / "data" / "records" / "version-1.json"
 FACTS = {
     "version": 1,
-    "id": "abc",
+    "id": "0000abcd",
     "boot_id": "boot",
     "created_at_s": 5,
-    "socket": "/run/abc.sock",
+    "socket": "/run/0000abcd.sock",
     "shim": [10, 100],
     "engine": [11, 101],
     "tree": [[11, 101], [12, 102]],
@@ -90,17 +90,23 @@ FACTS = {
 }
 
 
+A, B = "0000000a", "0000000b"
+
+
+def facts_of(deployment_id: str, **changes: object) -> dict[str, object]:
+    return FACTS | {"id": deployment_id, "socket": f"/run/{deployment_id}.sock", "plan": to_json(plan_of())} | changes
+
+
 def write_record(folder: Path, name: str, facts: object) -> None:
     (folder / name).mkdir(parents=True)
     (folder / name / "record.json").write_text(facts if isinstance(facts, str) else json.dumps(facts))
 
 
 def test_records_are_read_oldest_first(tmp_path: Path) -> None:
-    plan = to_json(plan_of())
-    write_record(tmp_path, "b", FACTS | {"id": "b", "created_at_s": 2, "plan": plan})
-    write_record(tmp_path, "a", FACTS | {"id": "a", "created_at_s": 3, "plan": plan})
+    write_record(tmp_path, B, facts_of(B, created_at_s=2))
+    write_record(tmp_path, A, facts_of(A, created_at_s=3))
     first, second = read_records(tmp_path)
-    assert (first.status.id, second.status.id) == ("b", "a")
+    assert (first.status.id, second.status.id) == (B, A)
     assert first.plan == plan_of()
     assert first.status.tree == ((11, 101), (12, 102))
     assert first.status.note.ready_at_s == 6.5
@@ -108,7 +114,7 @@ def test_records_are_read_oldest_first(tmp_path: Path) -> None:
 
 def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     """It was written by a shim of version 1; whoever upgrades has some of these, with a model behind each."""
-    write_record(tmp_path, "af916c56", FIRST_RECORD.read_text())
+    write_record(tmp_path, "fbe8cdec", FIRST_RECORD.read_text())
     (record,) = read_records(tmp_path)
     assert record.status.note.ready_at_s is not None
     plan = record.plan
@@ -119,24 +125,27 @@ def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
 
 def test_a_record_of_a_newer_version_stays_where_it_is_and_is_told(tmp_path: Path) -> None:
     newer = json.dumps({"version": 2, "id": "a", "fleet": {"what": "nobody knows"}})
-    write_record(tmp_path, "a", newer)
+    write_record(tmp_path, A, newer)
     told: list[Message] = []
     assert read_records(tmp_path, told.append) == []
-    assert (tmp_path / "a" / "record.json").read_text() == newer
+    assert (tmp_path / A / "record.json").read_text() == newer
     (problem,) = told
     assert "newer version of Launchdeck" in str(problem)
-    assert str(tmp_path / "a" / "record.json") in str(problem)
+    assert str(tmp_path / A / "record.json") in str(problem)
 
 
 @pytest.mark.parametrize(
-    "facts", ["", "{", "[]", '"x"', json.dumps(FACTS), json.dumps(FACTS | {"version": "2"}), "\x00" * 100]
+    "facts",
+    ["", "{", "[]", '"x"', json.dumps(FACTS), json.dumps(FACTS | {"version": "2"}), "\x00" * 100, "[" * 100_000],
 )
 def test_a_broken_record_is_kept_aside_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture, facts: str) -> None:
-    write_record(tmp_path, "a", facts)
+    write_record(tmp_path, A, facts)
     assert read_records(tmp_path) == []
-    assert (tmp_path / "a" / "record.corrupt").exists()
-    assert "record.corrupt" in caplog.text
+    assert (tmp_path / A / "record.json.corrupt").exists()
+    assert "record.json.corrupt" in caplog.text
+    caplog.clear()
     assert read_records(tmp_path) == []
+    assert not caplog.text  # it is told once
 
 
 def test_no_folder_means_no_records(tmp_path: Path) -> None:

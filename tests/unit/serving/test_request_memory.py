@@ -62,14 +62,14 @@ def test_models_that_were_not_deployed_for_long_are_forgotten(file: Path) -> Non
     assert memory.last(Path(f"/models/{MOST_MODELS}.gguf")) is not None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"last": {}}', '{"last": [], "presets": {}}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"last": 7}', '{"last": [], "presets": {}}', "\x00", "[" * 100_000])
 def test_a_broken_file_is_kept_aside(file: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     file.parent.mkdir()
     file.write_text(text)
     memory = RequestMemory(file)
     assert memory.preset_names == ()
-    assert file.with_suffix(".corrupt").read_text() == text
-    assert "kept as requests.corrupt" in caplog.text
+    assert file.with_name("requests.json.corrupt").read_text() == text
+    assert "kept as requests.json.corrupt" in caplog.text
     memory.save_preset("new", REQUEST)
     assert RequestMemory(file).preset("new") == REQUEST
 
@@ -78,8 +78,13 @@ def test_one_broken_request_costs_no_other(file: Path) -> None:
     RequestMemory(file).save_preset("good", REQUEST)
     document = json.loads(file.read_text())
     document["presets"]["bad"] = {"model_path": 7}
-    file.write_text(json.dumps(document))
-    assert RequestMemory(file).preset_names == ("good",)
+    damaged = json.dumps(document)
+    file.write_text(damaged)
+    memory = RequestMemory(file)
+    assert memory.preset_names == ("good",)
+    memory.save_preset("new", REQUEST)
+    assert RequestMemory(file).preset_names == ("good", "new")
+    assert file.with_name("requests.json.corrupt").read_text() == damaged  # what could not be used is not lost
 
 
 def test_where_nothing_can_be_written_a_preset_is_refused_and_a_launch_goes_on(tmp_path: Path) -> None:
