@@ -112,3 +112,13 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         logging.getLogger().removeHandler(handler)
     if seen and item.get_closest_marker("expects_log_errors") is None:
         pytest.fail("unexpected errors in the log:\n" + "\n".join(record.getMessage() for record in seen))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was fuzzed: a number that nobody sees is none."""
+    reports = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "fuzzed"]
+    if told:
+        terminalreporter.section("damaged inputs that were read")
+        for line in sorted(set(told)):
+            terminalreporter.write_line(str(line))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.looking import exists, is_file, is_folder, real
 from launchdeck.models.library import default_folders, demo_model
 
 if TYPE_CHECKING:
@@ -32,27 +33,35 @@ def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
         )
     demo = demo_model()
     folders = (*map(Path, settings.model_folders), *default_folders(paths), *((demo.parent,) if demo else ()))
-    roots = [folder.resolve() for folder in folders]
+    roots = [real(folder) for folder in folders]
     if not _is_inside(path, roots):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
             Message("{path} lies outside the folders in which models are looked for.", path=path),
             Message("Add its folder in the settings, or put the model into one that stands there."),
         )
-    if not path.exists():
+    if not exists(path):
         raise LaunchdeckError.of(
             Cause.NOT_FOUND, Message("There is no file {path}.", path=path), Message("Look for another model.")
         )
-    parts = sorted(path.iterdir()) if (path / _CONFIG).is_file() else [path]
-    if not all(part.is_file() and _is_inside(part, roots) for part in parts if not part.is_dir() or part is path):
+    parts = _parts(path)
+    if not all(is_file(part) and _is_inside(part, roots) for part in parts if not is_folder(part) or part is path):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST, Message("{path} is no model's file.", path=path), Message("Look for another model.")
         )
 
 
+def _parts(path: Path) -> list[Path]:
+    """What makes up the model: the files of its folder, or the file itself."""
+    try:
+        return sorted(path.iterdir()) if is_file(path / _CONFIG) else [path]
+    except OSError:
+        return [path]  # a folder, and no file
+
+
 def _is_inside(path: Path, roots: list[Path]) -> bool:
-    real = path.resolve()
-    return any(real.is_relative_to(root) for root in roots)
+    place = real(path)
+    return any(place.is_relative_to(root) for root in roots)
 
 
 def check_rpc_workers(workers: tuple[str, ...], settings: Settings) -> None:

@@ -20,6 +20,7 @@ from launchdeck.api.application import asgi_application
 from launchdeck.api.streams import ABORT
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.looking import real
 from launchdeck.files.reading import read_bytes
 from launchdeck.files.removal import remove_file
 from launchdeck.files.replacing import replace_text
@@ -133,7 +134,7 @@ def _remove_if_ours(paths: Paths, url: str) -> None:
     try:
         if read_bytes(url_file(paths)) == url.encode():
             for file in (url_file(paths), token_file(paths)):
-                remove_file(file.parent.resolve(), file.name)
+                remove_file(real(file.parent), file.name)
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:

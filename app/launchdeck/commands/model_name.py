@@ -6,6 +6,7 @@ from pathlib import Path
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.looking import exists
 from launchdeck.models.library import known_models
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -17,7 +18,7 @@ def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
     Raises:
         LaunchdeckError: no model has this name, or several have.
     """
-    if named.exists() or len(named.parts) != 1:
+    if exists(named) or len(named.parts) != 1:
         return named.absolute()
     wanted = str(named).casefold()
     found = [

@@ -9,6 +9,7 @@ from launchdeck.commands.table import print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
+from launchdeck.files.looking import is_folder
 from launchdeck.models.document import to_document
 from launchdeck.models.library import known_models
 from launchdeck.models.scan import scan
@@ -21,7 +22,7 @@ GIB = 1024**3
 def run(options: argparse.Namespace) -> int:
     """Print the models in the folders given, or else in those of the settings and the demo model."""
     for folder in options.folders:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise LaunchdeckError.of(
                 Cause.NOT_FOUND,
                 Message("There is no folder {folder}.", folder=folder),

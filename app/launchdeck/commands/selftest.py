@@ -23,6 +23,7 @@ from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.find import find_engines
+from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_tree
 from launchdeck.models.library import demo_model
 from launchdeck.serving.trial import CONTEXT_TOKENS, QUESTION, ask, until_running
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _remove(state: Path, name: str, report: Report) -> None:
     try:
-        remove_tree(state.resolve(), name)
+        remove_tree(real(state), name)
     except OSError as error:
         report.note(error)
 

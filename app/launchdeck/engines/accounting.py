@@ -21,6 +21,7 @@ from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, L
 from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
 from launchdeck.files.json_file import JsonFile
+from launchdeck.files.looking import is_file
 from launchdeck.planning.compute import FORMS_VERSION
 from launchdeck.planning.estimate import Device, Load
 from launchdeck.planning.placement import child_environment
@@ -114,7 +115,7 @@ def _program(plan: LaunchPlan) -> Path | None:
     if plan.engine.kind is not EngineKind.LLAMA_SERVER or plan.engine.path is None:
         return None
     program = plan.engine.path.with_name(PROGRAM)
-    return program if program.is_file() else None
+    return program if is_file(program) else None
 
 
 def _counted_load(plan: LaunchPlan) -> Load:

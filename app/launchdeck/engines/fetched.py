@@ -12,6 +12,7 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.offers import OfferKind
+from launchdeck.files.looking import real
 from launchdeck.files.reading import read_json
 from launchdeck.files.removal import remove_file, remove_tree
 from launchdeck.files.replacing import replace_text
@@ -65,7 +66,7 @@ def remove(folder: Path) -> None:
     """
     try:
         remove_file(folder, _NOTE)
-        remove_tree(folder.parent.resolve(), folder.name)  # engines are large: the folder for them may be a link
+        remove_tree(real(folder.parent), folder.name)  # engines are large: the folder for them may be a link
     except OSError as error:
         raise LaunchdeckError.of(
             Cause.CONFLICT,

@@ -18,6 +18,7 @@ from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpa
 from launchdeck.engines.fetched import FetchedEngine, fetched_engines
 from launchdeck.engines.offers import OfferKind
 from launchdeck.engines.vllm_find import find_vllm
+from launchdeck.files.looking import expanded, is_file, real
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -55,7 +56,7 @@ def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
     engines = []
     cache = CapabilityCache(paths.cache / CACHE_FILE)
     named = settings.llama_server_path
-    if named and not Path(named).expanduser().is_file():
+    if named and not is_file(expanded(named)):
         problems.append(Message("There is no llama-server at {path}, where the settings say it is.", path=named))
     fetched = fetched_engines(paths)
     for candidate in _candidates(named, fetched):
@@ -63,6 +64,10 @@ def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
             engines.append(_engine(candidate, cache.ask(candidate.command, candidate.file), settings.rpc_workers))
         except LaunchdeckError as error:
             problems.append(error.failure.message)
+        except OSError as error:
+            problems.append(
+                Message("The engine {path} cannot be looked at: {reason}.", path=candidate.file, reason=error.strerror)
+            )
     found, missing = find_vllm(
         settings.vllm_path, tuple(engine.folder for engine in fetched if engine.kind is OfferKind.ENVIRONMENT)
     )
@@ -75,7 +80,7 @@ def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
 
 def candidate_of(engine: FetchedEngine) -> Candidate | None:
     """Of an engine that was got through Launchdeck; None where its files are gone, and for vLLM."""
-    if engine.kind is OfferKind.ARCHIVE and engine.program.is_file():
+    if engine.kind is OfferKind.ARCHIVE and is_file(engine.program):
         return Candidate(EngineKind.LLAMA_SERVER, (str(engine.program),), engine.program)
     library = unpacked_library(engine.program) if engine.kind is OfferKind.WHEEL else None
     if library is None:
@@ -89,13 +94,13 @@ def _candidates(named: str, fetched: Sequence[FetchedEngine]) -> Iterator[Candid
     on_path = shutil.which(PROGRAM)
     programs = [candidate for candidate in ours if candidate.kind is EngineKind.LLAMA_SERVER]
     if named:
-        programs.insert(0, _program(Path(named).expanduser().absolute()))
+        programs.insert(0, _program(expanded(named)))
     if on_path:
         programs.append(_program(Path(on_path).absolute()))
     seen = set()
     for program in programs:
-        if program.file.is_file() and program.file.resolve() not in seen:
-            seen.add(program.file.resolve())
+        if is_file(program.file) and real(program.file) not in seen:
+            seen.add(real(program.file))
             yield program
     yield from (candidate for candidate in ours if candidate.kind is EngineKind.EMBEDDED)
     library = embedded_library()

@@ -27,6 +27,7 @@ from launchdeck.engines.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind, Ta
 from launchdeck.engines.releases import fetch_releases
 from launchdeck.engines.unpack import unpack
 from launchdeck.engines.vllm_find import ask_environment
+from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_tree
 from launchdeck.models.download import Progress, check_disk_space, download_all, fetched_bytes
 from launchdeck.settings.paths import Paths
@@ -102,7 +103,7 @@ async def get(offer: Offer, paths: Paths, settings: Settings, tell: Tell) -> Fet
 def _clear_downloads(paths: Paths) -> None:
     """They have served their purpose: one that cannot be deleted takes room, and costs nothing else."""
     try:
-        remove_tree(engines_folder(paths).resolve(), _DOWNLOADS)
+        remove_tree(real(engines_folder(paths)), _DOWNLOADS)
     except OSError as error:
         logger.warning("The downloads in %s could not be removed: %s", engines_folder(paths) / _DOWNLOADS, error)
 

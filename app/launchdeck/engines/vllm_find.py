@@ -19,6 +19,8 @@ from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.capabilities import run_program
+from launchdeck.files.looking import expanded, is_file
+from launchdeck.files.reading import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -121,19 +123,22 @@ def _candidates(named: str, environments: Sequence[Path]) -> Iterator[_Candidate
 
 
 def _named(named: str) -> _Candidate | None:
-    place = Path(named).expanduser().absolute()
-    if place.is_file():
+    place = expanded(named)
+    if is_file(place):
         return _of_program(place)
     programs = place / ("Scripts" if os.name == "nt" else "bin")
-    if (programs / PROGRAM).is_file():
+    if is_file(programs / PROGRAM):
         return _of_program(programs / PROGRAM)
     python = programs / "python"
-    return _Candidate((str(python), *_AS_MODULE), python, str(python)) if python.is_file() else None
+    return _Candidate((str(python), *_AS_MODULE), python, str(python)) if is_file(python) else None
 
 
 def _of_program(path: Path) -> _Candidate:
-    with path.open("rb") as file:
-        match = _SHEBANG.search(file.read(512))
+    try:
+        with open_regular(path) as file:
+            match = _SHEBANG.search(file.read(512))
+    except OSError:  # asking it says what is wrong
+        match = None
     interpreter = os.fsdecode(match[1] or match[2]) if match else None
     return _Candidate((str(path),), path, interpreter)
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_file
 
 
@@ -28,7 +29,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         Path(name).replace(path)
     except BaseException:
-        remove_file(path.parent.resolve(), Path(name).name)
+        remove_file(real(path.parent), Path(name).name)
         raise
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import Deployment, State
+from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_socket
 from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
@@ -80,7 +81,7 @@ def clear(status: ShimStatus, sockets: Path, sessions: frozenset[int] = frozense
     left = sweep(status.survivors(), SWEEP_TIMEOUT_S, sessions)
     if status.socket.parent == sockets:
         try:
-            remove_socket(sockets.resolve(), status.socket.name)
+            remove_socket(real(sockets), status.socket.name)
         except OSError as error:
             logger.warning("The socket of %s could not be removed: %s", status.id, error)
     return left

@@ -82,7 +82,7 @@ class RequestMemory:
             self._file.set_aside("it holds no requests")
             return _Memory({}, {})
         memory = _Memory(*(decoded(ModelLoadRequest, part) for part in parts))
-        if len(memory.last) + len(memory.presets) < sum(map(len, parts)):
+        if len(memory.last) + len(memory.presets) < sum(map(len, parts)) or document.keys() - {"last", "presets"}:
             self._file.keep_before_writing()
         return memory
 

@@ -254,7 +254,16 @@ class Supervisor:
         self._change(restart=None)
 
     async def _outcome(self, life: Awaitable[Failure | None]) -> Failure | None:
-        """Why this life ended; None as asked."""
+        """Why this life ended; None as asked. Whatever goes wrong on the way is a failure too: a row that stays as it
+        was would be a lie for ever.
+        """
+        try:
+            return await self._lived(life)
+        except Exception as error:
+            logger.exception("The end of %s could not be cleared up", self.deployment.id)
+            return unexpected(error)
+
+    async def _lived(self, life: Awaitable[Failure | None]) -> Failure | None:
         try:
             return await life
         except LaunchdeckError as error:

@@ -1,0 +1,326 @@
+"""What is read back from files: for each kind what is valid, the way it is read, and the neighbour that has to stay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fakes import samples
+from fakes.gguf_models import llama
+from fakes.safetensors_writer import write_embedder, write_sharded
+from fakes.serving import Bench, fake_planner
+from launchdeck.api.documents import deployment_document, dumps
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.engines.accounting import Accounting
+from launchdeck.engines.capabilities import CapabilityCache
+from launchdeck.engines.fetched import fetched_engines
+from launchdeck.engines.residuals import LARGEST_BYTES, Residuals
+from launchdeck.hardware.document import to_document
+from launchdeck.hardware.replay import ReplaySource
+from launchdeck.models.scan import scan
+from launchdeck.monitor.history import METRICS, History
+from launchdeck.monitor.history_store import HistoryStore
+from launchdeck.serving.codec import to_json
+from launchdeck.serving.processes import boot_id
+from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.start_list import StartList
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.schema import Settings
+from launchdeck.settings.store import SettingsStore
+
+GOOD, ODD = "00000001", "00000002"
+REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0,), n_gpu_layers=12, split=(1.0, 2.0))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """`file` is damaged, `valid` is what should stand in it: a JSON document, or bytes.
+
+    `read` reads it together with its neighbour, and raises AssertionError where the neighbour is gone, or where what
+    was read is of no use. `prepare` makes the neighbour, once or, with `is_consumed`, for every input.
+    """
+
+    name: str
+    file: Path
+    valid: Any
+    read: Callable[[], None]
+    prepare: Callable[[], None] = lambda: None
+    is_consumed: bool = False
+
+
+def subjects(home: Path) -> list[Subject]:
+    """All kinds of files that are read back; `home` is LAUNCHDECK_HOME's parent, with everything below it."""
+    paths = Paths.resolve()
+    paths.create()
+    return [
+        _records(paths),
+        _start_list(paths.state / "start-with-launchdeck.json"),
+        _requests(paths.state / "requests.json"),
+        _settings(paths.settings_file),
+        _history(paths.history),
+        _inventory(home / "inventory.json"),
+        _accounting(paths.cache / "accounting.json"),
+        _residuals(paths.state / "residuals.json"),
+        _capabilities(paths.cache / "engines.json"),
+        _engine(paths),
+        *_models(home / "models"),
+    ]
+
+
+def record_of(paths: Paths, deployment_id: str, name: str) -> dict[str, Any]:
+    """A model of this boot that has ended by itself, with everything that a record can say."""
+    failure = to_json(samples.failed_deployment().failure)
+    return {
+        "version": 1,
+        "id": deployment_id,
+        "boot_id": boot_id(),
+        "created_at_s": 5.0,
+        "socket": str(paths.runtime / f"{deployment_id}.sock"),
+        "shim": [4194303, 1],
+        "engine": [4194302, 1],
+        "tree": [[4194302, 1]],
+        "started_at_s": 5.5,
+        "ended_at_s": 6.0,
+        "stop_asked": False,
+        "exit_code": 1,
+        "start_error": {"path": "/bin/llama-server", "reason": "[Errno 13] Permission denied"},
+        "log_size": 0,
+        "note": {"ready_at_s": 5.7, "failure": failure},
+        "plan": to_json(fake_planner()(ModelLoadRequest(Path("/models/demo.gguf"), model_id=name), 8001)),
+    }
+
+
+def _records(paths: Paths) -> Subject:
+    """A whole start and Quit: what has ended is forgotten with its folder, what is odd keeps it."""
+
+    async def start_and_quit() -> None:
+        bench = Bench()
+        problems = await bench.manager.adopt()
+        deployments = {deployment.id: deployment for deployment in bench.manager.deployments}
+        assert GOOD in deployments
+        for deployment in deployments.values():
+            document = dumps(deployment_document(deployment, cpu_index=0))
+            json.loads(document, parse_constant=_refuse)
+            str(deployment.failure)
+        is_told = any(str(problem) for problem in problems)
+        await bench.manager.close(keep=True)
+        assert not (paths.records / GOOD).exists()
+        assert ODD in deployments or (is_told and (paths.records / ODD).exists()) or not _holds_a_record(paths)
+
+    def prepare() -> None:
+        (paths.records / GOOD).mkdir(parents=True)
+        (paths.records / GOOD / "record.json").write_text(json.dumps(record_of(paths, GOOD, "good")))
+
+    file = paths.records / ODD / "record.json"
+    return Subject(
+        "records",
+        file,
+        record_of(paths, ODD, "odd"),
+        lambda: asyncio.run(start_and_quit()),
+        prepare,
+        is_consumed=True,
+    )
+
+
+def _holds_a_record(paths: Paths) -> bool:
+    return os.path.lexists(paths.records / ODD / "record.json")
+
+
+def _refuse(word: str) -> None:
+    raise AssertionError(f"{word} in a document")
+
+
+def _start_list(file: Path) -> Subject:
+    valid = {"good": to_json(REQUEST) | {"model_id": "good"}, "odd": to_json(REQUEST) | {"model_id": "odd"}}
+
+    def read() -> None:
+        before = _content(file)
+        entries = StartList(file)
+        is_read = len(entries.requests) == _entry_count(before)
+        _assert_kept(file, before, is_read=is_read)
+        entries.mark("new", REQUEST, marked=True)
+        assert "new" in StartList(file)
+        _assert_kept(file, before, is_read=is_read)
+
+    return Subject("start list", file, valid, read)
+
+
+def _requests(file: Path) -> Subject:
+    one, two = to_json(REQUEST), to_json(REQUEST)
+    valid = {"last": {"/models/demo.gguf": one}, "presets": {"good": two, "odd": one}}
+
+    def read() -> None:
+        before = _content(file)
+        memory = RequestMemory(file)
+        is_read = len(memory._memory.last) + len(memory._memory.presets) == _entry_count(before, {"last", "presets"})
+        memory.save_preset("new", REQUEST)
+        assert RequestMemory(file).preset("new") == REQUEST
+        _assert_kept(file, before, is_read=is_read)
+
+    return Subject("remembered requests", file, valid, read)
+
+
+def _settings(file: Path) -> Subject:
+    valid = (
+        b'version = 1\ntheme = "dark"\nsampling_interval_s = 5.0\nfirst_port = 8001\nmodel_folders = ["/models"]\n'
+        b"stop_grace_s = 5.0\nlog_limit_mib = 32\n"
+    )
+
+    def read() -> None:
+        before = _content(file)
+        store = SettingsStore(file)
+        is_read = store.settings != Settings()
+        store.save(store.settings)
+        assert SettingsStore(file).settings == store.settings
+        _assert_kept(file, before, is_read=is_read)
+
+    return Subject("settings", file, valid, read)
+
+
+def _history(file: Path) -> Subject:
+    times = np.arange(1000.0, 1500.0, 5.0)
+    values = np.zeros((len(METRICS), len(times)), np.float32)
+    archive = BytesIO()
+    np.savez(archive, format=np.array(1), uuids=np.array(["GPU-0"]), times_0=times, values_0=values)
+
+    def read() -> None:
+        rows = HistoryStore(file).load()
+        History(5.0).restore(rows, time.time())
+        HistoryStore(file).save({"GPU-0": (times, values)})
+
+    return Subject("history", file, archive.getvalue(), read)
+
+
+def _inventory(file: Path) -> Subject:
+    def read() -> None:
+        with contextlib.suppress(LaunchdeckError):
+            json.dumps(to_document(ReplaySource.open(file).read()), allow_nan=False)
+
+    return Subject("inventory", file, to_document(samples.two_gpus()), read)
+
+
+def _accounting(file: Path) -> Subject:
+    def read() -> None:
+        known = Accounting(file)._off_bytes
+        assert all(value is None or type(value) is int for values in known.values() for value in values)
+
+    return Subject("accounting", file, {"good": [1, None], "odd": [1 << 20, -5]}, read)
+
+
+def _residuals(file: Path) -> Subject:
+    def read() -> None:
+        known = Residuals(file)._bytes
+        assert all(type(value) is int and 0 <= value <= LARGEST_BYTES for value in known.values())
+
+    return Subject("residuals", file, {"GPU-0 580 llama-server 10605": 589 << 20, "odd": 300 << 20}, read)
+
+
+def _capabilities(file: Path) -> Subject:
+    program = file.parent / "llama-server"
+    entry = {"boot": boot_id(), "flags": ["--model"], "devices": ["CUDA0: RTX (24000 MiB, 23000 MiB free)"]}
+
+    def prepare() -> None:
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+
+    def stamped() -> dict[str, Any]:
+        prepare()
+        stamp = f"{program.stat().st_size}:{program.stat().st_mtime_ns}"
+        return {str(program): entry | {"stamp": stamp, "version": "1 (b10605)", "build": 10605}, "odd": dict(entry)}
+
+    def read() -> None:
+        with contextlib.suppress(LaunchdeckError):  # it was asked anew, and is none
+            found = CapabilityCache(file).ask([str(program)], program)
+            assert all(isinstance(word, str) for word in (*found.flags, *found.devices))
+
+    return Subject("engines asked", file, stamped(), read)
+
+
+def _engine(paths: Paths) -> Subject:
+    root = paths.data / "engines"
+    note = {"kind": "archive", "title": "llama.cpp", "program": "build/bin/llama-server"}
+
+    def prepare() -> None:
+        (root / "good").mkdir(parents=True)
+        (root / "good" / "engine.json").write_text(json.dumps(note))
+
+    def read() -> None:
+        found = {engine.folder.name: engine for engine in fetched_engines(paths)}
+        assert "good" in found
+        assert all(
+            engine.folder in engine.program.parents or engine.program == engine.folder for engine in found.values()
+        )
+
+    return Subject("engines fetched", root / "odd" / "engine.json", note, read, prepare)
+
+
+def _models(root: Path) -> list[Subject]:
+    """Every small file beside a model; the neighbour is a GGUF file in the same folder."""
+    root.mkdir()
+    llama(n_layer=1, n_vocab=64).write(root / "good.gguf")
+    write_sharded(root / "sharded", 2)
+    write_embedder(root / "embedder")
+    blob = root / "store" / "blobs" / ("sha256-" + "a" * 64)
+    blob.parent.mkdir(parents=True)
+    shutil.copy(root / "good.gguf", blob)
+    manifest = root / "store" / "manifests" / "registry.ollama.ai" / "library" / "qwen3" / "8b"
+    layers = [{"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{'a' * 64}", "size": 1}]
+
+    def read() -> None:
+        models = list(scan([root]))
+        assert "good" in {model.name for model in models}
+        for model in models:
+            json.dumps([model.name, str(model.path), str(model.problem)])
+
+    files = [
+        root / "sharded" / "config.json",
+        root / "sharded" / "model.safetensors.index.json",
+        root / "embedder" / "modules.json",
+        root / "embedder" / "sentence_bert_config.json",
+        root / "embedder" / "1_Pooling" / "config.json",
+    ]
+    return [
+        Subject("manifest", manifest, {"schemaVersion": 2, "layers": layers}, read),
+        *(Subject(f"{file.parent.name}/{file.name}", file, json.loads(file.read_text()), read) for file in files),
+    ]
+
+
+def _entry_count(content: bytes | None, parts: set[str] | None = None) -> int | None:
+    """How many requests a file lists, at its top or in these parts of it; None for one that is not all requests."""
+    try:
+        document = json.loads(content or b"{}")
+    except (ValueError, RecursionError):
+        return None
+    if parts is None:
+        return len(document) if isinstance(document, dict) else None
+    if not isinstance(document, dict) or document.keys() - parts:
+        return None
+    return sum(len(part) for part in document.values()) if all(isinstance(p, dict) for p in document.values()) else None
+
+
+def _content(file: Path) -> bytes | None:
+    """None for what is no file, or cannot be read."""
+    try:
+        return file.read_bytes() if file.is_file() and file.stat().st_size else None
+    except OSError:
+        return None
+
+
+def _assert_kept(file: Path, before: bytes | None, *, is_read: bool) -> None:
+    """What could not be used is still there, in its place or set aside."""
+    if before is None or is_read:
+        return
+    kept = [file, *file.parent.glob(f"{file.name}.corrupt*"), *file.parent.glob(f"{file.name}.version-*")]
+    assert before in [_content(place) for place in kept], f"{file.name} is lost: {before[:200]!r}"

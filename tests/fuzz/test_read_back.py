@@ -1,0 +1,45 @@
+"""Every file that is read back, damaged in thousands of ways: nothing raises, nothing hangs, nothing else is touched,
+and its good neighbour is always there.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fakes.confined import run_confined
+
+RUN = Path(__file__).with_name("run.py")
+SEED = 20261130
+INPUTS = {
+    "records": 1500,
+    "start list": 1000,
+    "remembered requests": 1000,
+    "settings": 1500,
+    "history": 1000,
+    "inventory": 1500,
+    "accounting": 500,
+    "residuals": 500,
+    "engines asked": 500,
+    "engines fetched": 500,
+    "manifest": 500,
+    "sharded/config.json": 500,
+    "sharded/model.safetensors.index.json": 500,
+    "embedder/modules.json": 500,
+    "embedder/sentence_bert_config.json": 200,
+    "1_Pooling/config.json": 200,
+}
+
+
+@pytest.mark.parametrize("subject", INPUTS)
+def test_what_is_read_back_is_borne_however_damaged(
+    subject: str, record_property: Callable[[str, object], None]
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="launchdeck-fuzz") as folder:
+        told = json.loads(run_confined(RUN, Path(folder), [subject, INPUTS[subject], SEED]).splitlines()[-1])
+    record_property("fuzzed", f"{subject}: {told['inputs']} inputs, the slowest {told['slowest_s']} s")
+    assert told == {"inputs": INPUTS[subject], "failures": 0, "slowest_s": told["slowest_s"]}
