@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -212,5 +213,44 @@ def test_a_request_of_no_sense_costs_no_model(request_line: bytes) -> None:
         status = await watch.fresh_status()
         assert not status["stop_asked"]
         await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_processes_of_others_that_cannot_be_seen_cost_no_model(disk: Disk) -> None:
+    """As where /proc is mounted with hidepid=1: whatever is asked of another user's process is not permitted."""
+
+    async def scenario() -> None:
+        disk.fail(errno.EPERM, "/proc/1/")
+        watch = await Watch.start(spec_of("--no-listen", "--workers", 1))
+        tree: list[list[int]] = []
+        while len(tree) < 2:
+            tree = (await watch.fresh_status())["tree"]
+        assert (await watch.stop())["stop_asked"]
+        assert [pid for pid, _ in tree if identify(pid) is not None] == []
+
+    asyncio.run(scenario())
+
+
+def test_a_shim_without_descriptors_goes_on_when_there_are_some_again() -> None:
+    """Nothing can be opened then, neither its record nor the list of processes; the engine serves on all the while."""
+
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        shim = tuple(watch.client.status["shim"])
+        await watch.client.ask("status")
+        before = resource.prlimit(shim[0], resource.RLIMIT_NOFILE)
+        open_files = len(list(Path(f"/proc/{shim[0]}/fd").iterdir()))
+        resource.prlimit(shim[0], resource.RLIMIT_NOFILE, (open_files, before[1]))
+        await asyncio.sleep(TICKS_S)
+        assert is_alive(shim)
+        resource.prlimit(shim[0], resource.RLIMIT_NOFILE, before)
+        await watch.client.ask("note", note={"ready_at_s": 5.0})
+        assert is_alive(tuple((await watch.fresh_status())["engine"]))
+        await watch.stop()
+        assert record_of(spec)["note"] == {"ready_at_s": 5.0}
+        told = (Path(spec["folder"]) / "shim.err").read_text()
+        assert 1 <= told.count("Too many open files") <= 20
 
     asyncio.run(scenario())
