@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -17,15 +19,27 @@ class FakeHub(ThreadingHTTPServer):
 
     `releases` are the files of each release, by its tag, by "OWNER/NAME"; the newest first.
 
-    `leads_to` is another server that the files are on.
+    With a `certificate` (and its key) it speaks TLS. `leads_to` is another server that the files are on.
+
+    Each of `answers` is given once instead of what the API would say: a status, headers and a body. `page` comes
+    instead of everything, as from a network that wants a log-in first.
+
+    `hold_at`: after so many bytes of a file nothing more comes before `go_on` is set. `chunks`: a file comes without
+    its length, in so many bytes each; `short`: and ends after so many, as if that were all.
 
     `ranges` are the starts that were asked for, `tokens` the Authorization headers that came.
     """
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, certificate: Path | None = None) -> None:
+        super().__init__(("127.0.0.1" if certificate is None else "", 0), _Handler)
+        self._scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self._scheme = "https"
         self.files: dict[str, bytes] = {}
         self.releases: dict[str, dict[str, list[str]]] = {}
         self.breaks: list[int] = []
@@ -36,11 +50,21 @@ class FakeHub(ThreadingHTTPServer):
         self.lists_sizes = True
         self.wrong_content = False
         self.leads_to: str | None = None
+        self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.page: bytes | None = None
+        self.hold_at: int | None = None
+        self.go_on = threading.Event()
+        self.chunks: int | None = None
+        self.short: int | None = None
+        self.asked: list[str] = []
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle, or that does not trust us: the client's tests tell."""
 
     def repositories(self) -> list[str]:
         return sorted({"/".join(name.split("/")[:2]) for name in self.files})
@@ -57,8 +81,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.tokens.append(self.headers.get("Authorization"))
+        self.server.asked.append(self.path)
         address = urlsplit(self.path)
-        if address.path == "/api/models":
+        if self.server.page is not None:
+            self._give(200, {"Content-Type": "text/html; charset=utf-8"}, self.server.page)
+        elif self.server.answers and "/resolve/" not in address.path:
+            self._give(*self.server.answers.pop(0))
+        elif address.path == "/api/models":
             wanted = parse_qs(address.query).get("search", [""])[0].lower()
             self._send([{"id": name} for name in self.server.repositories() if wanted in name.lower()])
         elif match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/main)?", address.path):
@@ -123,16 +152,35 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.ranges.append(start)
         rest = content[start:]
         self.send_response(206 if start else 200)
+        if self.server.chunks is not None:
+            self._send_chunks(rest, self.server.chunks)
+            return
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
+        if self.server.hold_at is not None:
+            self.wfile.write(rest[: self.server.hold_at])
+            self.server.go_on.wait(20)
+            rest = rest[self.server.hold_at :]
         stop = self.server.breaks.pop(0) if self.server.breaks else len(rest)
         self.wfile.write(rest[:stop])
         self.close_connection = stop < len(rest)
 
+    def _send_chunks(self, rest: bytes, size: int) -> None:
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        end = len(rest) if self.server.short is None else self.server.short
+        for at in range(0, end, size):
+            piece = rest[at : min(at + size, end)]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        self.wfile.write(b"0\r\n\r\n")
+
     def _send(self, document: object, status: int = 200) -> None:
-        body = json.dumps(document).encode()
+        self._give(status, {"Content-Type": "application/json"}, json.dumps(document).encode())
+
+    def _give(self, status: int, headers: dict[str, str], body: bytes) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -16,10 +16,10 @@ QT_FILES = {"compose.py", "monitor/sampler.py", "serving/process.py"}
 # what each room may import besides itself; a room further right may use all to its left
 LAYERS: dict[str, set[str]] = {"domain": set()}
 LAYERS["files"] = {"domain"}
-LAYERS |= {room: {"domain", "files"} for room in ("hardware", "models", "settings")}
-LAYERS["models"] |= {"settings"}  # the folders in which models are looked for
+LAYERS |= {room: {"domain", "files"} for room in ("hardware", "models", "network", "settings")}
+LAYERS["models"] |= {"network", "settings"}  # settings: the folders in which models are looked for
 LAYERS["planning"] = {"domain", "hardware", "models", "settings"}
-LAYERS["engines"] = LAYERS["planning"] | {"planning", "files"}
+LAYERS["engines"] = LAYERS["planning"] | {"planning", "files", "network"}
 LAYERS["monitor"] = LAYERS["engines"] | {"engines"}
 LAYERS["serving"] = LAYERS["engines"] | {"engines"}
 LAYERS["api"] = LAYERS["engines"] | {"engines", "monitor", "serving"}
