@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _PIP = "pip>=25.1"
 _VLLM = f"{PROGRAM}>={'.'.join(map(str, MIN_VERSION))}"
 _OPTIONS = ("--no-input", "--disable-pip-version-check", "--progress-bar", "raw")
-_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_PROGRESS = re.compile(r"Progress (\d{1,18}) of (\d{1,18})", re.ASCII)
 _TOLD_LINES = 12
 _GRACE_S = 5.0
 _LINE_LIMIT_BYTES = 1 << 20
