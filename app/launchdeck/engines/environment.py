@@ -79,10 +79,13 @@ async def _run(command: Sequence[str], tell: Tell) -> None:
         raise
     if status != 0:
         logger.info("%s ended with status %s: %s", command[:4], status, " | ".join(last))
+        advice = Message("Check the network and the index of packages in the settings.")
+        if any("SOCKS" in line for line in last):
+            advice = Message(
+                "pip cannot use a SOCKS proxy: name an HTTP proxy in HTTPS_PROXY, then start Launchdeck again."
+            )
         raise LaunchdeckError.of(
-            Cause.START_FAILED,
-            Message("vLLM could not be installed: {reason}", reason=_reason(last)),
-            Message("Check the network and the index of packages in the settings."),
+            Cause.START_FAILED, Message("vLLM could not be installed: {reason}", reason=_reason(last)), advice
         )
 
 
