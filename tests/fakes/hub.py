@@ -48,6 +48,7 @@ class FakeHub(ThreadingHTTPServer):
         self.tokens: list[str | None] = []
         self.knows_ranges = True
         self.lists_sizes = True
+        self.lists_checksums = True
         self.wrong_content = False
         self.leads_to: str | None = None
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
@@ -101,11 +102,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _repository(self, name: str) -> None:
         siblings = [
-            {"rfilename": path.removeprefix(f"{name}/"), **(_size(content) if self.server.lists_sizes else {})}
+            {"rfilename": path.removeprefix(f"{name}/"), **self._told_of(content)}
             for path, content in self.server.files.items()
             if path.startswith(f"{name}/")
         ]
         self._send({"id": name, "siblings": siblings} if siblings else {"error": "none"}, 200 if siblings else 404)
+
+    def _told_of(self, content: bytes) -> dict[str, object]:
+        if not self.server.lists_sizes:
+            return {}
+        return _size(content) if self.server.lists_checksums else {"size": len(content)}
 
     def do_HEAD(self) -> None:
         """How long a file is, and its checksum."""
