@@ -65,7 +65,7 @@ async def _run(command: Sequence[str], tell: Tell) -> None:
     output = process.stdout
     last: deque[str] = deque(maxlen=_TOLD_LINES)
     try:
-        while output and (line := (await output.readline()).decode(errors="replace")):
+        while output and (line := await _line(output)):
             text = line.strip()
             match = _PROGRESS.fullmatch(text)
             if match:
@@ -87,6 +87,15 @@ async def _run(command: Sequence[str], tell: Tell) -> None:
         raise LaunchdeckError.of(
             Cause.START_FAILED, Message("vLLM could not be installed: {reason}", reason=_reason(last)), advice
         )
+
+
+async def _line(output: asyncio.StreamReader) -> str:
+    """The next line; of one that is too long nothing but its end. "" at the end."""
+    while True:
+        try:
+            return (await output.readline()).decode(errors="replace")
+        except ValueError:
+            logger.warning("pip said more than %s bytes in a line", _LINE_LIMIT_BYTES)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

@@ -188,7 +188,21 @@ def test_a_note_that_is_damaged_hides_only_its_engine(server: FakeHub, paths: Pa
     offer = only_offer(server)
     fetch(server, offer, paths)
     fetch(server, replace(offer, id="another"), paths)
-    for content in ("", "[]", '{"kind": "new", "title": "", "program": "x"}', '{"kind": "archive", "program": 1}'):
+    wrong = (
+        '{"kind": "archive", "title": [], "program": "llama-server"}',
+        '{"kind": "archive", "title": "a\\nb", "program": "llama-server"}',
+        '{"kind": [], "title": "x", "program": "llama-server"}',
+        '{"kind": "archive", "title": "x", "program": ["llama-server"]}',
+        '{"kind": "archive", "title": "x", "program": "../llama-server"}',
+        "[" * 100_000,
+    )
+    for content in (
+        *wrong,
+        "",
+        "[]",
+        '{"kind": "new", "title": "", "program": "x"}',
+        '{"kind": "archive", "program": 1}',
+    ):
         (engines_folder(paths) / "another" / "engine.json").write_text(content)
         assert [engine.folder.name for engine in fetched_engines(paths)] == [offer.id]
 
