@@ -71,9 +71,13 @@ def part_bytes(target: Path, remote: RemoteFile) -> int:
 
 
 def check_disk_space(folder: Path, needed_bytes: int) -> None:
-    """Raises LaunchdeckError: so many bytes and a reserve have no room there."""
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free_bytes = shutil.disk_usage(existing).free
+    """Raises LaunchdeckError: so many bytes and a reserve have no room there, or nobody can tell."""
+    # By os.path: pathlib raises for what may not be looked into.
+    existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110
+    try:
+        free_bytes = shutil.disk_usage(existing).free
+    except OSError as error:
+        raise not_written(folder, error) from error
     if needed_bytes > 0 and needed_bytes + _DISK_RESERVE_BYTES > free_bytes:
         raise LaunchdeckError.of(
             Cause.DISK_FULL,

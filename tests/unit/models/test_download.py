@@ -162,6 +162,17 @@ def test_a_folder_that_is_a_file_is_told_as_such_and_not_as_a_full_disk(server, 
     assert refusal.value.failure.cause is not Cause.DISK_FULL
 
 
+def test_a_folder_that_may_not_be_looked_into_is_told(server, tmp_path, monkeypatch) -> None:
+    """By the system's own error: root may look into everything."""
+
+    def refuse(path: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("shutil.disk_usage", refuse)
+    with pytest.raises(LaunchdeckError, match=r"could not be written: Permission denied.*right to read and write"):
+        fetch(remote(server), tmp_path)
+
+
 @pytest.mark.parametrize("short", [0, 1000])
 def test_a_server_that_sends_less_and_ends_cleanly_is_given_up(server, tmp_path, short: int) -> None:
     server.chunks, server.short, server.knows_ranges = 512, short, False
