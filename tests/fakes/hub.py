@@ -7,6 +7,7 @@ import json
 import re
 import ssl
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -21,6 +22,8 @@ class FakeHub(ThreadingHTTPServer):
 
     With a `certificate` (and its key) it speaks TLS. `leads_to` is another server that the files are on.
 
+    `api` says instead what the API would say, and `named_url` is how the server is named in what it lists.
+
     Each of `answers` is given once instead of what the API would say: a status, headers and a body. `page` comes
     instead of everything, as from a network that wants a log-in first.
 
@@ -33,7 +36,7 @@ class FakeHub(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, certificate: Path | None = None) -> None:
-        super().__init__(("127.0.0.1" if certificate is None else "", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self._scheme = "http"
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -58,6 +61,8 @@ class FakeHub(ThreadingHTTPServer):
         self.chunks: int | None = None
         self.short: int | None = None
         self.asked: list[str] = []
+        self.api: Callable[[str], tuple[int, dict[str, str], bytes]] | None = None
+        self.named_url: str | None = None
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     @property
@@ -66,6 +71,17 @@ class FakeHub(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away in the middle, or that does not trust us: the client's tests tell."""
+
+    def asset(self, repository: str, name: str) -> dict[str, object]:
+        """A file as a release lists it."""
+        content = self.files[f"{repository}/{name}"]
+        return {
+            "name": name,
+            "state": "uploaded",
+            "size": len(content),
+            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
+            "browser_download_url": f"{self.named_url or self.url}/{repository}/resolve/main/{name}",
+        }
 
     def repositories(self) -> list[str]:
         return sorted({"/".join(name.split("/")[:2]) for name in self.files})
@@ -86,6 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         if self.server.page is not None:
             self._give(200, {"Content-Type": "text/html; charset=utf-8"}, self.server.page)
+        elif self.server.api is not None and "/resolve/" not in address.path:
+            self._give(*self.server.api(address.path))
         elif self.server.answers and "/resolve/" not in address.path:
             self._give(*self.server.answers.pop(0))
         elif address.path == "/api/models":
@@ -125,20 +143,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _releases(self, repository: str) -> None:
         releases = [
-            {"tag_name": tag, "draft": False, "assets": [self._asset(repository, name) for name in names]}
+            {"tag_name": tag, "draft": False, "assets": [self.server.asset(repository, name) for name in names]}
             for tag, names in self.server.releases.get(repository, {}).items()
         ]
         self._send(releases)
-
-    def _asset(self, repository: str, name: str) -> dict[str, object]:
-        content = self.server.files[f"{repository}/{name}"]
-        return {
-            "name": name,
-            "state": "uploaded",
-            "size": len(content),
-            "digest": f"sha256:{hashlib.sha256(content).hexdigest()}",
-            "browser_download_url": f"{self.server.url}/{repository}/resolve/main/{name}",
-        }
 
     def _file(self, name: str) -> None:
         if self.server.leads_to:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import random
@@ -16,6 +17,7 @@ import pytest
 
 from fakes.archives import SERVER, tar_gz, wheel_of
 from fakes.hub import FakeHub
+from fakes.socks import FakeSocks
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineKind
@@ -168,6 +170,31 @@ def test_a_source_that_does_not_answer_is_told(server: FakeHub) -> None:
     for address in ("nowhere", "http://[", ""):
         with pytest.raises(LaunchdeckError, match="is no address"):
             asyncio.run(find_offers((), Settings(engine_source_url=address)))
+
+
+def test_the_list_of_engines_and_an_engine_come_through_a_socks_proxy(
+    server: FakeHub, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socks = FakeSocks(("127.0.0.1", server.server_address[1]))
+    monkeypatch.setenv("all_proxy", f"socks5h://{socks.address}")
+    server.named_url = "http://hub.test"
+    try:
+        (offer,) = asyncio.run(find_offers((), Settings(engine_source_url="http://hub.test")))
+        fetch(server, offer, paths)
+    finally:
+        socks.close()
+    assert len(fetched_engines(paths)) == 1
+    assert socks.asked == [("hub.test", 80)] * 3
+
+
+def test_a_mirror_with_one_of_the_projects_offers_that_one(
+    server: FakeHub, paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = [{"tag_name": "b10605", "assets": [server.asset(LLAMA_CPP, ARCHIVE)]}]
+    document = json.dumps(whole).encode()
+    server.api = lambda path: (200, {}, document) if LLAMA_CPP in path else (404, {}, b"{}")
+    assert [offer.kind for offer in asyncio.run(find_offers((), settings(server)))] == [OfferKind.ARCHIVE]
+    assert "Some engines cannot be offered" in caplog.text
 
 
 def test_the_newest_comes_first_and_the_named_one_before_it(server: FakeHub, paths: Paths, tmp_path: Path) -> None:

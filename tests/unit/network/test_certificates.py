@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from fakes.hub import FakeHub
+from fakes.socks import FakeSocks
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.models.download import RemoteFile, download
 from launchdeck.network.certificates import trust
@@ -106,8 +107,14 @@ def test_one_that_is_not_trusted_is_told_with_what_to_do(server) -> None:
 
 def test_one_of_another_host_is_told(monkeypatch, server) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
-    with pytest.raises(LaunchdeckError, match=r"certificate of 127.0.0.2:\d+ is not trusted: .*127.0.0.2"):
-        ask(server.url.replace("127.0.0.1", "127.0.0.2") + "/api/models")
+    socks = FakeSocks(("127.0.0.1", server.server_address[1]))
+    monkeypatch.setenv("ALL_PROXY", f"socks5://{socks.address}")
+    try:
+        assert ask("https://hub.test/api/models").status == 200
+        with pytest.raises(LaunchdeckError, match=r"certificate of other.test is not trusted: .*other.test"):
+            ask("https://other.test/api/models")
+    finally:
+        socks.close()
 
 
 def test_a_server_without_tls_is_told() -> None:
