@@ -20,6 +20,10 @@ for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICE
     os.environ.pop(name, None)
 sys.path.insert(0, str(Path(__file__).parent))  # `fakes` is importable from every test
 
+_WAY_OUT = {
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSLKEYLOGFILE",
+    "TRANSFORMERS_OFFLINE", "HUGGING_FACE_HUB_TOKEN",
+}  # fmt: skip
 REQUIRE_ALL = os.environ.get("LAUNCHDECK_REQUIRE_ALL") == "1"
 
 
@@ -37,6 +41,14 @@ def launchdeck_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("LAUNCHDECK_HOME", str(home))
     yield home
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy, no certificates of its own, no token: nothing of the way out that this machine may have set."""
+    for name in list(os.environ):
+        if name.lower().endswith("_proxy") or name in _WAY_OUT or name.startswith("HF_"):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
@@ -9,6 +12,7 @@ from PySide6.QtTest import QTest
 from e2e.window import button, click, in_real_window, quick_settings, until
 from fakes.gguf_models import llama
 from fakes.hub import FakeHub
+from launchdeck.models import hub_access
 from launchdeck.ui.download_dialog import DownloadDialog
 from launchdeck.ui.library_dialog import LibraryDialog
 
@@ -17,9 +21,10 @@ REPOSITORY = "them/Tiny-GGUF"
 
 
 @pytest.fixture
-def server(monkeypatch, tmp_path):
+def server(monkeypatch, tmp_path, plain_network):
     server = FakeHub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr(hub_access, "_refused", set())
     content = llama().write(tmp_path / "m.gguf").read_bytes()
     server.files = {f"{REPOSITORY}/{NAME}": content + bytes(8 * 1024 * 1024)}
     yield server
@@ -27,12 +32,17 @@ def server(monkeypatch, tmp_path):
     server.server_close()
 
 
-async def open_downloads(application) -> DownloadDialog:
+def search(application, text: str) -> DownloadDialog:
     click(application.panels.form, "Library of models")
     click(application.window.findChild(LibraryDialog), "Download …")
     dialog = application.window.findChild(DownloadDialog)
-    dialog.search.setText("tiny")
+    dialog.search.setText(text)
     QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+    return dialog
+
+
+async def open_downloads(application) -> DownloadDialog:
+    dialog = search(application, "tiny")
     await until(lambda: dialog.repositories.count() == 1, "the repository")
     dialog.repositories.setCurrentRow(0)
     await until(lambda: dialog.files.count() == 1, "the file")
@@ -109,15 +119,55 @@ def test_a_download_is_paused_when_the_application_ends(server, launchdeck_home)
     assert list(launchdeck_home.rglob("*.part")), "what has come is kept"
 
 
+def test_a_file_without_a_checksum_is_not_said_to_be_checked(server) -> None:
+    server.lists_checksums = False
+
+    async def journey(application, core) -> None:
+        dialog = await open_downloads(application)
+        click(dialog, "Download")
+        await until(lambda: "is there" in dialog.note.text(), "the download")
+        assert "checked by its size alone: the hub tells no SHA-256" in dialog.note.text()
+
+    in_real_window(journey, quick_settings())
+
+
+def test_a_token_that_is_not_valid_is_told_beside_what_was_found(server, monkeypatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_expired")
+    server.answers = [(401, {"X-Error-Message": "Invalid credentials in Authorization header"}, b"{}")]
+
+    async def journey(application, core) -> None:
+        dialog = search(application, "tiny")
+        await until(lambda: dialog.repositories.count() == 1, "the repository")
+        assert "The token of HF_TOKEN is not valid: the hub was asked without it." in dialog.note.text()
+
+    in_real_window(journey, quick_settings())
+
+
+def test_a_hub_that_keeps_silent_holds_up_neither_the_window_nor_its_end(server, monkeypatch) -> None:
+    ends: list[float] = []
+
+    async def journey(application, core) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        dialog = search(application, "tiny")
+        await until(lambda: "has not answered yet" in dialog.note.text(), "the word that it takes its time")
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+        await until(lambda: dialog.repositories.count() == 1, "what the second search found")
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+        await until(lambda: "Searching" in dialog.note.text(), "the third search")
+        ends.append(time.monotonic())
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        in_real_window(journey, quick_settings())
+        assert time.monotonic() - ends[0] < 10
+
+
 def test_a_repository_without_models_says_so(server) -> None:
     server.files = {f"{REPOSITORY}/README.md": b"nothing"}
 
     async def journey(application, core) -> None:
-        click(application.panels.form, "Library of models")
-        click(application.window.findChild(LibraryDialog), "Download …")
-        dialog = application.window.findChild(DownloadDialog)
-        dialog.search.setText("tiny")
-        QTest.keyClick(dialog.search, Qt.Key.Key_Return)
+        dialog = search(application, "tiny")
         await until(lambda: dialog.repositories.count() == 1, "the repository")
         dialog.repositories.setCurrentRow(0)
         await until(lambda: "no model in GGUF" in dialog.note.text(), "the sentence")

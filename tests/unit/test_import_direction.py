@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,10 +17,10 @@ QT_FILES = {"compose.py", "monitor/sampler.py", "serving/process.py"}
 # what each room may import besides itself; a room further right may use all to its left
 LAYERS: dict[str, set[str]] = {"domain": set()}
 LAYERS["files"] = {"domain"}
-LAYERS |= {room: {"domain", "files"} for room in ("hardware", "models", "settings")}
-LAYERS["models"] |= {"settings"}  # the folders in which models are looked for
+LAYERS |= {room: {"domain", "files"} for room in ("hardware", "models", "network", "settings")}
+LAYERS["models"] |= {"network", "settings"}  # settings: the folders in which models are looked for
 LAYERS["planning"] = {"domain", "hardware", "models", "settings"}
-LAYERS["engines"] = LAYERS["planning"] | {"planning", "files"}
+LAYERS["engines"] = LAYERS["planning"] | {"planning", "files", "network"}
 LAYERS["monitor"] = LAYERS["engines"] | {"engines"}
 LAYERS["serving"] = LAYERS["engines"] | {"engines"}
 LAYERS["api"] = LAYERS["engines"] | {"engines", "monitor", "serving"}
@@ -68,6 +69,18 @@ def test_a_room_imports_only_what_stands_before_it(room: str) -> None:
 def test_every_room_has_its_place() -> None:
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sources()}
     assert rooms - FREE == set(LAYERS)
+
+
+def test_one_place_decides_how_anything_is_asked_of_the_outside() -> None:
+    """What asks something on this machine has its own clients, which go through no proxy."""
+    on_this_machine = {"engines/client.py", "api/client.py", "serving/health.py"}
+    clients = re.compile(
+        r"\b(httpx2?\.(Async)?Client\(|httpx2?\.(get|post|stream)\(|HfApi|urlopen|HTTPS?Connection\(|create_connection\()"
+    )
+    found = {
+        path.relative_to(PACKAGE).as_posix() for path in sources() if clients.search(path.read_text(encoding="utf-8"))
+    }
+    assert found - on_this_machine == {"network/session.py"}
 
 
 def test_everything_but_the_rooms_for_it_imports_without_qt() -> None:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from launchdeck.api.address import OPEN_PATH, token_file, url_file
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from launchdeck.settings.paths import Paths
@@ -22,6 +23,7 @@ REACH_TIMEOUT_S: Final = 2.0
 SILENCE_TIMEOUT_S: Final = 60.0  # of a stream: it has a heartbeat
 LET_GO_TIMEOUT_S: Final = 10.0
 _DATA: Final = b"data: "
+_LINE_LIMIT_BYTES: Final = 4096
 
 
 class ApplicationGoneError(LaunchdeckError):
@@ -40,9 +42,9 @@ class ApiClient:
     def find(cls, paths: Paths) -> ApiClient | None:
         """The application that runs, by the files it keeps; None if none does."""
         try:
-            url = url_file(paths).read_text(encoding="utf-8").strip()
-            client = cls(url, token_file(paths).read_text(encoding="utf-8").strip())
-        except OSError:
+            url = read_bytes(url_file(paths), _LINE_LIMIT_BYTES).decode().strip()
+            client = cls(url, read_bytes(token_file(paths), _LINE_LIMIT_BYTES).decode().strip())
+        except (OSError, ValueError):  # ValueError: it holds no address
             return None
         return client if client.answers() else None
 
@@ -68,8 +70,8 @@ class ApiClient:
             try:
                 for line in response:
                     if line.startswith(_DATA):
-                        yield json.loads(line[len(_DATA) :])
-            except (OSError, HTTPException) as error:
+                        yield parse_json(line[len(_DATA) :])
+            except (OSError, HTTPException, ValueError) as error:
                 raise _gone(self.url, error) from error
 
     def hand_over(self) -> None:
@@ -85,12 +87,14 @@ class ApiClient:
         headers = {"Content-Type": "application/json"}
         if path != OPEN_PATH:
             headers["Authorization"] = f"Bearer {self._token}"
-        connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
+        connection = None
         try:
+            connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
             connection.request(method, path, body, headers)
             return connection.getresponse()
-        except (OSError, HTTPException) as error:
-            connection.close()
+        except (OSError, HTTPException, ValueError) as error:  # ValueError: an address or a token that can be none
+            if connection is not None:
+                connection.close()
             raise _gone(self.url, error) from error
 
     def _read(self, response: HTTPResponse) -> Any:
@@ -98,7 +102,10 @@ class ApiClient:
             body = response.read()
         if response.status >= HTTPStatus.BAD_REQUEST:
             raise _refusal(response.status, body)
-        return json.loads(body)
+        try:
+            return parse_json(body)
+        except ValueError as error:
+            raise _gone(self.url, error) from error
 
 
 def _gone(url: str, error: Exception) -> ApplicationGoneError:
@@ -114,10 +121,10 @@ def _gone(url: str, error: Exception) -> ApplicationGoneError:
 def _refusal(status: int, body: bytes) -> LaunchdeckError:
     """The application's own words; of a refusal that has none (too many connections) the number."""
     try:
-        problem = json.loads(body)
+        problem = parse_json(body)
         cause = problem.get("cause") or (Cause.NOT_FOUND if status == HTTPStatus.NOT_FOUND else Cause.BAD_REQUEST)
         return LaunchdeckError(failure_of(problem | {"cause": cause, "message": problem["detail"]}))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return LaunchdeckError.of(
             Cause.NOT_READY,
             Message("Launchdeck refused this without a word (HTTP {status}).", status=status),

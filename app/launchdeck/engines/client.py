@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import parse_json
 
 if TYPE_CHECKING:
     import httpx
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 5.0
 _DATA = "data:"
 _END = "[DONE]"
+# Trusts nobody, as nobody is asked over TLS. httpx would make one that reads certificates, and the files that the
+# environment names.
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,7 @@ async def embed(base_url: str, api_key: str | None, model_id: str, texts: Sequen
         response = await session.post(f"{base_url}/embeddings", json={"model": model_id, "input": list(texts)})
     if response.is_error:
         raise _refused(response)
-    entries = sorted(_decode(response.text).get("data", ()), key=lambda entry: int(entry["index"]))
-    vectors = tuple(tuple(entry["embedding"]) for entry in entries)
+    vectors = _vectors(_decode(response.text))
     if not vectors:
         raise _unreadable(response.text)
     return Embeddings(vectors, len(vectors[0]), time.perf_counter() - started_s)
@@ -107,7 +110,7 @@ async def _session(base_url: str, api_key: str | None) -> AsyncIterator[httpx.As
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = http.Timeout(None, connect=CONNECT_TIMEOUT_S)
     try:
-        async with http.AsyncClient(headers=headers, timeout=timeout, trust_env=False) as session:
+        async with http.AsyncClient(headers=headers, timeout=timeout, trust_env=False, verify=_NO_TLS) as session:
             yield session
     except http.HTTPError as error:
         raise LaunchdeckError.of(
@@ -118,17 +121,40 @@ async def _session(base_url: str, api_key: str | None) -> AsyncIterator[httpx.As
 
 
 def _chunk(event: dict[str, Any]) -> ChatChunk:
+    """What is not of its kind counts as not told: an engine may tell more, and otherwise, than we know."""
     if "error" in event:
         raise _failed(event)
-    choices = event.get("choices") or [{}]
-    timings = event.get("timings") or {}
-    text = (choices[0].get("delta") or {}).get("content") or ""
-    return ChatChunk(text, timings.get("predicted_n"), timings.get("predicted_per_second"))
+    choices = event.get("choices")
+    delta = _entry(choices[0] if isinstance(choices, list) and choices else None, "delta")
+    content, timings = _entry(delta, "content"), event.get("timings")
+    tokens, per_s = _entry(timings, "predicted_n"), _entry(timings, "predicted_per_second")
+    return ChatChunk(
+        content if isinstance(content, str) else "",
+        tokens if type(tokens) is int else None,
+        float(per_s) if type(per_s) in {int, float} else None,
+    )
+
+
+def _vectors(document: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
+    """In the order of the texts; none where not all of them are vectors of one length."""
+    entries = document.get("data")
+    by_index: dict[int, tuple[float, ...]] = {}
+    for entry in entries if isinstance(entries, list) else ():
+        index, vector = _entry(entry, "index"), _entry(entry, "embedding")
+        if type(index) is not int or not isinstance(vector, list) or {*map(type, vector)} - {int, float}:
+            return ()
+        by_index[index] = tuple(vector)
+    vectors = tuple(by_index[index] for index in sorted(by_index))
+    return vectors if vectors and {len(vector) for vector in vectors} == {len(vectors[0]) or None} else ()
+
+
+def _entry(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
 
 
 def _decode(text: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = parse_json(text)
     except ValueError as error:
         raise _unreadable(text) from error
     if not isinstance(document, dict):

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 _PIP = "pip>=25.1"
 _VLLM = f"{PROGRAM}>={'.'.join(map(str, MIN_VERSION))}"
 _OPTIONS = ("--no-input", "--disable-pip-version-check", "--progress-bar", "raw")
-_PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
+_PROGRESS = re.compile(r"Progress (\d{1,18}) of (\d{1,18})", re.ASCII)
 _TOLD_LINES = 12
 _GRACE_S = 5.0
 _LINE_LIMIT_BYTES = 1 << 20
@@ -65,7 +65,7 @@ async def _run(command: Sequence[str], tell: Tell) -> None:
     output = process.stdout
     last: deque[str] = deque(maxlen=_TOLD_LINES)
     try:
-        while output and (line := (await output.readline()).decode(errors="replace")):
+        while output and (line := await _line(output)):
             text = line.strip()
             match = _PROGRESS.fullmatch(text)
             if match:
@@ -79,11 +79,23 @@ async def _run(command: Sequence[str], tell: Tell) -> None:
         raise
     if status != 0:
         logger.info("%s ended with status %s: %s", command[:4], status, " | ".join(last))
+        advice = Message("Check the network and the index of packages in the settings.")
+        if any("SOCKS" in line for line in last):
+            advice = Message(
+                "pip cannot use a SOCKS proxy: name an HTTP proxy in HTTPS_PROXY, then start Launchdeck again."
+            )
         raise LaunchdeckError.of(
-            Cause.START_FAILED,
-            Message("vLLM could not be installed: {reason}", reason=_reason(last)),
-            Message("Check the network and the index of packages in the settings."),
+            Cause.START_FAILED, Message("vLLM could not be installed: {reason}", reason=_reason(last)), advice
         )
+
+
+async def _line(output: asyncio.StreamReader) -> str:
+    """The next line; of one that is too long nothing but its end. "" at the end."""
+    while True:
+        try:
+            return (await output.readline()).decode(errors="replace")
+        except ValueError:
+            logger.warning("pip said more than %s bytes in a line", _LINE_LIMIT_BYTES)
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:

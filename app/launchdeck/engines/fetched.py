@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,7 @@ from launchdeck.settings.paths import Paths
 logger = logging.getLogger(__name__)
 
 _NOTE = "engine.json"
+_TITLE_LIMIT = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +81,22 @@ def size_bytes(folder: Path) -> int:
     """What it takes on the disk; links count for nothing."""
     total = 0
     for place, _, names in os.walk(folder):
-        total += sum((Path(place) / name).lstat().st_size for name in names)
+        for name in names:
+            with suppress(OSError):  # it is gone meanwhile
+                total += (Path(place) / name).lstat().st_size
     return total
 
 
 def _read(note: Path) -> FetchedEngine | None:
     try:
         entries = read_json(note)
+        title = entries["title"]
+        if not isinstance(title, str) or not title.isprintable() or len(title) > _TITLE_LIMIT:
+            raise ValueError("its title is none")  # noqa: TRY301 (told as all else)
         return FetchedEngine(
             folder=note.parent,
             kind=OfferKind(entries["kind"]),
-            title=str(entries["title"]),
+            title=title,
             program=note.parent / _within(entries["program"]),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -99,9 +106,9 @@ def _read(note: Path) -> FetchedEngine | None:
 
 def _within(name: object) -> str:
     """Raises ValueError for a program outside the folder of its engine."""
-    path = PurePosixPath(str(name))
-    if path.is_absolute() or ".." in path.parts or "\0" in str(name):
-        raise ValueError(f"{name!r} lies outside")
+    path = PurePosixPath(name) if isinstance(name, str) else None
+    if path is None or path.is_absolute() or ".." in path.parts or "\0" in str(name):
+        raise ValueError(f"{str(name)[:100]!r} lies outside")
     return str(name)
 
 

@@ -8,7 +8,7 @@ import logging
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -24,12 +24,16 @@ from launchdeck.engines.environment import install_vllm, python_of
 from launchdeck.engines.fetched import FetchedEngine, engines_folder, keep, remove
 from launchdeck.engines.find import CACHE_FILE, PROGRAM, candidate_of
 from launchdeck.engines.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind, Target, offers
-from launchdeck.engines.releases import fetch_releases
+from launchdeck.engines.releases import Release, fetch_releases
 from launchdeck.engines.unpack import unpack
 from launchdeck.engines.vllm_find import ask_environment
 from launchdeck.files.looking import real
-from launchdeck.files.removal import remove_tree
-from launchdeck.models.download import Progress, check_disk_space, download_all, fetched_bytes
+from launchdeck.files.reading import read_bytes
+from launchdeck.files.removal import is_child_name, remove_tree
+from launchdeck.models.download import Progress, download_all
+from launchdeck.models.landing import check_disk_space, fetched_bytes
+from launchdeck.network.background import in_background
+from launchdeck.network.failures import host_of, too_slow
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -38,7 +42,10 @@ logger = logging.getLogger(__name__)
 # A release of xllamacpp is six: one for each of its backends.
 _RELEASES = {LLAMA_CPP: 5, XLLAMACPP: 30}
 _ROCM_VERSION = Path("/opt/rocm/.info/version")
+_VERSION_LIMIT_BYTES = 4096
 _DOWNLOADS = "downloads"
+# Both lists of releases at once; each has a patience of its own, which a name that is looked up does not know.
+_PATIENCE_S = 20.0
 _T = TypeVar("_T")
 
 
@@ -59,10 +66,38 @@ async def find_offers(gpus: Sequence[Gpu], settings: Settings) -> tuple[Offer, .
     Raises:
         LaunchdeckError: the source of engines does not answer.
     """
-    releases = [fetch_releases(settings.engine_source_url, name, count) for name, count in _RELEASES.items()]
-    archives, wheels = await asyncio.gather(*releases)
-    target = await asyncio.to_thread(_target, tuple(gpus))
+    source = settings.engine_source_url
+    asked = [in_background(partial(_try_releases, source, name, count)) for name, count in _RELEASES.items()]
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            target, answers = await asyncio.gather(
+                in_background(partial(_target, tuple(gpus))),
+                asyncio.gather(*asked),
+            )
+    except TimeoutError as error:
+        raise too_slow(host_of(source), _PATIENCE_S) from error
+    archives, wheels = _of_those_that_answered(answers)
     return offers(target, archives, wheels, own_index=bool(settings.package_index_url))
+
+
+def _try_releases(source: str, repository: str, count: int) -> tuple[Release, ...] | LaunchdeckError:
+    try:
+        return fetch_releases(source, repository, count)
+    except LaunchdeckError as error:
+        return error
+
+
+def _of_those_that_answered(
+    answers: Sequence[tuple[Release, ...] | LaunchdeckError],
+) -> Iterator[tuple[Release, ...]]:
+    """A mirror may have one project and not the other. Raises LaunchdeckError: it has none."""
+    errors = [answer for answer in answers if isinstance(answer, LaunchdeckError)]
+    if len(errors) == len(answers):
+        raise errors[0]
+    for answer in answers:
+        if isinstance(answer, LaunchdeckError):
+            logger.warning("Some engines cannot be offered: %s", answer)
+        yield () if isinstance(answer, LaunchdeckError) else answer
 
 
 def fetched_already_bytes(offer: Offer, paths: Paths) -> int:
@@ -77,10 +112,12 @@ async def get(offer: Offer, paths: Paths, settings: Settings, tell: Tell) -> Fet
     Raises:
         LaunchdeckError: it cannot be had, or does not work on this machine; nothing but the download is left then.
     """
+    if not is_child_name(offer.id) or offer.id == _DOWNLOADS:
+        raise ValueError(f"{offer.id!r} is no name of an engine's folder")
     folder = engines_folder(paths) / offer.id
     downloads = engines_folder(paths) / _DOWNLOADS
     if offer.files:
-        await download_all(offer.files, downloads, lambda now: tell(Step(Message("Downloading"), now)))
+        await download_all(offer.files, downloads, lambda now: tell(_of_download(now)))
     try:
         await _to_the_end(partial(remove, folder))
         if offer.kind is OfferKind.ENVIRONMENT:
@@ -111,7 +148,6 @@ def _clear_downloads(paths: Paths) -> None:
 def _target(gpus: tuple[Gpu, ...]) -> Target:
     from packaging.tags import sys_tags  # noqa: PLC0415 (few starts need it)
 
-    found = re.match(r"\d+(?:\.\d+)*", _ROCM_VERSION.read_text()) if _ROCM_VERSION.exists() else None
     version = None
     with suppress(importlib.metadata.PackageNotFoundError):
         version = importlib.metadata.version(PACKAGE)
@@ -119,10 +155,23 @@ def _target(gpus: tuple[Gpu, ...]) -> Target:
         system=sys.platform,
         machine=platform.machine(),
         gpus=gpus,
-        rocm=tuple(map(int, found[0].split("."))) if found else None,
+        rocm=_rocm_version(),
         tags=frozenset(map(str, sys_tags())),
         embedded_version=version,
     )
+
+
+def _rocm_version() -> tuple[int, ...] | None:
+    """Of the ROCm that is installed; None: there is none, or its file does not say."""
+    try:
+        text = read_bytes(_ROCM_VERSION, _VERSION_LIMIT_BYTES).decode()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read (%s): no engine for ROCm is offered", _ROCM_VERSION, error)
+        return None
+    found = re.match(r"\d{1,4}(?:\.\d{1,9})*", text, re.ASCII)
+    return tuple(map(int, found[0].split("."))) if found else None
 
 
 def _unpack(offer: Offer, downloads: Path, folder: Path) -> FetchedEngine:
@@ -160,8 +209,12 @@ def _ask(engine: FetchedEngine, paths: Paths) -> None:
     CapabilityCache(paths.cache / CACHE_FILE).ask(candidate.command, candidate.file)
 
 
+def _of_download(now: Progress) -> Step:
+    return Step(Message("Checking") if now.is_checking else Message("Downloading"), now)
+
+
 def _of_pip(line: str, done_bytes: int, total_bytes: int) -> Step:
-    progress = Progress(done_bytes, total_bytes) if total_bytes else None
+    progress = Progress(done_bytes, total_bytes) if 0 < total_bytes >= done_bytes else None
     return Step(Message("Installing: {line}", line=line) if line else Message("Downloading"), progress)
 
 

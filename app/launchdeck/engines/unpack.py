@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -18,7 +21,7 @@ from typing import IO
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.removal import remove_file
-from launchdeck.models.download import check_disk_space
+from launchdeck.models.landing import check_disk_space, not_written
 
 _ENTRY_LIMIT = 20_000
 _CHUNK_BYTES = 1 << 20
@@ -40,6 +43,13 @@ class _UnsafeError(Exception):
     """What is in the archive may not be written; the text names it."""
 
 
+# What the standard library raises for archives that are none; RuntimeError: a way to compress that it does not know.
+_DAMAGED = (
+    tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error, EOFError,
+    _UnsafeError, ValueError, LookupError, OverflowError, RuntimeError,
+)  # fmt: skip
+
+
 def unpack(archive: Path, folder: Path, *, flat: bool = False) -> None:
     """Put the files of a .zip, .whl or .tar.gz below the folder; `flat`: all right into it, without folders.
 
@@ -56,18 +66,14 @@ def unpack(archive: Path, folder: Path, *, flat: bool = False) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             for entry in entries:
                 _write(entry, folder)
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, _UnsafeError, ValueError) as error:
+    except _DAMAGED as error:
         raise LaunchdeckError.of(
             Cause.START_FAILED,
             Message("The archive {name} cannot be unpacked: {reason}.", name=archive.name, reason=error),
             Message("Name another source of engines in the settings, or get another engine."),
         ) from error
     except OSError as error:
-        raise LaunchdeckError.of(
-            Cause.DISK_FULL,
-            Message("The file {path} could not be written: {reason}.", path=str(folder), reason=error.strerror),
-            Message("Free some space, then try again."),
-        ) from error
+        raise not_written(folder, error) from error
 
 
 @contextmanager

@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import logging
-import shutil
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import Protocol
 
-from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.models.landing import (
+    check_disk_space,
+    fetched_bytes,
+    is_there,
+    is_whole,
+    not_written,
+    note_checked,
+    part_bytes,
+    part_path,
+)
+from launchdeck.network.background import in_background
+from launchdeck.network.failures import away, host_of
 
-if TYPE_CHECKING:
-    import httpx
-
-_log = logging.getLogger(__name__)
-
-PART_SUFFIX = ".part"
-_TIMEOUT_S = 30.0
-_TRIES_WITHOUT_PROGRESS = 6
-_FIRST_PAUSE_S = 0.5
+# Longer than a server's silence or a pause between two tries: a proxy that never answers, or a disk.
+_STALL_S = 120.0
 _SPEED_INTERVAL_S = 0.25
 _SPEED_SAMPLES = 20
-_DISK_RESERVE_BYTES = 256 * 1024 * 1024
-_PARTIAL_CONTENT = 206
-_RANGE_NOT_SATISFIABLE = 416
-_FORBIDDEN = frozenset({401, 403})
-# A server that has too much to do, or a part of it that is being restarted: the same as a broken line.
-_FOR_A_WHILE = frozenset({408, 429, 500, 502, 503, 504})
+
+
+class _TellBytes(Protocol):
+    def __call__(self, done_bytes: int, *, is_checking: bool) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +60,15 @@ class NamedFile:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """`bytes_per_s` and `seconds_left` are None until there is something to measure."""
+    """`bytes_per_s` and `seconds_left` are None until there is something to measure.
+
+    `is_checking`: what is there is read and compared with its SHA-256; nothing comes meanwhile.
+    """
 
     done_bytes: int
     total_bytes: int
     bytes_per_s: float | None = None
+    is_checking: bool = False
 
     @property
     def seconds_left(self) -> float | None:
@@ -84,177 +90,117 @@ class Speed:
         return (done_bytes - first_bytes) / (now_s - first_s) if now_s > first_s else None
 
 
-def part_path(target: Path, remote: RemoteFile) -> Path:
-    """What is there of the file so far. Another version of the file has another name, so no two are mixed."""
-    version = (remote.sha256 or str(remote.size_bytes))[:16]
-    return target.with_name(f"{target.name}.{version}{PART_SUFFIX}")
-
-
-def fetched_bytes(target: Path, remote: RemoteFile) -> int:
-    """How much of the file is on the disk already."""
-    if _size_bytes(target) == remote.size_bytes:
-        return remote.size_bytes
-    return _size_bytes(part_path(target, remote)) or 0
-
-
-def check_disk_space(folder: Path, needed_bytes: int) -> None:
-    """Raises LaunchdeckError: so many bytes and a reserve have no room there."""
-    existing = next(place for place in (folder, *folder.parents) if place.exists())
-    free_bytes = shutil.disk_usage(existing).free
-    if needed_bytes and needed_bytes + _DISK_RESERVE_BYTES > free_bytes:
-        raise LaunchdeckError.of(
-            Cause.DISK_FULL,
-            Message(
-                "{needed} GiB are needed in {folder}, and {free} GiB are free there.",
-                needed=f"{needed_bytes / 1024**3:.1f}",
-                folder=folder,
-                free=f"{free_bytes / 1024**3:.1f}",
-            ),
-            Message("Free some space, then try again."),
-        )
+def _measured(done_bytes: int, total_bytes: int, speed: Speed, *, is_checking: bool) -> Progress:
+    return Progress(done_bytes, total_bytes, None if is_checking else speed.measure(done_bytes), is_checking)
 
 
 async def download_all(files: Sequence[NamedFile], folder: Path, on_progress: Callable[[Progress], None]) -> None:
     """Fetch these into the folder, one after the other. Cancelled, what has come is kept for the next time.
 
+    A file that is there already is checked; where it is another one it stays until the right one has come.
+
     Raises:
-        LaunchdeckError: see `download`.
+        LaunchdeckError: the disk is full, the server refuses or stays away, or a file is not the one announced.
     """
-    total_bytes = sum(file.remote.size_bytes for file in files)
-    check_disk_space(folder, total_bytes - sum(fetched_bytes(folder / file.name, file.remote) for file in files))
-    speed = Speed()
-    before = 0
-    for file in files:
-
-        def tell(done_bytes: int, before: int = before) -> None:
-            done = before + done_bytes
-            on_progress(Progress(done, total_bytes, speed.measure(done)))
-
-        await download(file.remote, folder / file.name, tell)
-        before += file.remote.size_bytes
+    loop = asyncio.get_running_loop()
+    stop = threading.Event()
+    news = _News(loop, on_progress)
+    work = asyncio.ensure_future(in_background(partial(_fetch_all, tuple(files), folder, news.tell, stop)))
+    try:
+        while not (await asyncio.wait({work}, timeout=_STALL_S))[0]:
+            if not news.came_since_last_asked():
+                host = host_of(files[0].remote.url)
+                raise away(host, Message("nothing came within {seconds} s", seconds=round(_STALL_S)))
+        work.result()
+    finally:
+        stop.set()
+        news.end()
+        work.cancel()
 
 
 async def download(remote: RemoteFile, target: Path, on_bytes: Callable[[int], None]) -> None:
-    """Fetch the file to `target`; `on_bytes` is told how many of its bytes are there.
+    """Fetch one file to `target`; `on_bytes` is told how many of its bytes are there. Else as `download_all`."""
+    await download_all([NamedFile(target.name, remote)], target.parent, lambda now: on_bytes(now.done_bytes))
 
-    What was fetched stays on the disk when this is cancelled or fails, and the next call goes on from there.
 
-    Raises:
-        LaunchdeckError: the disk is full, the server refuses or stays away, or the file is not the one announced.
+class _News:
+    """Carries progress from the worker's thread to the loop: of each stretch of fetching or checking the latest, however
+    much of it there is.
     """
-    part = part_path(target, remote)
-    if _size_bytes(target) == remote.size_bytes:
-        on_bytes(remote.size_bytes)
-        return
-    check_disk_space(target.parent, remote.size_bytes - fetched_bytes(target, remote))
-    try:
-        _begin(part)
-        await _fetch(remote, part, on_bytes)
-        await asyncio.to_thread(_check, part, remote)
-        part.replace(target)
-    except OSError as error:
-        raise LaunchdeckError.of(
-            Cause.DISK_FULL,
-            Message("The file {path} could not be written: {reason}.", path=str(target), reason=error.strerror),
-            Message("Free some space, then try again."),
-        ) from error
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_progress: Callable[[Progress], None]) -> None:
+        self._loop = loop
+        self._on_progress: Callable[[Progress], None] | None = on_progress
+        self._lock = threading.Lock()
+        self._waiting: list[Progress] = []
+        self._came = True
+
+    def tell(self, now: Progress) -> None:
+        """From the worker's thread."""
+        with self._lock:
+            is_on_its_way, self._came = bool(self._waiting), True
+            if self._waiting and self._waiting[-1].is_checking == now.is_checking:
+                self._waiting.pop()
+            self._waiting.append(now)
+        if not is_on_its_way:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._hand_over)
+
+    def came_since_last_asked(self) -> bool:
+        with self._lock:
+            came, self._came = self._came, False
+        return came
+
+    def end(self) -> None:
+        self._on_progress = None
+
+    def _hand_over(self) -> None:
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        for now in waiting:
+            if self._on_progress is not None:
+                self._on_progress(now)
 
 
-class _BusyError(Exception):
-    """The server cannot answer just now, and may in a moment."""
-
-
-async def _fetch(remote: RemoteFile, part: Path, on_bytes: Callable[[int], None]) -> None:
-    """Ask for what is missing until nothing is; pauses that grow for as long as nothing comes."""
-    import httpx  # noqa: PLC0415 (it takes a while, and few starts need it)
-
-    tries = 0
-    async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=True) as session:
-        while (before := _size_bytes(part) or 0) < remote.size_bytes:
-            try:
-                await _fetch_rest(session, remote, part, on_bytes)
-            except (httpx.TransportError, _BusyError) as error:
-                there = _size_bytes(part)
-                tries = tries + 1 if there == before else 0
-                _log.info("%s broke off at %s bytes: %s", part.name, there, type(error).__name__)
-                if tries >= _TRIES_WITHOUT_PROGRESS:
-                    raise _away(remote) from error
-                await asyncio.sleep(_FIRST_PAUSE_S * 2**tries)
-    on_bytes(remote.size_bytes)
-
-
-async def _fetch_rest(
-    session: httpx.AsyncClient, remote: RemoteFile, part: Path, on_bytes: Callable[[int], None]
+def _fetch_all(
+    files: Sequence[NamedFile], folder: Path, on_progress: Callable[[Progress], None], stop: threading.Event
 ) -> None:
-    done = _size_bytes(part) or 0
-    ask = {**remote.headers, "Range": f"bytes={done}-", "Accept-Encoding": "identity"}
-    async with session.stream("GET", remote.url, headers=ask) as answer:
-        if answer.status_code == _RANGE_NOT_SATISFIABLE:
-            raise _changed(part)
-        if answer.status_code in _FOR_A_WHILE:
-            raise _BusyError
-        if answer.is_error:
-            raise _refused(remote, answer.status_code)
-        continued = answer.status_code == _PARTIAL_CONTENT
-        done = done if continued else 0  # a server that knows no ranges begins anew
-        with _opened(part, "ab" if continued else "wb") as file:
-            async for chunk in answer.aiter_bytes():
-                done += len(chunk)
-                if done > remote.size_bytes:
-                    raise _changed(part)
-                await asyncio.to_thread(file.write, chunk)
-                on_bytes(done)
+    total_bytes = sum(file.remote.size_bytes for file in files)
+    check_disk_space(folder, total_bytes - sum(fetched_bytes(folder / file.name, file.remote) for file in files))
+    before = 0
+    for file in files:
+        speed = Speed()
+
+        def tell(done_bytes: int, *, is_checking: bool, before: int = before, speed: Speed = speed) -> None:
+            on_progress(_measured(before + done_bytes, total_bytes, speed, is_checking=is_checking))
+
+        target = folder / file.name
+        try:
+            _fetch_one(file.remote, target, tell, stop)
+        except OSError as error:
+            raise not_written(target, error) from error
+        if stop.is_set():
+            return
+        before += file.remote.size_bytes
 
 
-def _begin(part: Path) -> None:
-    part.parent.mkdir(parents=True, exist_ok=True)
-    part.touch()
+def _fetch_one(remote: RemoteFile, target: Path, tell: _TellBytes, stop: threading.Event) -> None:
+    """Raises LaunchdeckError or OSError."""
+    from launchdeck.models.transfer import throw_away, transfer  # noqa: PLC0415 (httpx takes a while, and few need it)
 
-
-def _opened(part: Path, mode: Literal["ab", "wb"]) -> BinaryIO:
-    return part.open(mode)
-
-
-def _size_bytes(path: Path) -> int | None:
-    """None for a file that is not there."""
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def _check(part: Path, remote: RemoteFile) -> None:
-    if remote.sha256 is None:
+    check = partial(tell, is_checking=True)
+    if is_there(target, remote, check, stop):
+        tell(remote.size_bytes, is_checking=False)
         return
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != remote.sha256:
-        raise _changed(part)
-
-
-def _changed(part: Path) -> LaunchdeckError:
-    """What is not the file is of no use, not even in part."""
-    part.unlink()
-    return LaunchdeckError.of(
-        Cause.START_FAILED,
-        Message("What came for {file} is not the file that was announced.", file=part.name.split(PART_SUFFIX)[0]),
-        Message("It was thrown away; download it again."),
-    )
-
-
-def _refused(remote: RemoteFile, status: int) -> LaunchdeckError:
-    members_only = Message("Where a model is for members only, log in with its page's terms accepted and set HF_TOKEN.")
-    gone = Message("Look for it again: it may have been moved or taken away.")
-    return LaunchdeckError.of(
-        Cause.NOT_FOUND,
-        Message("The server does not give {url} (status {status}).", url=remote.url, status=status),
-        members_only if status in _FORBIDDEN else gone,
-    )
-
-
-def _away(remote: RemoteFile) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.STALLED,
-        Message("The server of {url} stays away.", url=remote.url),
-        Message("What has come is kept; go on when the network is back."),
-    )
+    part = part_path(target, remote)
+    check_disk_space(target.parent, remote.size_bytes - part_bytes(target, remote))
+    transfer(remote, part, partial(tell, is_checking=False), stop)
+    if stop.is_set():
+        return
+    if not is_whole(part, remote, check, stop):
+        if stop.is_set():
+            return
+        raise throw_away(part)
+    part.replace(target)
+    note_checked(target, remote)
+    tell(remote.size_bytes, is_checking=False)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.models.download import PART_SUFFIX, NamedFile, Progress, RemoteFile, download_all, fetched_bytes
+from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all
 from launchdeck.models.gguf import split_name
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+from launchdeck.models.hub_access import DEFAULT_ENDPOINT, Tell, ask_hub, endpoint, refused, token
+from launchdeck.models.hub_answers import (
+    ListedFile,
+    is_besides_weights,
+    is_repository,
+    parse_found,
+    parse_repository,
+    sha256_of,
+    size_of,
+)
+from launchdeck.models.landing import PART_SUFFIX, Kind, fetched_bytes, kind_of
+from launchdeck.network.failures import AwayError, host_of
 
 logger = logging.getLogger(__name__)
 
 _FOUND_LIMIT = 50
-_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_BESIDES_WEIGHTS = (".json", ".txt", ".model", ".jinja")
+
+
+def _not_told(_note: Message) -> None:
+    """For whoever asks without a person in front of it: the log has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,11 @@ class Choice:
     def size_bytes(self) -> int:
         return sum(file.remote.size_bytes for file in self.files)
 
+    @property
+    def unchecked(self) -> int:
+        """How many of its files the hub tells no SHA-256 of: of those the size alone can be checked."""
+        return sum(file.remote.sha256 is None for file in self.files)
+
     def folder(self, models: Path) -> Path:
         """Where it belongs: OWNER/NAME below our folder for models."""
         return models.joinpath(*self.repository.split("/"))
@@ -49,38 +63,59 @@ class Choice:
         return sum(fetched_bytes(self.folder(models) / file.name, file.remote) for file in self.files)
 
 
-def search(text: str) -> list[str]:
-    """The repositories that match, the most downloaded first. Touches the network; belongs into a worker thread.
+def host() -> str:
+    """The hub's host, for sentences."""
+    return host_of(os.environ.get("HF_ENDPOINT") or DEFAULT_ENDPOINT)
+
+
+def search(text: str, tell: Tell = _not_told) -> list[str]:
+    """The repositories that match, the most downloaded first. Touches the network; belongs into a background thread.
+
+    `tell` takes what a person should know beside it.
 
     Raises:
-        LaunchdeckError: the hub does not answer.
+        LaunchdeckError: the hub cannot be asked, does not answer, or refuses.
     """
-    with _hub() as api:
-        return [str(model.id) for model in api.list_models(search=text, sort="downloads", limit=_FOUND_LIMIT)]
+    answer = ask_hub("/api/models", {"search": text, "sort": "downloads", "limit": _FOUND_LIMIT}, tell)
+    return parse_found(answer.document(), host_of(answer.url))
 
 
-def choices(repository: str) -> list[Choice]:
-    """What there is to download in this repository, the smallest first. Belongs into a worker thread.
+def choices(repository: str, tell: Tell = _not_told) -> list[Choice]:
+    """What there is to download in this repository, the smallest first. Belongs into a background thread.
 
     Raises:
-        LaunchdeckError: the hub does not answer, or knows no such repository.
+        LaunchdeckError: see `search`; or the hub has no such repository.
     """
-    if not _REPOSITORY.fullmatch(repository):
+    if not is_repository(repository):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
-            Message("{name} is no repository.", name=repository),
-            Message("A repository is named OWNER/NAME."),
+            Message("{name} is no repository.", name=repository[:200]),
+            Message("A repository is named OWNER/NAME: letters, digits, dots, '_' and '-', at most 96 of them each."),
         )
-    with _hub() as api:
-        siblings = api.model_info(repository, files_metadata=True).siblings or []
-        files = [_file(api, repository, sibling) for sibling in siblings if _is_wanted(sibling.rfilename)]
+    answer = ask_hub(f"/api/models/{repository}", {"blobs": "true"}, tell, repository)
+    listed = parse_repository(answer.document(), host_of(answer.url))
+    sent = token(tell)
+    files = list(_with_sizes(f"{endpoint()}/{repository}/resolve/main/", listed, sent.headers if sent else {}, tell))
     return sorted((*_gguf(repository, files), *_safetensors(repository, files)), key=lambda choice: choice.size_bytes)
 
 
 def begun(models: Path) -> list[str]:
-    """The repositories of downloads below this folder that were not finished. Touches the disk."""
-    parts = (part.relative_to(models).parts for part in models.rglob(f"*{PART_SUFFIX}"))
-    return sorted({"/".join(part[:2]) for part in parts if len(part) > 2})
+    """The repositories of downloads below this folder that were not finished. Touches the disk.
+
+    A folder that cannot be read costs what is in it, and the log says so.
+    """
+    found = set()
+    for folder, _, names in os.walk(models, onerror=lambda error: _unread(models, error)):
+        repository = "/".join(Path(folder).relative_to(models).parts[:2])
+        parts = (Path(folder) / name for name in names if name.endswith(PART_SUFFIX))
+        if is_repository(repository) and any(kind_of(part) is Kind.FILE for part in parts):
+            found.add(repository)
+    return sorted(found)
+
+
+def _unread(models: Path, error: OSError) -> None:
+    if error.filename != str(models) or not isinstance(error, FileNotFoundError):
+        logger.warning("%s cannot be read (%s): what was begun there is not known", error.filename, error.strerror)
 
 
 async def fetch(choice: Choice, models: Path, on_progress: Callable[[Progress], None]) -> Path:
@@ -107,7 +142,7 @@ def _gguf(repository: str, files: list[NamedFile]) -> Iterator[Choice]:
             prefix, _, count = shard
             parts.setdefault((str(PurePosixPath(file.name).with_name(prefix)), count), []).append(file)
     for (name, count), shards in parts.items():
-        if len(shards) == count:
+        if len(shards) == count:  # their names differ, so these are all
             yield Choice(repository, name, tuple(sorted(shards, key=lambda shard: shard.name)))
 
 
@@ -117,69 +152,50 @@ def _safetensors(repository: str, files: list[NamedFile]) -> Iterator[Choice]:
     if any(file.name == "config.json" for file in top):
         weights = [file for file in top if file.name.endswith(".safetensors")]
         if weights:
-            others = [file for file in top if file.name.endswith(_BESIDES_WEIGHTS)]
+            others = [file for file in top if is_besides_weights(file.name)]
             yield Choice(repository, "safetensors", (*others, *weights))
 
 
-def _file(api: HfApi, repository: str, sibling: Any) -> NamedFile:
-    """A mirror that lists no sizes is asked for each file."""
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url  # noqa: PLC0415 (see _hub)
+def _with_sizes(
+    folder_url: str, listed: Sequence[ListedFile], headers: Mapping[str, str], tell: Tell
+) -> Iterator[NamedFile]:
+    """A mirror that lists no sizes is asked for each file. One that it does not tell about is told and left out.
 
-    url = hf_hub_url(repository, sibling.rfilename, endpoint=api.endpoint)
-    headers = {"Authorization": f"Bearer {api.token}"} if api.token else {}
-    size_bytes, sha256 = sibling.size, sibling.lfs.sha256 if sibling.lfs else None
-    if size_bytes is None:
-        told = get_hf_file_metadata(url, token=api.token, endpoint=api.endpoint)
-        size_bytes = told.size
-        sha256 = told.etag if told.etag and _SHA256.fullmatch(told.etag) else None
-    if size_bytes is None:
-        raise LaunchdeckError.of(
-            Cause.NOT_FOUND,
-            Message("The hub does not tell how long {file} is.", file=sibling.rfilename),
-            Message("Name another hub in HF_ENDPOINT."),
-        )
-    return NamedFile(sibling.rfilename, RemoteFile(url, size_bytes, sha256, headers))
-
-
-def _is_wanted(name: str) -> bool:
-    """Whether it may belong to a model, and, being a name from the network, stays in the folder that it is put into."""
-    path = PurePosixPath(name)
-    if not name.lower().endswith((".gguf", ".safetensors", *_BESIDES_WEIGHTS)):
-        return False
-    return not path.is_absolute() and ".." not in path.parts and "\\" not in name and "\0" not in name
-
-
-def _token() -> str | None:
-    """That of the environment (HF_TOKEN), of `hf auth login`, or, where the package keyring is installed, the
-    password of `launchdeck` for `huggingface` in the system's keyring.
+    Raises:
+        LaunchdeckError: it tells about none.
     """
-    from huggingface_hub import get_token  # noqa: PLC0415 (as in `_hub`)
+    refusals = []
+    for file in listed:
+        url = folder_url + quote(file.name)
+        size_bytes, sha256 = file.size_bytes, file.sha256
+        if size_bytes is None:
+            try:
+                size_bytes, sha256 = _asked(url, headers)
+            except AwayError:
+                raise
+            except LaunchdeckError as error:
+                refusals.append(error)
+        if size_bytes is not None:
+            yield NamedFile(file.name, RemoteFile(url, size_bytes, sha256, headers))
+        else:
+            tell(Message("The hub does not tell how long {file} is: it is left out.", file=file.name))
+            logger.warning("%s is left out: the hub does not tell how long it is", url)
+    if refusals and len(refusals) == len(listed):
+        raise refusals[0]
 
-    token = get_token()
-    if token is not None or importlib.util.find_spec("keyring") is None:
-        return token
-    import keyring  # noqa: PLC0415 (an optional package)
-    from keyring.errors import KeyringError  # noqa: PLC0415
 
-    try:
-        return keyring.get_password("huggingface", "launchdeck") or None
-    except KeyringError as error:
-        logger.warning("The keyring does not answer (%s): no token is sent", type(error).__name__)
-        return None
+def _asked(url: str, headers: Mapping[str, str]) -> tuple[int | None, str | None]:
+    """Size and SHA-256 by the headers of the file. The hub tells them in the answer that leads to where it is kept."""
+    from launchdeck.network.session import ask  # noqa: PLC0415 (httpx takes a while, and few starts need it)
 
-
-@contextmanager
-def _hub() -> Iterator[HfApi]:
-    """The hub, with our token; what it answers badly becomes a sentence."""
-    import httpx2  # noqa: PLC0415
-    from huggingface_hub import HfApi  # noqa: PLC0415 (takes half a second, and few starts need it)
-
-    try:
-        yield HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=_token())
-    except (httpx2.HTTPError, OSError) as error:
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        raise LaunchdeckError.of(
-            Cause.NOT_FOUND,
-            Message("The hub does not answer ({reason}).", reason=status or type(error).__name__),
-            Message("Check the network, the name, and HF_TOKEN for a model that is for members only."),
-        ) from error
+    answer = ask(url, method="HEAD", headers={**headers, "Accept-Encoding": "identity"}, follows=False)
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise refused(url, answer.status, answer.headers, with_token=bool(headers))
+    if answer.is_redirect and "x-linked-size" not in answer.headers:
+        answer = ask(url, method="HEAD", headers={**headers, "Accept-Encoding": "identity"})
+    told = answer.headers
+    length, tag = (
+        told.get("x-linked-size") or told.get("content-length", ""),
+        told.get("x-linked-etag") or told.get("etag"),
+    )
+    return size_of(int(length)) if re.fullmatch(r"[0-9]{1,16}", length) else None, sha256_of((tag or "").strip('"'))

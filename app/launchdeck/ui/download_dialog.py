@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from PySide6.QtCore import Qt, Slot
 from PySide6.QtGui import QShowEvent
@@ -22,18 +24,27 @@ from PySide6.QtWidgets import (
 )
 
 from launchdeck.models import hub
+from launchdeck.network.background import in_background
+from launchdeck.network.failures import too_slow
 from launchdeck.planning.reach import reach
 from launchdeck.ui.asking import Asking
 from launchdeck.ui.format import gib_with_unit
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.library_model import REACH_WORDS
+from launchdeck.ui.model_getting import is_there
 from launchdeck.ui.progress_text import progress_text
 
 if TYPE_CHECKING:
     from launchdeck.domain.gpu import Inventory
+    from launchdeck.domain.text import Message
     from launchdeck.ui.model_getting import ModelGetting
 
+_T = TypeVar("_T")
 _SIZE_PX = (680, 560)
+# A word that it takes longer, and the end of it. Each question has a patience of its own, which looking up a name and
+# a mirror that is asked for every file do not know.
+_SLOW_S = 2.0
+_PATIENCE_S = 60.0
 _STEPS = 1000
 
 
@@ -46,6 +57,7 @@ class DownloadDialog(QDialog):
         self._getting = getting
         self._inventory = inventory
         self._choices: list[hub.Choice] = []
+        self._notes: list[Message] = []
         self._looking = Asking(self._looked)
         self._make_parts()
         self._lay_out()
@@ -61,7 +73,7 @@ class DownloadDialog(QDialog):
             self._looking.start(self._list_begun)
 
     async def _list_begun(self) -> None:
-        found = await asyncio.to_thread(hub.begun, self._getting.folder)
+        found = await in_background(partial(hub.begun, self._getting.folder))
         self.repositories.addItems(found)
         if found:
             self._show(tr("Begun earlier: {count}. Choose one to go on.", count=len(found)))
@@ -73,10 +85,28 @@ class DownloadDialog(QDialog):
             self._looking.start(lambda: self._find(text))
 
     async def _find(self, text: str) -> None:
-        found = await asyncio.to_thread(hub.search, text)
+        found = await self._ask(partial(hub.search, text))
         self.repositories.clear()
         self.repositories.addItems(found)
-        self._show(tr("Repositories: {count}", count=len(found)))
+        self._show_asked(tr("Repositories: {count}", count=len(found)))
+
+    async def _ask(self, question: Callable[[Callable[[Message], None]], _T]) -> _T:
+        """Ask the hub, and say so where it takes its time. What it tells beside the answer is in `_notes` then."""
+        notes: list[Message] = []
+        self._notes = notes
+        asked = asyncio.ensure_future(in_background(lambda: question(notes.append)))
+        try:
+            if not (await asyncio.wait({asked}, timeout=_SLOW_S))[0]:
+                self._show(tr("The hub has not answered yet; closing this or another search gives it up."))
+            async with asyncio.timeout(_PATIENCE_S):
+                return await asked
+        except TimeoutError as error:
+            raise too_slow(hub.host(), _PATIENCE_S) from error
+        finally:
+            asked.cancel()
+
+    def _show_asked(self, text: str) -> None:
+        self._show(" ".join([*(f"▲ {tr(note)}" for note in self._notes), text]).strip())
 
     def _open_repository(self) -> None:
         item = self.repositories.currentItem()
@@ -86,9 +116,11 @@ class DownloadDialog(QDialog):
 
     async def _list(self, repository: str) -> None:
         self._set_choices([])
-        self._set_choices(await asyncio.to_thread(hub.choices, repository))
-        if not self._choices:
-            self._show(tr("There is no model in GGUF or safetensors format in {name}.", name=repository))
+        self._show(tr("Looking …"))
+        self._set_choices(await self._ask(partial(hub.choices, repository)))
+        is_empty = not self._choices
+        none = tr("There is no model in GGUF or safetensors format in {name}.", name=repository) if is_empty else ""
+        self._show_asked(none)
 
     def _set_choices(self, choices: list[hub.Choice]) -> None:
         self._choices = choices
@@ -117,7 +149,8 @@ class DownloadDialog(QDialog):
         self._bar.setVisible(progress is not None)
         if self._getting.choice is not None and progress is not None:
             self._bar.setValue(_STEPS * progress.done_bytes // max(progress.total_bytes, 1))
-            self._show(f"{self._getting.choice.name}: {progress_text(progress)}")
+            step = f"{tr('Checking')} · " if progress.is_checking else ""
+            self._show(f"{self._getting.choice.name}: {step}{progress_text(progress)}")
         self._enable()
 
     @Slot(object, str)
@@ -125,7 +158,7 @@ class DownloadDialog(QDialog):
         if error:
             self._show(f"▲ {error}", "bad")
         else:
-            self._show(tr("✓ {name} is there and was checked.", name=choice.name), "ok")
+            self._show(tr(is_there(choice)), "ok")
 
     def _looked(self, error: str) -> None:
         if error:

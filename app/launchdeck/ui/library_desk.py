@@ -78,6 +78,8 @@ class LibraryDesk(QObject):
     @Slot(object, str)
     def _tell_end(self, choice: hub.Choice, error: str) -> None:
         """Where nobody looks at the dialog, which says it too."""
+        from launchdeck.ui.model_getting import is_there  # noqa: PLC0415 (when it is wanted)
+
         if self._downloads is None or not self._downloads.isVisible():
-            text = error or tr("✓ {name} is there and was checked.", name=choice.name)
+            text = error or tr(is_there(choice))
             self._window.notice.show_text(text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Signal
 
+from launchdeck.domain.text import Message
 from launchdeck.models import hub
 from launchdeck.ui.asking import Asking
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from launchdeck.models.download import Progress
 
 _SHOW_INTERVAL_S = 0.1
+
+
+def is_there(choice: hub.Choice) -> Message:
+    """What is said of a download that is complete: what was checked, and of what nobody tells a checksum."""
+    if not choice.unchecked:
+        return Message("✓ {name} is there and was checked.", name=choice.name)
+    if choice.unchecked == len(choice.files):
+        return Message("✓ {name} is there, checked by its size alone: the hub tells no SHA-256.", name=choice.name)
+    return Message(
+        "✓ {name} is there and was checked, {count} of its files by their size alone.",
+        name=choice.name,
+        count=choice.unchecked,
+    )
 
 
 class ModelGetting(QObject):

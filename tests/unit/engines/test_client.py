@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fakes.mutations import mutations
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.engines.client import ChatChunk, Embeddings, chat, embed
 
@@ -85,10 +86,53 @@ def test_an_answer_comes_in_pieces_with_the_engines_own_speed(server: Server) ->
     assert (body["model"], body["messages"], body["stream"], body["max_tokens"]) == ("m", [*MESSAGES], True, 16)
 
 
-def test_a_proxy_of_the_environment_is_not_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9"},
+        {"ALL_PROXY": "socks5://127.0.0.1:9"},
+        {"all_proxy": "socks://127.0.0.1:9", "http_proxy": "nonsense://"},
+        {"SSL_CERT_FILE": "/nowhere/ca.pem", "SSL_CERT_DIR": "/nowhere"},
+        {"SSLKEYLOGFILE": "/nowhere/keys"},
+    ],
+)
+@pytest.mark.usefixtures("plain_network")
+def test_what_the_environment_says_of_the_way_out_is_of_no_account(
+    server: Server, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     server.body = events(delta("Hi"))
     assert ask(server)[0].text == "Hi"
+    server.body = json.dumps({"data": [{"index": 0, "embedding": [1.0]}]}).encode()
+    assert asyncio.run(embed(server.url, None, "m", ("a",))).dimensions == 1
+
+
+def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(server: Server) -> None:
+    """With something wrong in it, hundreds of times: by another program on the port, say, or an engine of tomorrow."""
+    timings = {"predicted_n": 2, "predicted_per_second": 41.5}
+    chat_answer = [delta("Hel") | {"timings": timings}, delta("lo")]
+    vectors = {"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [3.0, 4.0]}]}
+    count = sentences = 0
+    for documents, answer in zip(
+        mutations(chat_answer, seed=2, count=150), mutations(vectors, seed=2, count=150), strict=True
+    ):
+        count += 2
+        try:
+            server.body = events(*documents) if isinstance(documents, list) else events(documents)
+            for chunk in ask(server):
+                assert isinstance(chunk.text, str)
+                assert isinstance(chunk.tokens, int | None)
+        except LaunchdeckError:
+            sentences += 1
+        try:
+            server.body = json.dumps(answer).encode()
+            found = asyncio.run(embed(server.url, None, "m", ("a", "b")))
+            assert {len(vector) for vector in found.vectors} == {found.dimensions}
+        except LaunchdeckError:
+            sentences += 1
+    print(f"{count} answers, {sentences} of them told in a sentence")
+    assert 0 < sentences < count
 
 
 def test_vectors_come_in_the_order_of_the_texts(server: Server) -> None:

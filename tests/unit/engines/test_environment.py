@@ -29,6 +29,11 @@ import pathlib, sys, time, zipfile
 index = pathlib.Path(sys.argv[sys.argv.index("--index-url") + 1].removeprefix("file://"))
 print("Collecting", sys.argv[-1])
 print("Progress 10 of 100")
+print("Progress " + "9" * 5000 + " of 1")
+if (index / "long").exists():
+    print("x" * 3_000_000)
+if (index / "socks").exists():
+    sys.exit("pip._vendor.requests.exceptions.InvalidSchema: Missing dependencies for SOCKS support.")
 if (index / "fails").exists():
     sys.exit("ERROR: No matching distribution found for vllm")
 while (index / "waits").exists():
@@ -85,6 +90,18 @@ def test_what_pip_says_is_told(index: Path) -> None:
     with pytest.raises(LaunchdeckError, match="No matching distribution found for vllm"):
         asyncio.run(get(OFFER, Paths.resolve(), settings(index), lambda _: None))
     assert not (engines_folder(Paths.resolve()) / "vllm").exists()
+
+
+def test_a_line_without_end_costs_itself_alone(index: Path) -> None:
+    (index / "long").touch()
+    asyncio.run(get(OFFER, Paths.resolve(), settings(index), lambda _: None))
+    assert [engine.title for engine in fetched_engines(Paths.resolve())] == ["vLLM"]
+
+
+def test_a_socks_proxy_that_pip_cannot_use_is_told(index: Path) -> None:
+    (index / "socks").touch()
+    with pytest.raises(LaunchdeckError, match="pip cannot use a SOCKS proxy: name an HTTP proxy in HTTPS_PROXY"):
+        asyncio.run(get(OFFER, Paths.resolve(), settings(index), lambda _: None))
 
 
 def test_cancelled_it_ends_pip_and_leaves_nothing(index: Path) -> None:

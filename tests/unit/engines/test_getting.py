@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import random
@@ -16,6 +17,7 @@ import pytest
 
 from fakes.archives import SERVER, tar_gz, wheel_of
 from fakes.hub import FakeHub
+from fakes.socks import FakeSocks
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineKind
@@ -28,6 +30,7 @@ from launchdeck.models.download import NamedFile, RemoteFile
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
+pytestmark = pytest.mark.usefixtures("plain_network")
 MIB = 1024 * 1024
 ARCH = "x64" if platform.machine() == "x86_64" else "arm64"
 ARCHIVE = f"llama-b10605-bin-ubuntu-{ARCH}.tar.gz"
@@ -80,7 +83,7 @@ def test_an_archive_is_fetched_over_a_broken_line_asked_and_found(server: FakeHu
     assert len(server.ranges) == 4
     assert server.ranges[-1] > MIB
     words = list(dict.fromkeys(step.words.template for step in told))
-    assert words == ["Downloading", "Unpacking", "Asking it what it is"]
+    assert words == ["Downloading", "Checking", "Unpacking", "Asking it what it is"]
     assert left_over(paths) == [offer.id]
     engine = find_engines(Settings(), paths).engines[0]
     assert (engine.kind, engine.build, engine.gpu_types) == (EngineKind.LLAMA_SERVER, 10605, {GpuType.AMD})
@@ -99,6 +102,8 @@ def test_it_is_gone_after_it_was_removed(server: FakeHub, paths: Paths) -> None:
 def test_one_that_was_cancelled_goes_on_where_it_was(server: FakeHub, paths: Paths) -> None:
     offer = only_offer(server)
 
+    server.hold_at = 2 * MIB
+
     async def cancel_in_the_middle() -> None:
         def tell(step: Step) -> None:
             if step.progress and step.progress.done_bytes >= MIB:
@@ -111,6 +116,7 @@ def test_one_that_was_cancelled_goes_on_where_it_was(server: FakeHub, paths: Pat
     asyncio.run(cancel_in_the_middle())
     assert fetched_already_bytes(offer, paths) >= MIB
     assert fetched_engines(paths) == ()
+    server.hold_at = None
     fetch(server, offer, paths)
     assert server.ranges[-1] >= MIB
     assert len(fetched_engines(paths)) == 1
@@ -159,11 +165,36 @@ def test_a_source_that_does_not_answer_is_told(server: FakeHub) -> None:
         asyncio.run(find_offers((), Settings(engine_source_url=f"{server.url}/nowhere")))
     server.shutdown()
     server.server_close()
-    with pytest.raises(LaunchdeckError, match="ConnectError"):
+    with pytest.raises(LaunchdeckError, match=r"127.0.0.1:\d+ does not answer: nobody takes the connection"):
         asyncio.run(find_offers((), settings(server)))
     for address in ("nowhere", "http://[", ""):
-        with pytest.raises(LaunchdeckError, match="does not answer"):
+        with pytest.raises(LaunchdeckError, match="is no address"):
             asyncio.run(find_offers((), Settings(engine_source_url=address)))
+
+
+def test_the_list_of_engines_and_an_engine_come_through_a_socks_proxy(
+    server: FakeHub, paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    socks = FakeSocks(("127.0.0.1", server.server_address[1]))
+    monkeypatch.setenv("all_proxy", f"socks5h://{socks.address}")
+    server.named_url = "http://hub.test"
+    try:
+        (offer,) = asyncio.run(find_offers((), Settings(engine_source_url="http://hub.test")))
+        fetch(server, offer, paths)
+    finally:
+        socks.close()
+    assert len(fetched_engines(paths)) == 1
+    assert socks.asked == [("hub.test", 80)] * 3
+
+
+def test_a_mirror_with_one_of_the_projects_offers_that_one(
+    server: FakeHub, paths: Paths, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = [{"tag_name": "b10605", "assets": [server.asset(LLAMA_CPP, ARCHIVE)]}]
+    document = json.dumps(whole).encode()
+    server.api = lambda path: (200, {}, document) if LLAMA_CPP in path else (404, {}, b"{}")
+    assert [offer.kind for offer in asyncio.run(find_offers((), settings(server)))] == [OfferKind.ARCHIVE]
+    assert "Some engines cannot be offered" in caplog.text
 
 
 def test_the_newest_comes_first_and_the_named_one_before_it(server: FakeHub, paths: Paths, tmp_path: Path) -> None:
@@ -184,7 +215,21 @@ def test_a_note_that_is_damaged_hides_only_its_engine(server: FakeHub, paths: Pa
     offer = only_offer(server)
     fetch(server, offer, paths)
     fetch(server, replace(offer, id="another"), paths)
-    for content in ("", "[]", '{"kind": "new", "title": "", "program": "x"}', '{"kind": "archive", "program": 1}'):
+    wrong = (
+        '{"kind": "archive", "title": [], "program": "llama-server"}',
+        '{"kind": "archive", "title": "a\\nb", "program": "llama-server"}',
+        '{"kind": [], "title": "x", "program": "llama-server"}',
+        '{"kind": "archive", "title": "x", "program": ["llama-server"]}',
+        '{"kind": "archive", "title": "x", "program": "../llama-server"}',
+        "[" * 100_000,
+    )
+    for content in (
+        *wrong,
+        "",
+        "[]",
+        '{"kind": "new", "title": "", "program": "x"}',
+        '{"kind": "archive", "program": 1}',
+    ):
         (engines_folder(paths) / "another" / "engine.json").write_text(content)
         assert [engine.folder.name for engine in fetched_engines(paths)] == [offer.id]
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from fakes.mutations import mutations
+from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.engines.offers import OfferKind, Target, offers
 from launchdeck.engines.releases import Release, parse_releases
+from launchdeck.files.removal import is_child_name
 from launchdeck.models.download import NamedFile, RemoteFile
 
 B = "b11476"
@@ -165,15 +168,48 @@ GOOD = {
     ],
 )
 def test_only_files_that_can_be_checked_are_taken(wrong: dict[str, object]) -> None:
-    (found,) = parse_releases([{"tag_name": "b1", "assets": [{**GOOD, **wrong}, GOOD]}])
+    (found,) = parse_releases([{"tag_name": "b1", "assets": [{**GOOD, **wrong}, GOOD]}], "x")
     assert [file.name for file in found.files] == ["a.zip"]
     assert found.files[0].remote.sha256 == "a" * 64
 
 
+@pytest.mark.parametrize("document", [None, {}, "x", 7, {"message": "API rate limit exceeded"}])
+def test_what_is_no_list_of_releases_is_told(document: object) -> None:
+    with pytest.raises(LaunchdeckError, match="The answer of here cannot be read: it is no list of releases"):
+        parse_releases(document, "here")
+
+
 @pytest.mark.parametrize(
-    "document",
-    [None, {}, [None], [{"tag_name": 1}], [{"tag_name": "x", "draft": True}], [{"tag_name": "x", "prerelease": True}]],
-)
-def test_what_is_no_release_is_left_out(document: object) -> None:
-    assert parse_releases(document) == ()
-    assert parse_releases([{"tag_name": "b1", "assets": None}]) == (Release("b1", ()),)
+    "entry",
+    [None, {}, [], {"tag_name": 1}, {"tag_name": ".."}, {"tag_name": "a/b"}, {"tag_name": "x" * 300},
+     {"tag_name": "x", "draft": True}, {"tag_name": "x", "prerelease": True}],
+)  # fmt: skip
+def test_what_is_no_release_is_left_out_alone(entry: object) -> None:
+    assert parse_releases([entry, {"tag_name": "b1", "assets": None}], "x") == (Release("b1", ()),)
+
+
+def test_no_answer_of_a_server_makes_anything_but_offers_for_folders_of_ours() -> None:
+    """Answers with something wrong in them: a sentence at most, and names that stay where they are."""
+    names = [*ARCHIVES, "xllamacpp-2026.10.1-cp312-cp312-manylinux_2_28_x86_64.whl"]
+    asset = {"state": "uploaded", "size": 5, "digest": GOOD["digest"], "browser_download_url": "https://x/y"}
+    valid = [
+        {"tag_name": tag, "draft": False, "prerelease": False, "assets": [{**asset, "name": name} for name in names]}
+        for tag in (B, "v2026.10.1-cu132", "2026.10.1-rocm-7.1")
+    ]
+    count = sentences = offered = 0
+    for document in mutations(valid, seed=11, count=1500):
+        count += 1
+        try:
+            releases = parse_releases(document, "x")
+        except LaunchdeckError:
+            sentences += 1
+            continue
+        for target in (LINUX, replace(LINUX, gpus=())):
+            for offer in offers(target, releases, releases):
+                offered += 1
+                assert is_child_name(offer.id)
+                assert len(offer.id.encode()) <= 255
+                assert 0 < offer.needs_bytes < 1 << 60
+                assert all(is_child_name(file.name) for file in offer.files)
+    print(f"{count} answers, {sentences} of them told in a sentence, {offered} offers out of the rest")
+    assert offered > count

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -120,3 +122,53 @@ def test_the_room_for_all_of_it_is_looked_for_first(folder: Path, monkeypatch: p
         unpack(archive(folder, tar_gz({"a": b"x" * 2000})), folder)
     assert refusal.value.failure.cause is Cause.DISK_FULL
     assert not folder.exists()
+
+
+def damaged(valid: bytes, chance: random.Random) -> bytes:
+    """The archive with some bytes exchanged, taken away or doubled; inside the compression where there is one."""
+    is_gzip = valid[:2] == b"\x1f\x8b" and chance.random() < 0.8
+    content = bytearray(gzip.decompress(valid) if is_gzip else valid)
+    for _ in range(chance.randint(1, 6)):
+        at, length = chance.randrange(len(content)), chance.randint(1, 12)
+        match chance.randrange(4):
+            case 0:
+                content[at : at + length] = chance.randbytes(length)
+            case 1:
+                del content[at : at + length]
+            case 2:
+                content[at:at] = content[at : at + length]
+            case _:
+                content[at : at + length] = b"\xff" * length
+        if not content:
+            content = bytearray(b"x")
+    return gzip.compress(bytes(content), 1) if is_gzip else bytes(content)
+
+
+def test_a_damaged_archive_is_a_sentence_and_nothing_of_it_gets_outside(folder: Path) -> None:
+    chance = random.Random(13)
+    valid = [
+        tar_gz({"llama-b1/llama-server": "x" * 700, "llama-b1/lib.so.0": b"\0" * 30}, {"llama-b1/lib.so": "lib.so.0"}),
+        zipped({"a/b/llama-server": "x" * 700, "a/lib.so": "y"}),
+    ]
+    count = sentences = 0
+    for _ in range(600):
+        for content in valid:
+            count += 1
+            try:
+                unpack(archive(folder, damaged(content, chance)), folder / str(count), flat=chance.random() < 0.2)
+            except LaunchdeckError:
+                sentences += 1
+    print(f"{count} archives, {sentences} of them told in a sentence")
+    assert 0 < sentences < count
+    root = folder.parent.parent
+    assert sorted(path.name for path in root.iterdir()) == ["archive", "in", "outside"]
+    assert [path.name for path in folder.parent.iterdir()] == ["here"]
+    assert (root / "outside").read_text() == "mine"
+    for path in folder.rglob("*"):
+        assert folder in path.resolve().parents
+
+
+def test_a_name_that_no_file_can_have_is_not_told_as_a_full_disk(folder: Path) -> None:
+    with pytest.raises(LaunchdeckError, match="File name too long") as refusal:
+        unpack(archive(folder, zipped({"x" * 300: "y"})), folder)
+    assert refusal.value.failure.cause is not Cause.DISK_FULL

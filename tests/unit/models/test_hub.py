@@ -15,15 +15,17 @@ import pytest
 from fakes.hub import FakeHub
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.models import hub
-from launchdeck.models.download import Progress, download, part_path
+from launchdeck.models.download import Progress, download
+from launchdeck.models.landing import part_path
 
+pytestmark = pytest.mark.usefixtures("plain_network")
 MIB = 1024 * 1024
 CONTENT = random.Random(7).randbytes(5 * MIB + 123)
 REPOSITORY = "them/Tiny-GGUF"
 
 
 @pytest.fixture
-def server(monkeypatch):
+def server(monkeypatch, plain_network):
     server = FakeHub()
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("HF_TOKEN", "hf_canary")
@@ -120,6 +122,8 @@ def test_what_was_fetched_before_a_restart_is_not_fetched_again(server, tmp_path
 def test_a_cancelled_download_keeps_what_has_come(server, tmp_path) -> None:
     choice = only_choice()
 
+    server.hold_at = 3 * MIB
+
     async def cancel_in_the_middle() -> None:
         task = asyncio.create_task(hub.fetch(choice, tmp_path, lambda now: now.done_bytes >= 2 * MIB and task.cancel()))
         with pytest.raises(asyncio.CancelledError):
@@ -127,6 +131,7 @@ def test_a_cancelled_download_keeps_what_has_come(server, tmp_path) -> None:
 
     asyncio.run(cancel_in_the_middle())
     assert 2 * MIB <= choice.fetched_bytes(tmp_path) < len(CONTENT)
+    server.hold_at = None
     fetch(choice, tmp_path)
     assert server.ranges[-1] >= 2 * MIB
     assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == CONTENT
@@ -170,7 +175,7 @@ def test_an_older_version_of_the_file_is_replaced(server, tmp_path) -> None:
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize(("status", "told"), [(403, r"status 403.*HF_TOKEN"), (404, r"status 404.*taken away")])
+@pytest.mark.parametrize(("status", "told"), [(403, r"status 403.*HF_TOKEN"), (404, r"status 404.*Check the name")])
 def test_a_refusal_is_told_with_what_to_do(server, tmp_path, status, told) -> None:
     server.refusals = [status]
     remote = only_choice().files[0].remote
@@ -223,7 +228,7 @@ def test_a_repository_that_is_not_there_is_told(server, name: str) -> None:
 
 def test_an_address_without_a_hub_is_told(server, monkeypatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", f"{server.url}/nowhere")
-    with pytest.raises(LaunchdeckError, match="does not answer"):
+    with pytest.raises(LaunchdeckError, match=r"127.0.0.1:\d+ does not answer as it should \(status 404\)"):
         hub.search("x")
 
 

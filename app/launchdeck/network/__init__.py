@@ -1,0 +1,1 @@
+"""The way out: proxies, certificates, patience, and sentences for whatever stands in it."""
