@@ -124,9 +124,7 @@ async def download(remote: RemoteFile, target: Path, on_bytes: Callable[[int], N
 
 
 class _News:
-    """Carries progress from the worker's thread to the loop: of each stretch of fetching or checking the latest, however
-    much of it there is.
-    """
+    """Carries progress from the worker's thread to the loop: the latest of each stretch of fetching or of checking."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, on_progress: Callable[[Progress], None]) -> None:
         self._loop = loop
