@@ -106,14 +106,14 @@ def take_over(paths: Paths, instance: Instance) -> str | None:
     Raises:
         LaunchdeckError: whoever runs does not let go, or does not answer.
     """
-    deadline_s = time.monotonic() + _LET_GO_TIMEOUT_S
+    began_s = time.monotonic()
     while not instance.acquire(WINDOW):
         kind, pid = instance.holder() or (None, None)
         if kind == WINDOW and pid is not None:
             shown = _show_the_other(instance, pid)
             if shown is not None:
                 return shown
-        elif time.monotonic() > deadline_s:
+        elif time.monotonic() - began_s > (_STARTING_S if kind is None else _LET_GO_TIMEOUT_S):
             raise _does_not_let_go(pid)
         elif kind == SERVE:
             _ask_to_let_go(paths)
