@@ -20,7 +20,7 @@ from launchdeck.commands.output import print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.ending import Ending
-from launchdeck.settings.instance import SERVE, WINDOW, Instance
+from launchdeck.settings.instance import SERVE, WINDOW, Instance, does_not_answer
 from launchdeck.settings.paths import HOME_VARIABLE, Paths
 from launchdeck.settings.setup import Setup
 
@@ -145,15 +145,6 @@ def _show_the_other(instance: Instance, pid: int) -> str | None:
             return None
         time.sleep(_LET_GO_POLL_S)
     raise does_not_answer(pid)
-
-
-def does_not_answer(pid: int) -> LaunchdeckError:
-    """The one application is there, and hangs, or is stopped."""
-    return LaunchdeckError.of(
-        Cause.CONFLICT,
-        Message("Launchdeck runs already, as process {pid}, and does not answer.", pid=pid),
-        Message("If it still does not in a moment, end it ('kill -9 {pid}') and start again.", pid=pid),
-    )
 
 
 def _does_not_let_go(pid: int | None) -> LaunchdeckError:

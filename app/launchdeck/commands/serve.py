@@ -13,12 +13,12 @@ from launchdeck.api.address import url_file
 from launchdeck.api.client import ApiClient
 from launchdeck.api.opening import open_api
 from launchdeck.commands import systemd
-from launchdeck.compose import does_not_answer, in_console, leave_nothing_behind, setup_of
+from launchdeck.compose import in_console, leave_nothing_behind, setup_of
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.ending import Ending
 from launchdeck.engines.find import find_engines
-from launchdeck.settings.instance import SERVE, Instance
+from launchdeck.settings.instance import SERVE, Instance, does_not_answer
 
 if TYPE_CHECKING:
     from launchdeck.api.server import ApiServer

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import shutil
 import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.files.removal import remove_tree
 from launchdeck.serving.failures import newer_shim, not_found, shim_silent
 from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.logs import LogBuffer
@@ -117,16 +117,16 @@ class LogFollower:
         return buffer
 
 
-async def stop(paths: Paths, name: str) -> None:
-    """Returns when nothing is left of it; its record goes as well. Raises LaunchdeckError."""
-    await _stop(_find(paths, name))
+async def stop(paths: Paths, name: str) -> bool:
+    """Returns when nothing is left of it; its record goes as well. Tells whether it ran. Raises LaunchdeckError."""
+    return await _stop(_find(paths, name))
 
 
 async def stop_all(paths: Paths) -> None:
     """Raises LaunchdeckError for the first that does not answer, when all others are stopped."""
     live = [record for record in read_records(paths.records) if is_supervised(record.status)]
     for outcome in await asyncio.gather(*map(_stop, live), return_exceptions=True):
-        if outcome is not None:
+        if isinstance(outcome, BaseException):
             raise outcome
 
 
@@ -157,7 +157,7 @@ def _keep(path: Path) -> None:
             answers += data
 
 
-async def _stop(record: Record) -> None:
+async def _stop(record: Record) -> bool:
     try:
         client = await reach(record.status)
     except NewerShimError as error:
@@ -166,7 +166,8 @@ async def _stop(record: Record) -> None:
         await _stop_live(client, record)
     elif is_supervised(record.status):
         raise shim_silent(record.plan.model_id)
-    shutil.rmtree(record.folder)
+    remove_tree(record.folder.parent.resolve(), record.folder.name)
+    return client is not None
 
 
 async def _stop_live(client: ShimClient, record: Record) -> None:

@@ -43,7 +43,7 @@ def build_spec(
     return {
         "id": deployment.id,
         "created_at_s": deployment.created_at_s,
-        "socket": str(paths.runtime / f"{deployment.id}.sock"),
+        "socket": str(paths.sockets / f"{deployment.id}.sock"),
         "folder": str(paths.records / deployment.id),
         "argv": list(plan.argv),
         "env": env,

@@ -126,3 +126,12 @@ class Instance:
                 if os.readlink(f"{handles}/{handle}") == ours:  # noqa: PTH115 (it touches no disk)
                     return True
         return False
+
+
+def does_not_answer(pid: int) -> LaunchdeckError:
+    """The one application is there, and hangs, or is stopped."""
+    return LaunchdeckError.of(
+        Cause.CONFLICT,
+        Message("Launchdeck runs already, as process {pid}, and does not answer.", pid=pid),
+        Message("If it still does not in a moment, end it ('kill -9 {pid}') and start again.", pid=pid),
+    )
