@@ -90,11 +90,12 @@ def setup_of(options: argparse.Namespace) -> Setup:
         LaunchdeckError: the recorded inventory is none, or the folders cannot be made.
     """
     inventory: Path | None = getattr(options, "inventory", None)
+    recorded = None
     if inventory is not None:
         from launchdeck.hardware.replay import ReplaySource  # noqa: PLC0415 (support cases only)
 
-        ReplaySource.open(inventory).close()
-    return Setup.of(Paths.resolve(), inventory, api_port=getattr(options, "api_port", None))
+        recorded = ReplaySource.open(inventory).inventory
+    return Setup.of(Paths.resolve(), inventory, api_port=getattr(options, "api_port", None), recorded=recorded)
 
 
 def take_over(paths: Paths, instance: Instance) -> str | None:
