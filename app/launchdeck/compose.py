@@ -15,11 +15,13 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from launchdeck.api.address import take_back_address
 from launchdeck.commands.output import print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.settings.instance import SERVE, WINDOW, Instance
-from launchdeck.settings.paths import Paths
+from launchdeck.ending import Ending
+from launchdeck.settings.instance import SERVE, WINDOW, Instance, does_not_answer
+from launchdeck.settings.paths import HOME_VARIABLE, Paths
 from launchdeck.settings.setup import Setup
 
 if TYPE_CHECKING:
@@ -34,28 +36,51 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _RAISING = signal.SIGUSR1
 _LET_GO_TIMEOUT_S = 30.0
 _LET_GO_POLL_S = 0.05
+_ANSWER_S = 2.0
+_STARTING_S = 10.0
+"""A window that has just been started comes to its event loop within this."""
 
 
 def run_window(options: argparse.Namespace, on_painted: Callable[[], None] = lambda: None) -> int:
     """Open the window and stay until it is quit; `on_painted` is called when the first frame is on the screen."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*_ENDING, _RAISING))  # until there is a loop that can carry it out
+    ending = Ending()
+    ending.listen((_RAISING,))
     setup = setup_of(options)
     instance = Instance(setup.paths)  # holds its lock for as long as it lives
-    if not take_over(setup.paths, instance):
-        print_line("The window of Launchdeck is open already: it has been brought to the front.")
+    shown = take_over(setup.paths, instance)
+    if shown is not None:
+        print_line(shown)
         return 0
+    leave_nothing_behind(ending, setup, instance)
 
     async def main(application: WindowApplication) -> int:
-        on_signals(application.quit_by_signal)
-        on_signals(application.window.bring_to_front, (_RAISING,))
+        def show() -> None:
+            application.window.bring_to_front()
+            instance.answer()
+
+        ending.call(application.quit_by_signal)
+        ending.call(show, (_RAISING,))
         await application.run()
         return 0
 
-    return in_window(setup, main, on_painted)
+    return in_window(setup, main, on_painted, ending)
+
+
+def leave_nothing_behind(ending: Ending, setup: Setup, instance: Instance) -> None:
+    """Where the application does not end in order: nobody finds its address any more, its models are kept, if that is
+    what its end means, and another one may start.
+    """
+
+    def keep_models() -> None:
+        if setup.settings.on_quit != "stop":
+            from launchdeck.serving.direct import keep_all  # noqa: PLC0415
+
+            keep_all(setup.paths)
+
+    ending.at_last += [lambda: take_back_address(setup.paths), keep_models, instance.release]
 
 
 def setup_of(options: argparse.Namespace) -> Setup:
@@ -65,36 +90,71 @@ def setup_of(options: argparse.Namespace) -> Setup:
         LaunchdeckError: the recorded inventory is none, or the folders cannot be made.
     """
     inventory: Path | None = getattr(options, "inventory", None)
+    recorded = None
     if inventory is not None:
         from launchdeck.hardware.replay import ReplaySource  # noqa: PLC0415 (support cases only)
 
-        ReplaySource.open(inventory).close()
-    return Setup.of(Paths.resolve(), inventory, api_port=getattr(options, "api_port", None))
+        recorded = ReplaySource.open(inventory).inventory
+    return Setup.of(Paths.resolve(), inventory, api_port=getattr(options, "api_port", None), recorded=recorded)
 
 
-def take_over(paths: Paths, instance: Instance) -> bool:
-    """Be the one application; a 'launchdeck serve' ends and leaves its models to this process. False: the one is a
-    window, which stays, and comes to the front.
+def take_over(paths: Paths, instance: Instance) -> str | None:
+    """Be the one application; a 'launchdeck serve' ends and leaves its models to this process.
+
+    Returns:
+        None, or what became of the window that is there already, and stays.
 
     Raises:
-        LaunchdeckError: whoever runs does not let go.
+        LaunchdeckError: whoever runs does not let go, or does not answer.
     """
-    deadline_s = time.monotonic() + _LET_GO_TIMEOUT_S
+    began_s = time.monotonic()
     while not instance.acquire(WINDOW):
-        kind, pid = instance.holder() or (None, 0)
-        if kind == WINDOW:
-            os.kill(pid, _RAISING)
-            return False
-        if time.monotonic() > deadline_s:
-            raise LaunchdeckError.of(
-                Cause.CONFLICT,
-                Message("Launchdeck runs already, as process {pid}, and does not let go.", pid=pid),
-                Message("End that process, then start again: the models serve on."),
-            )
-        if kind == SERVE:
+        kind, pid = instance.holder() or (None, None)
+        if kind == WINDOW and pid is not None:
+            shown = _show_the_other(instance, pid)
+            if shown is not None:
+                return shown
+        elif time.monotonic() - began_s > (_STARTING_S if kind is None else _LET_GO_TIMEOUT_S):
+            raise _does_not_let_go(pid)
+        elif kind == SERVE:
             _ask_to_let_go(paths)
         time.sleep(_LET_GO_POLL_S)
-    return True
+    return None
+
+
+def _show_the_other(instance: Instance, pid: int) -> str | None:
+    """Bring the window of that process to the front; None: it is just going. Raises LaunchdeckError."""
+    before = instance.answers()
+    try:
+        os.kill(pid, _RAISING)
+    except ProcessLookupError:
+        return None
+    except PermissionError as error:
+        raise LaunchdeckError.of(
+            Cause.CONFLICT,
+            Message("Launchdeck runs already, as process {pid} of another user.", pid=pid),
+            Message("End that process, or name other folders: {variable}=DIR.", variable=HOME_VARIABLE),
+        ) from error
+    if not before:  # an older version, which does as it is told, and cannot say so
+        return "The window of Launchdeck is open already: it has been asked to come to the front."
+    patience_s = _ANSWER_S if instance.held_for_s() > _STARTING_S else _STARTING_S
+    until_s = time.monotonic() + patience_s
+    while time.monotonic() < until_s:
+        if instance.answers() != before:
+            return "The window of Launchdeck is open already: it has been brought to the front."
+        if instance.holder() is None:
+            return None
+        time.sleep(_LET_GO_POLL_S)
+    raise does_not_answer(pid)
+
+
+def _does_not_let_go(pid: int | None) -> LaunchdeckError:
+    message = Message("Launchdeck runs already, and does not let go. Which process it is cannot be told.")
+    if pid is not None:
+        message = Message("Launchdeck runs already, as process {pid}, and does not let go.", pid=pid)
+    return LaunchdeckError.of(
+        Cause.CONFLICT, message, Message("End that process, then start again: the models serve on.")
+    )
 
 
 def _ask_to_let_go(paths: Paths) -> None:
@@ -114,8 +174,10 @@ def in_window(
     setup: Setup,
     main: Callable[[WindowApplication], Coroutine[Any, Any, int]],
     on_painted: Callable[[], None] = lambda: None,
+    ending: Ending | None = None,
 ) -> int:
     """Paint the window, then run `main` on an event loop that Qt and asyncio share; gives what `main` returns."""
+    ending = ending or Ending()
     gc.disable()  # what is made before the first frame is there to stay; looking for garbage in it takes its time
     from PySide6.QtWidgets import QApplication  # noqa: PLC0415 (commands do without widgets)
 
@@ -125,12 +187,14 @@ def in_window(
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication([*sys.argv[:1], *theme.ARGUMENTS])
     app.setQuitOnLastWindowClosed(False)
+    if ending.is_asked():
+        return 0
     dress(app, setup.settings)
     first_frame = FirstFrame(app, setup)
     first_frame.window.painted.connect(on_painted)
     first_frame.paint()
     _collect_garbage()
-    return _live(app, setup, first_frame, main)
+    return 0 if ending.is_asked() else _live(app, setup, first_frame, main, ending)
 
 
 def _live(
@@ -138,18 +202,23 @@ def _live(
     setup: Setup,
     first_frame: FirstFrame,
     main: Callable[[WindowApplication], Coroutine[Any, Any, int]],
+    ending: Ending,
 ) -> int:
     import asyncio  # noqa: PLC0415 (a third of a bare window's start)
 
     from qasync import QEventLoop  # noqa: PLC0415
 
     from launchdeck.ui.application import WindowApplication  # noqa: PLC0415
+    from launchdeck.workers import Workers  # noqa: PLC0415
 
     loop = QEventLoop(app)
+    loop.set_default_executor(Workers())  # its own is made of QThreads, for which it waits without end
     asyncio.set_event_loop(loop)
 
     async def run() -> int:
-        return await main(WindowApplication(app, setup, first_frame))
+        status = await main(WindowApplication(app, setup, first_frame, ending))
+        ending.done(status)
+        return status
 
     with loop, _closing_generators(loop):
         status: int = loop.run_until_complete(run())
@@ -162,35 +231,27 @@ def _collect_garbage() -> None:
     gc.enable()
 
 
-def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]]) -> int:
+def in_console(setup: Setup, main: Callable[[Core], Coroutine[Any, Any, int]], ending: Ending | None = None) -> int:
     """Run `main` on plain asyncio, without any widget; of Qt it needs the core alone, for the launcher's thread."""
     import asyncio  # noqa: PLC0415
 
     from PySide6.QtCore import QCoreApplication  # noqa: PLC0415
 
     from launchdeck.core import Core  # noqa: PLC0415
+    from launchdeck.workers import Workers  # noqa: PLC0415
 
+    ending = ending or Ending()
     app = QCoreApplication(sys.argv[:1])
 
     async def run() -> int:
-        return await main(Core(setup))
+        asyncio.get_running_loop().set_default_executor(Workers())
+        status = await main(Core(setup))
+        ending.done(status)
+        return status
 
-    status = asyncio.run(run())
+    status = 0 if ending.is_asked() else asyncio.run(run())
     del app  # it had to live as long as the launcher's thread
     return status
-
-
-def on_signals(callback: Callable[[], object], numbers: tuple[signal.Signals, ...] = _ENDING) -> None:
-    """Call this when a signal comes: by default when the process is asked to end, by SIGTERM, Ctrl-C in its terminal,
-    or the end of the terminal.
-    """
-    import asyncio  # noqa: PLC0415
-
-    loop = asyncio.get_running_loop()
-    for number in numbers:
-        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has it ignored
-            loop.add_signal_handler(number, callback)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import asyncio
 from launchdeck.domain.errors import Failure
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
+from launchdeck.hardware.replay import ReplaySource
 from launchdeck.hardware.source import InventorySource, open_source
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.process import QtShimLauncher
@@ -35,6 +36,8 @@ class Core:
 
     def open_source(self) -> InventorySource:
         """Where readings of the GPUs come from; to be opened by the thread that will read."""
+        if self.setup.recorded is not None:
+            return ReplaySource(self.setup.recorded)
         return open_source(self.setup.settings.detection, self.setup.inventory_file)
 
     async def start_marked(self) -> list[Failure]:

@@ -40,10 +40,12 @@ Beats = list[tuple[float, float]]
 
 
 async def watched_window(application: WindowApplication) -> int:
-    from launchdeck.compose import on_signals
+    from launchdeck.ending import Ending
     from launchdeck.settings.paths import Paths
 
-    on_signals(application.quit_by_signal)
+    ending = Ending()
+    ending.listen()
+    ending.call(application.quit_by_signal)
     running = asyncio.create_task(application.run())
     beats: Beats = []
     wanted = Paths.resolve().state / SHOW_LOG

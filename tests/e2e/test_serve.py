@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import time
@@ -19,6 +21,7 @@ import pytest
 
 from e2e.window import free_ports
 from fakes.serving import end_all, processes_of, until
+from launchdeck.settings.paths import Paths
 
 pytestmark = pytest.mark.timeout(300)
 COMMAND = [sys.executable, "-m", "launchdeck"]
@@ -215,7 +218,64 @@ def test_a_deploy_that_cannot_be_carried_out_ends_with_the_words_of_the_applicat
         later = document("deploy", demo_model, "--gpu", "cpu", "--ctx", 512, "--no-wait")
         assert later["status"] == "loading"
         assert "already" in launchdeck("serve", expect=1)
-        until(lambda: document("stop", "--all")["stopped"], "the supervisor that was just being started", DEADLINE_S)
+        assert document("stop", "--all") == {"stopped": [later["model_id"]]}, "it is just being started"
+        assert document("status") == {"models": []}
+
+
+def test_stop_and_logs_know_what_status_lists(home: Path, demo_model: Path) -> None:
+    """Also a model whose launch failed before there was anything on disk."""
+    with started("serve") as serve:
+        until_open(home, serve)
+        (home / "state" / "deployments").write_text("a file where the folder should be")
+        launchdeck("deploy", demo_model, "--gpu", "cpu", "--ctx", 512, "--name", "smol", expect=1)
+        (shown,) = document("status")["models"]
+        assert (shown["model_id"], shown["state"]) == ("smol", "failed")
+        assert document("logs", "smol")["lines"] == []
+        assert document("stop", "--all") == {"stopped": []}, "it does not run"
+        assert launchdeck("stop", "smol") == "Removed: smol, which had failed.\n"
+        assert document("status") == {"models": []}
+        assert "smol" in launchdeck("stop", "smol", expect=1)
+
+
+def test_what_failed_is_removed_where_no_application_runs(home: Path, demo_model: Path) -> None:
+    with started("serve") as serve:
+        until_open(home, serve)
+        entry = deploy(demo_model, "smol")
+        serve.kill()
+        serve.communicate(timeout=DEADLINE_S)
+    record = json.loads((home / "state" / "deployments" / entry["id"] / "record.json").read_text())
+    for pid, _ in (record["shim"], *record["tree"]):
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: document("status")["models"][0]["state"] == "failed", "the model to have failed", DEADLINE_S)
+    assert document("stop", "smol") == {"stopped": [], "removed": ["smol"]}
+    assert not (home / "state" / "deployments" / entry["id"]).exists()
+
+
+def test_folders_with_long_names_are_as_good_as_others(home: Path, demo_model: Path, monkeypatch) -> None:
+    """A socket's address has room for 107 bytes: those of the supervisors lie elsewhere then, and that is told."""
+    root = home / ("managed-hosting-" + "f" * 60) / ("tenant-" + "0" * 60)
+    (root / "config").mkdir(parents=True)
+    (home / "config" / "settings.toml").rename(root / "config" / "settings.toml")
+    monkeypatch.setenv("LAUNCHDECK_HOME", str(root))
+    paths = Paths.resolve()
+    try:
+        with started("serve") as serve:
+            until_open(root, serve)
+            entry = deploy(demo_model, "smol")
+            assert [socket.name for socket in paths.sockets.iterdir()] == [f"{entry['id']}.sock"]
+            assert stat.S_IMODE(paths.sockets.stat().st_mode) == 0o700
+            serve.send_signal(signal.SIGTERM)
+            _, errors = serve.communicate(timeout=DEADLINE_S)
+            assert f"lie in {paths.sockets}" in errors
+        with started("serve") as serve:
+            until_open(root, serve)
+            assert document("status")["models"][0]["id"] == entry["id"]
+            assert document("logs", "smol", "-n", 3)["lines"] != []
+            assert document("stop", "smol") == {"stopped": ["smol"]}
+        assert list(paths.sockets.iterdir()) == []
+    finally:
+        end_all(root)
+        shutil.rmtree(paths.sockets, ignore_errors=True)
 
 
 def test_readiness_is_told_to_the_service_manager(home: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from PySide6.QtCore import QSettings, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton, QTabWidget
 
 from launchdeck.settings.store import SettingsStore
@@ -16,12 +16,13 @@ from launchdeck.ui.gpu_cards import GpuCards
 from launchdeck.ui.main_window import MainWindow, Panels
 from launchdeck.ui.quit_dialog import QuitDialog
 from launchdeck.ui.quitting import Quitting
+from launchdeck.ui.window_memory import WindowMemory
 
 
 @pytest.fixture
 def window(qtbot, tmp_path) -> MainWindow:
     panels = Panels(GpuCards(), Charts(5.0), DeploymentsView(), QTabWidget(), DeployForm(lambda _: None))
-    window = MainWindow(panels, QSettings(str(tmp_path / "window.ini"), QSettings.Format.IniFormat))
+    window = MainWindow(panels, WindowMemory(tmp_path / "window.ini"))
     qtbot.addWidget(window, before_close_func=lambda window: window.close_for_good())
     return window
 

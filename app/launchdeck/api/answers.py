@@ -219,10 +219,13 @@ class Marked(Answer):
 
 
 class Stopped(Answer):
+    """`was_live` is false where it had failed before, and was only taken off the list."""
+
     id: str
     model_id: str
     status: Literal["stopped"]
     state: Literal["stopped"]
+    was_live: bool
 
 
 class Logs(Answer):

@@ -82,7 +82,7 @@ async def unload(backend: Backend, request: Request) -> ASGIApp:
     if not deployment.state.is_live:
         backend.dismiss(deployment)
     gone = {"id": deployment.id, "model_id": deployment.plan.model_id, "status": "stopped", "state": "stopped"}
-    return _json(dumps(gone))
+    return _json(dumps(gone | {"was_live": deployment.state.is_live}))
 
 
 async def restart(backend: Backend, request: Request) -> ASGIApp:

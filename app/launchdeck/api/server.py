@@ -7,7 +7,6 @@ protocol, so the server is started and shut down by hand.
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import socket
 from typing import TYPE_CHECKING, Final
@@ -15,21 +14,15 @@ from typing import TYPE_CHECKING, Final
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from launchdeck.api.address import token_file, url_file
+from launchdeck.api.address import take_back_address, token_file, url_file
 from launchdeck.api.application import asgi_application
 from launchdeck.api.streams import ABORT
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.files.looking import real
-from launchdeck.files.reading import read_bytes
-from launchdeck.files.removal import remove_file
 from launchdeck.files.replacing import replace_text
 
 if TYPE_CHECKING:
     from launchdeck.api.backend import Backend
-    from launchdeck.settings.paths import Paths
-
-logger = logging.getLogger(__name__)
 
 HOST: Final = "127.0.0.1"
 TOKEN_BYTES: Final = 32
@@ -38,7 +31,7 @@ KEEP_ALIVE_S: Final = 30
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_CONNECTIONS: Final = 128
 SEND_BUFFER_BYTES: Final = 64 * 1024
-SHUTDOWN_TIMEOUT_S: Final = 2
+SHUTDOWN_TIMEOUT_S: Final = 1
 
 
 class Connection(H11Protocol):
@@ -103,7 +96,7 @@ class ApiServer:
         """End every stream and connection, and take the files away."""
         self.backend.close()
         if self._server is not None:
-            _remove_if_ours(self.backend.setup.paths, self.url)
+            take_back_address(self.backend.setup.paths, self.url)
             await self._server.shutdown([self._socket] if self._socket else None)
             self._server = None
 
@@ -127,15 +120,3 @@ def _listen(port: int) -> socket.socket:
             Message("Choose another port in the settings, or start with --api-port 0 for any free one."),
         ) from error
     return listener
-
-
-def _remove_if_ours(paths: Paths, url: str) -> None:
-    """Another application may have been started meanwhile and have put its own address there."""
-    try:
-        if read_bytes(url_file(paths)) == url.encode():
-            for file in (url_file(paths), token_file(paths)):
-                remove_file(real(file.parent), file.name)
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as error:
-        logger.warning("The address in %s could not be taken back: %s", url_file(paths), error)

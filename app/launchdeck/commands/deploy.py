@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import Any, Final
 
+from launchdeck.api.address import url_file
 from launchdeck.api.client import ApiClient, failure_of
 from launchdeck.commands.model_name import model_path
 from launchdeck.commands.output import print_json, print_line
@@ -13,6 +14,7 @@ from launchdeck.commands.plan import request_from
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import to_json
+from launchdeck.settings.instance import Instance, does_not_answer
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -25,6 +27,9 @@ def run(options: argparse.Namespace) -> int:
     paths = Paths.resolve()
     client = ApiClient.find(paths)
     if client is None:
+        holder = Instance(paths).holder()
+        if holder is not None and url_file(paths).exists():
+            raise does_not_answer(holder[1])
         raise LaunchdeckError.of(
             Cause.NOT_FOUND,
             Message("No Launchdeck runs that could start the model."),

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from launchdeck import __version__
 from launchdeck.commands.output import print_json, print_line
-from launchdeck.compose import in_console, in_window, on_signals
+from launchdeck.compose import in_console, in_window
 from launchdeck.core import Core
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.ending import Ending
 from launchdeck.engines.find import find_engines
 from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_tree
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from launchdeck.ui.application import WindowApplication
 
 CHART_SAMPLES = 4
+IN_ORDER_S = 30.0  # a report is printed in any case, and the model is stopped
 
 
 @dataclass(slots=True)
@@ -80,15 +82,19 @@ def run(options: argparse.Namespace) -> int:
     paths = replace(own, state=folder / "state", config=folder / "config")  # nothing of the user's is touched
     settings = replace(SettingsStore(own.settings_file).settings, when_app_dies="stop", api_enabled=False)
     report = Report()
+    ending = Ending(IN_ORDER_S)
     try:
         setup = Setup.of(paths, settings=settings)
+        ending.listen()
         if options.screenshot is None:
-            in_console(setup, lambda core: _in_console(core, report))
+            in_console(setup, lambda core: _in_console(core, report, ending), ending)
         else:
-            in_window(setup, lambda application: _in_window(application, report, options.screenshot))
+            screenshot = options.screenshot
+            in_window(setup, lambda window: _in_window(window, report, screenshot, ending), ending=ending)
     except (LaunchdeckError, OSError, asyncio.CancelledError) as error:
         report.note(error)
     finally:
+        ending.close()
         _remove(own.state, folder.name, report)
     _print(report, as_json=options.json)
     return 0 if report.ok else 1
@@ -101,8 +107,8 @@ def _remove(state: Path, name: str, report: Report) -> None:
         report.note(error)
 
 
-async def _in_console(core: Core, report: Report) -> int:
-    _cancel_on_signals()
+async def _in_console(core: Core, report: Report, ending: Ending) -> int:
+    _cancel_on_signals(ending)
     try:
         await _check(core, report, _no_screenshot)
     finally:
@@ -110,8 +116,8 @@ async def _in_console(core: Core, report: Report) -> int:
     return 0
 
 
-async def _in_window(application: WindowApplication, report: Report, file: Path) -> int:
-    _cancel_on_signals()
+async def _in_window(application: WindowApplication, report: Report, file: Path, ending: Ending) -> int:
+    _cancel_on_signals(ending)
 
     async def screenshot() -> None:
         with report.step("screenshot") as detail:
@@ -183,10 +189,10 @@ async def _no_screenshot() -> None:
     """What is done between the answer and the stop when nobody wants a picture."""
 
 
-def _cancel_on_signals() -> None:
+def _cancel_on_signals(ending: Ending) -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101 (for the type checker: a coroutine that runs has its task)
-    on_signals(task.cancel)
+    ending.call(task.cancel)
 
 
 def _print(report: Report, *, as_json: bool) -> None:

@@ -6,28 +6,38 @@ import argparse
 import asyncio
 import logging
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
+from launchdeck.api.address import url_file
 from launchdeck.api.client import ApiClient
 from launchdeck.api.opening import open_api
 from launchdeck.commands import systemd
-from launchdeck.compose import in_console, on_signals, setup_of
+from launchdeck.compose import in_console, leave_nothing_behind, setup_of
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.ending import Ending
 from launchdeck.engines.find import find_engines
-from launchdeck.settings.instance import SERVE, Instance
+from launchdeck.settings.instance import SERVE, Instance, does_not_answer
 
 if TYPE_CHECKING:
     from launchdeck.api.server import ApiServer
     from launchdeck.core import Core
     from launchdeck.domain.deployment import Deployment, State
+    from launchdeck.domain.errors import Failure
     from launchdeck.domain.gpu import Inventory
+    from launchdeck.monitor.sampler import Sampler
+    from launchdeck.settings.paths import Paths
 
 logger = logging.getLogger(__name__)
+
+_ADOPTION_S = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until a signal comes, or a window takes over. Ends with 1 where Launchdeck runs already."""
+    ending = Ending()
+    ending.listen()
     setup = setup_of(options)
     if not setup.settings.api_enabled and setup.asked_api_port is None:
         raise LaunchdeckError.of(
@@ -37,13 +47,17 @@ def run(options: argparse.Namespace) -> int:
         )
     instance = Instance(setup.paths)  # holds its lock for as long as it lives
     if not instance.acquire(SERVE):
-        raise _runs_already(ApiClient.find(setup.paths))
+        raise _runs_already(setup.paths, instance)
+    leave_nothing_behind(ending, setup, instance)
     _log_to_journal()
-    return in_console(setup, lambda core: Service(core).run())
+    return in_console(setup, lambda core: Service(core, ending).run(), ending)
 
 
-def _runs_already(running: ApiClient | None) -> LaunchdeckError:
-    """`running`: None where it has no interface (yet)."""
+def _runs_already(paths: Paths, instance: Instance) -> LaunchdeckError:
+    """One that has no interface, or none yet, is not asked."""
+    running, holder = ApiClient.find(paths), instance.holder()
+    if running is None and holder is not None and url_file(paths).exists():
+        return does_not_answer(holder[1])
     message = Message("Launchdeck runs already.")
     if running is not None:
         message = Message("Launchdeck runs already, at {url}.", url=running.url)
@@ -53,19 +67,21 @@ def _runs_already(running: ApiClient | None) -> LaunchdeckError:
 class Service:
     """One run, from adopting what runs already to letting go of it."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, ending: Ending) -> None:
         self._core = core
+        self._ending = ending
         self._quit = asyncio.Event()
         self._keep_models = core.setup.settings.on_quit != "stop"
         self._states: dict[str, State] = {}
         self._api: ApiServer | None = None
+        self._starting: asyncio.Task[list[Failure]] | None = None
 
     async def run(self) -> int:
-        """Ready when the HTTP interface answers; the devices and engines may still be looked for then."""
+        """To the end that is asked for, also in the middle of a beginning that is held up. Raises LaunchdeckError."""
         from launchdeck.monitor.sampler import Sampler  # noqa: PLC0415 (Qt)
 
         core = self._core
-        on_signals(self._quit.set)
+        self._ending.call(self._quit.set)
         loop = asyncio.get_running_loop()
 
         def on_sample(inventory: Inventory) -> None:
@@ -73,24 +89,48 @@ class Service:
 
         sampler = Sampler(core.open_source, core.setup.settings.sampling_interval_s, on_sample=on_sample)
         core.manager.subscribe(self._log_change)
-        await core.manager.adopt()
+        adopted = asyncio.Event()
+        beginning = asyncio.create_task(self._begin(sampler, adopted))
+        asked = asyncio.create_task(self._quit.wait())
         try:
-            self._api = await open_api(core.setup, core.planner, core.manager, hand_over=self._hand_over)
-            sampler.start()
-            await self._find_engines()
-            systemd.notify("READY=1\nSTATUS=" + self._api.url)
-            starting = asyncio.create_task(core.start_marked())
-            await self._quit.wait()
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await asyncio.wait({beginning, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                beginning.result()
+                await asked
+            elif not self._keep_models:  # those that are not taken over yet are to be stopped as well
+                await asyncio.wait({beginning, asyncio.ensure_future(adopted.wait())}, timeout=_ADOPTION_S)
         finally:
-            systemd.notify("STOPPING=1")
-            sampler.stop()
-            if self._api is not None:
-                await self._api.close()
-            await core.close(keep=self._keep_models)
+            self._ending.begin()
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+            await self._end(sampler)
         logger.info("ended; the models %s", "serve on" if self._keep_models else "are stopped")
         return 0
+
+    async def _begin(self, sampler: Sampler, adopted: asyncio.Event) -> None:
+        """Ready when the HTTP interface answers; the devices and engines may still be looked for then."""
+        core = self._core
+        await core.manager.adopt()
+        adopted.set()
+        self._api = await open_api(core.setup, core.planner, core.manager, hand_over=self._hand_over)
+        sampler.start()
+        await self._find_engines()
+        systemd.notify("READY=1\nSTATUS=" + self._api.url)
+        self._starting = asyncio.create_task(core.start_marked())
+
+    async def _end(self, sampler: Sampler) -> None:
+        """Nobody gets in any more, then the models, then what may take a moment."""
+        core = self._core
+        systemd.notify("STOPPING=1")
+        if self._starting is not None:
+            self._starting.cancel()
+            await asyncio.gather(self._starting, return_exceptions=True)
+        if self._api is not None:
+            await self._api.close()
+        with nullcontext() if self._keep_models else self._ending.patient():
+            await core.manager.close(keep=self._keep_models)
+        sampler.stop()
+        await core.close(keep=self._keep_models)
 
     async def _find_engines(self) -> None:
         found = await asyncio.to_thread(find_engines, self._core.setup.settings, self._core.setup.paths)

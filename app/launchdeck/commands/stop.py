@@ -1,31 +1,83 @@
-"""`launchdeck stop`: straight to the models' own supervisors; a running application sees it happen."""
+"""`launchdeck stop`: asked of the running application, which knows what is just being started, or else straight of the
+models' own supervisors.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+from typing import Any
 
+from launchdeck.api.client import ApiClient, ApplicationGoneError
 from launchdeck.commands.output import print_json, print_line
+from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 
 
 def run(options: argparse.Namespace) -> int:
-    """Stop one model or all, and return when nothing is left of them."""
+    """Stop one model or all, and return when nothing is left of them. One that has failed is taken off the list."""
     paths = Paths.resolve()
-    stopped = asyncio.run(_stop(paths, None if options.all else options.id))
+    removed: list[str] = []
+    if options.all:
+        stopped = _stop_all(paths)
+    else:
+        stopped, removed = _stop_one(paths, options.id)
     if options.json:
-        print_json({"stopped": stopped})
+        print_json({"stopped": stopped} | ({"removed": removed} if removed else {}))
+    elif removed:
+        print_line(f"Removed: {removed[0]}, which had failed.")
     else:
         print_line(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing runs.")
     return 0
 
 
-async def _stop(paths: Paths, name: str | None) -> list[str]:
-    if name is not None:
-        await direct.stop(paths, name)
-        return [name]
+def _stop_one(paths: Paths, name: str) -> tuple[list[str], list[str]]:
+    """The name as stopped, or as removed where it ran no more. Raises LaunchdeckError."""
+    client = ApiClient.find(paths)
+    if client is not None:
+        try:
+            was_live = client.post("/api/inference/unload", {"model_id": name}).get("was_live", True)
+        except ApplicationGoneError:
+            pass  # its models live on, and their supervisors answer
+        except LaunchdeckError as error:
+            if error.failure.cause is not Cause.NOT_FOUND:
+                raise  # the application does not list what a newer version has started
+        else:
+            return ([name], []) if was_live else ([], [name])
+    was_live = asyncio.run(direct.stop(paths, name))
+    return ([name], []) if was_live else ([], [name])
+
+
+def _stop_all(paths: Paths) -> list[str]:
+    """The names of those that ran. Raises LaunchdeckError for the first that could not be stopped."""
+    client = ApiClient.find(paths)
+    stopped = [] if client is None else asyncio.run(_stop_listed(client))
+    return stopped + asyncio.run(_stop_supervised(paths))
+
+
+async def _stop_listed(client: ApiClient) -> list[str]:
+    """All that the application lists and that lives, at the same time."""
+
+    def stop(entry: dict[str, Any]) -> str:
+        client.post("/api/inference/unload", {"model_id": entry["id"]})
+        return str(entry["model_id"])
+
+    try:
+        entries = client.get("/api/inference/loading-status")["models"]
+    except ApplicationGoneError:
+        return []
+    live = [entry for entry in entries if entry["state"] != "failed"]
+    outcomes = await asyncio.gather(*(asyncio.to_thread(stop, entry) for entry in live), return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, ApplicationGoneError):
+            raise outcome
+    return [outcome for outcome in outcomes if isinstance(outcome, str)]
+
+
+async def _stop_supervised(paths: Paths) -> list[str]:
+    """What no application lists."""
     live = [d.plan.model_id for d in await direct.status(paths, adapters()) if d.state.is_live]
     await direct.stop_all(paths)
     return live

@@ -11,6 +11,8 @@ from launchdeck.domain.text import Message
 from launchdeck.hardware.json_object import JsonObject, unusable
 
 MIB: Final = 1024 * 1024
+_MOST_MIB: Final = 2**33  # 8 PiB: in bytes it has room in 64 bits, and in a number with a point
+_LONGEST_VERSION: Final = 16
 # The document has three states; of a GPU whose driver hangs its readers have to know that it cannot be used.
 _STATES: Final = {GpuState.STALLED: GpuState.LOST}
 
@@ -46,10 +48,11 @@ def from_document(document: Any) -> Inventory:
     gpus = tuple(reading for reading in readings if reading.gpu.gpu_type is not GpuType.CPU)
     if len(readings) > len(gpus) and len(readings) > 1:
         raise unusable("gpus", Message("a list of GPUs, or the CPU alone"))
-    uuids = [reading.gpu.uuid for reading in readings]
-    for place, uuid in enumerate(uuids):
-        if uuid in uuids[:place]:
+    before: set[str] = set()
+    for place, reading in enumerate(readings):
+        if reading.gpu.uuid in before:
             raise unusable(f"gpus[{place}].uuid", Message("another than that of the GPUs before it"))
+        before.add(reading.gpu.uuid)
     cpu_entry = top.child("cpu")
     cpu = _reading(cpu_entry, 0, sampled_at_s) if cpu_entry else _cpu_of(readings, sampled_at_s)
     return Inventory(gpus, cpu, top.text("detector") or "CPUDetector", sampled_at_s, replayed=True)
@@ -146,6 +149,8 @@ def _mib(size_bytes: int | None) -> int | None:
 
 def _bytes(entry: JsonObject, key: str) -> int | None:
     size_mib = entry.number(key)
+    if size_mib is not None and size_mib > _MOST_MIB:
+        raise unusable(entry.path(key), Message("a number of MiB, at most {most}", most=_MOST_MIB))
     return None if size_mib is None else round(size_mib * MIB)
 
 
@@ -155,6 +160,6 @@ def _version(entry: JsonObject, key: str) -> tuple[int, int] | None:
     if text is None:
         return None
     major, _, minor = text.partition(".")
-    if not (major.isdecimal() and minor.isdecimal()):
+    if len(text) > _LONGEST_VERSION or not (major.isdecimal() and minor.isdecimal()):
         raise unusable(entry.path(key), Message("a text like 8.9"))
     return int(major), int(minor)

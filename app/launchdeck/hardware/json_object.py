@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 
 _TOO_LARGE = 2**53
+_LONGEST_TEXT: Final = 4096
+_LONGEST_LIST: Final = 4096
+"""More GPUs, cores or processes than a machine has that anybody looks at in a window."""
 
 _Choice = TypeVar("_Choice", bound=StrEnum)
 
@@ -33,7 +36,7 @@ class JsonObject:
 
     def text(self, key: str) -> str | None:
         value = self._values.get(key)
-        if value is None or isinstance(value, str):
+        if value is None or (isinstance(value, str) and len(value) <= _LONGEST_TEXT):
             return value
         raise unusable(self.path(key), Message("a text"))
 
@@ -76,6 +79,8 @@ class JsonObject:
         values = self._values.get(key)
         if values is not None and not isinstance(values, list):
             raise unusable(self.path(key), Message("a list"))
+        if values is not None and len(values) > _LONGEST_LIST:
+            raise unusable(self.path(key), Message("a list of at most {count}", count=_LONGEST_LIST))
         return values or []
 
 

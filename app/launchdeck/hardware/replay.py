@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuReading, Inventory
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import LIMIT_BYTES, parse_json
 from launchdeck.hardware.document import from_document
 
 
@@ -17,7 +17,7 @@ class ReplaySource:
     """Gives the same readings again and again, each time as if taken now."""
 
     def __init__(self, inventory: Inventory) -> None:
-        self._inventory = inventory
+        self.inventory = inventory
 
     @classmethod
     def open(cls, path: Path) -> ReplaySource:
@@ -27,13 +27,13 @@ class ReplaySource:
             LaunchdeckError: the file cannot be read, is no JSON, or is no inventory.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8-sig"))
+            document = parse_json(_read(path))
         except OSError as error:
             reason = error.strerror or str(error)
             raise LaunchdeckError.of(
                 Cause.BAD_REQUEST, Message("{path} cannot be read: {reason}.", path=path, reason=reason)
             ) from error
-        except (ValueError, RecursionError) as error:
+        except ValueError as error:
             raise LaunchdeckError.of(
                 Cause.BAD_REQUEST,
                 Message("{path} is no recorded inventory: {reason}.", path=path, reason=error),
@@ -47,11 +47,23 @@ class ReplaySource:
         def at_now(reading: GpuReading) -> GpuReading:
             return replace(reading, sample=replace(reading.sample, sampled_at_s=now_s))
 
-        gpus = tuple(at_now(reading) for reading in self._inventory.gpus)
-        return replace(self._inventory, gpus=gpus, cpu=at_now(self._inventory.cpu), sampled_at_s=now_s)
+        gpus = tuple(at_now(reading) for reading in self.inventory.gpus)
+        return replace(self.inventory, gpus=gpus, cpu=at_now(self.inventory.cpu), sampled_at_s=now_s)
 
     def refresh(self) -> None:
         """What was recorded stays what it is."""
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _read(path: Path) -> bytes:
+    """Whoever names it on the command line may name a pipe as well, `<(ssh host launchdeck gpus --json)`, once.
+
+    Raises OSError, and ValueError for what has no end, or a late one.
+    """
+    with path.open("rb") as file:
+        data = file.read(LIMIT_BYTES + 1)
+    if len(data) > LIMIT_BYTES:
+        raise ValueError(f"it has more than {LIMIT_BYTES} bytes")
+    return data

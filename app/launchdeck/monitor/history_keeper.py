@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from launchdeck.monitor.history import History
     from launchdeck.monitor.history_store import HistoryStore
 
+logger = logging.getLogger(__name__)
+
 SAVE_EVERY_S: Final = 300.0
+LAST_SAVE_S: Final = 1.0
 
 
 class HistoryKeeper:
@@ -35,10 +39,13 @@ class HistoryKeeper:
         return self._history
 
     async def close(self) -> None:
-        """Save for the last time."""
+        """Save for the last time; a disk that does not answer is not waited for."""
         if self._saving is not None:
             self._saving.cancel()
-            await self._save()
+            try:
+                await asyncio.wait_for(self._save(), LAST_SAVE_S)
+            except TimeoutError:
+                logger.warning("The history of the GPUs could not be saved: %s does not answer", self._path)
 
     def _load(self, interval_s: float) -> History:
         from launchdeck.monitor.history import History  # noqa: PLC0415 (numpy)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import socket
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.files.removal import remove_tree
@@ -20,6 +22,7 @@ from launchdeck.serving.shim_log import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.plan import EngineKind
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     from launchdeck.settings.paths import Paths
 
 logger = logging.getLogger(__name__)
+
+KEEP_TIMEOUT_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +117,47 @@ class LogFollower:
         return buffer
 
 
-async def stop(paths: Paths, name: str) -> None:
-    """Returns when nothing is left of it; its record goes as well. Raises LaunchdeckError."""
-    await _stop(_find(paths, name))
+async def stop(paths: Paths, name: str) -> bool:
+    """Returns when nothing is left of it; its record goes as well. Tells whether it ran. Raises LaunchdeckError."""
+    return await _stop(_find(paths, name))
 
 
 async def stop_all(paths: Paths) -> None:
     """Raises LaunchdeckError for the first that does not answer, when all others are stopped."""
     live = [record for record in read_records(paths.records) if is_supervised(record.status)]
     for outcome in await asyncio.gather(*map(_stop, live), return_exceptions=True):
-        if outcome is not None:
+        if isinstance(outcome, BaseException):
             raise outcome
 
 
-async def _stop(record: Record) -> None:
+def keep_all(paths: Paths) -> None:
+    """Have every supervisor keep its model when the application dies, which is about to. Blocks for moments at most.
+
+    No event loop is needed: the application's may be what hangs.
+    """
+    for record in read_records(paths.records):
+        if is_supervised(record.status):
+            try:
+                _keep(record.status.socket)
+            except OSError as error:
+                logger.warning("The supervisor of %s could not be told to keep it: %s", record.plan.model_id, error)
+
+
+def _keep(path: Path) -> None:
+    requests = ({"id": 1, "do": "hold", "when_app_dies": "keep"}, {"id": 2, "do": "release"})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(KEEP_TIMEOUT_S)
+        client.connect(str(path))
+        client.sendall(b"".join(json.dumps(request).encode() + b"\n" for request in requests))
+        answers = b""
+        while answers.count(b'"reply"') < len(requests):
+            data = client.recv(READ_BYTES)
+            if not data:
+                return
+            answers += data
+
+
+async def _stop(record: Record) -> bool:
     try:
         client = await reach(record.status)
     except NewerShimError as error:
@@ -138,6 +170,7 @@ async def _stop(record: Record) -> None:
         remove_tree(record.folder.parent, record.status.id)
     except OSError as error:
         logger.warning("%s", record_stays(record.folder, error))
+    return client is not None
 
 
 async def _stop_live(client: ShimClient, record: Record) -> None:

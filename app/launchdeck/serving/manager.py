@@ -201,7 +201,7 @@ class ProcessManager:
             supervisor.adopt_later(record.status)
         else:
             record = read_again(record)
-            await asyncio.to_thread(clear, record.status, self._paths.runtime)
+            await asyncio.to_thread(clear, record.status, self._paths.sockets)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         self._tell(supervisor.deployment)
@@ -236,7 +236,7 @@ class ProcessManager:
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
-        return clear(status, self._paths.runtime, sessions)
+        return clear(status, self._paths.sockets, sessions)
 
     async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
         """The same launch once more: its port went to another program. Raises LaunchdeckError."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QObject, QProcess, Qt, QThread, QTimer, Signal, Slot
 
@@ -18,6 +19,14 @@ from launchdeck.serving.launcher import COMMAND, LAUNCH_TIMEOUT_S, launch_failed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S: Final = 1.0
+
+# Workers whose thread hangs, say in starting a program from a disk that is away: the thread still uses them.
+_abandoned: list[QObject] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +123,10 @@ class QtShimLauncher(QObject):
         return await order.outcome
 
     def close(self) -> None:
-        """End the thread; a launcher that is still at work is ended with it."""
+        """End the thread; a launcher that is still at work is ended with it. A thread that hangs is left alone."""
         self._thread.quit()
-        self._thread.wait()
+        if not self._thread.wait(int(CLOSE_TIMEOUT_S * 1000)):
+            logger.warning("The thread that starts supervisors does not end; it is left alone.")
+            _abandoned.append(self._worker)
+            # Qt aborts the process where a running QThread is destroyed; see monitor/sampler.py.
+            self._thread.setParent(QThread.currentThread())

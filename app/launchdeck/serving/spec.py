@@ -44,7 +44,7 @@ def build_spec(
     return {
         "id": deployment.id,
         "created_at_s": deployment.created_at_s,
-        "socket": str(paths.runtime / (deployment.id + SOCKET_SUFFIX)),
+        "socket": str(paths.sockets / (deployment.id + SOCKET_SUFFIX)),
         "folder": str(paths.records / deployment.id),
         "argv": list(plan.argv),
         "env": env,

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import hashlib
+import logging
 import os
+import stat
 import warnings
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
@@ -14,7 +19,13 @@ from launchdeck.domain.text import Message
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+logger = logging.getLogger(__name__)
+
 HOME_VARIABLE = "LAUNCHDECK_HOME"
+SOCKET_PATH_BYTES: Final = 107
+"""What the address of a Unix socket has room for."""
+_SOCKET_NAME_BYTES: Final = len("/01234567.sock")
+_SHORT_PLACE: Final = "/tmp"  # noqa: S108 (a folder of our own in it, made private and looked at before it is used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +75,37 @@ class Paths:
             try:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
-                raise LaunchdeckError.of(
-                    Cause.START_FAILED,
-                    Message("The folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror),
-                    Message("Make room for it, or name another place in the variable LAUNCHDECK_HOME."),
-                ) from error
+                raise _cannot_be_made(folder, error) from error
             _make_private(folder)
+        if self.sockets != self.runtime:
+            self._make_short_place()
+
+    def _make_short_place(self) -> None:
+        """Raises LaunchdeckError: somebody has put something else there."""
+        folder = self.sockets
+        try:
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir(mode=0o700)
+            if not stat.S_ISDIR(folder.lstat().st_mode):
+                raise FileExistsError(errno.EEXIST, "something else has that name")
+        except OSError as error:
+            raise _cannot_be_made(folder, error) from error
+        _make_private(folder)
+        logger.warning(
+            "%s is too long a name for a folder of sockets; those of the models' supervisors lie in %s",
+            self.runtime,
+            folder,
+        )
+
+    @property
+    def sockets(self) -> Path:
+        """Where the supervisors' sockets lie: the runtime folder, or, where its name leaves no room for theirs in the
+        address of a socket, the only folder outside those that are named. It is the same in every environment.
+        """
+        if len(os.fsencode(self.runtime)) + _SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES:
+            return self.runtime
+        mark = hashlib.sha256(os.fsencode(self.runtime)).hexdigest()[:12]
+        return Path(_SHORT_PLACE) / f"launchdeck-{os.geteuid()}-{mark}"
 
     @property
     def settings_file(self) -> Path:
@@ -84,6 +120,14 @@ class Paths:
     def history(self) -> Path:
         """What was measured in the last 24 hours."""
         return self.state / "history.npz"
+
+
+def _cannot_be_made(folder: Path, error: OSError) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.START_FAILED,
+        Message("The folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror),
+        Message("Make room for it, or name another place in the variable LAUNCHDECK_HOME."),
+    )
 
 
 def _make_private(folder: Path) -> None:

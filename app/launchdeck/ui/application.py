@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.text import Message
+from launchdeck.ending import Ending
 from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from launchdeck.ui.window_api import WindowApi
 
 _SCREENSHOT_PAUSE_S = 0.5
+_ADOPTION_S = 2.0
 _BEHIND_THE_WINDOW = tuple(
     f"launchdeck.{name}"
     for name in ("core", "ui.controller", "ui.details", "ui.log_view", "ui.try_it", "ui.window_api")
@@ -56,9 +59,10 @@ class WindowApplication(QObject):
     tray: Tray
     try_it: TryItTab
 
-    def __init__(self, app: QApplication, setup: Setup, first_frame: FirstFrame) -> None:
+    def __init__(self, app: QApplication, setup: Setup, first_frame: FirstFrame, ending: Ending | None = None) -> None:
         super().__init__()
         self._app = app
+        self._ending = ending or Ending()
         self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
@@ -70,20 +74,37 @@ class WindowApplication(QObject):
         first_frame.preview = self._preview
 
     async def run(self) -> None:
-        """Stay until Quit, then end in stages: window, readings, models, what runs beside."""
-        await self.start()
+        """Stay until Quit, also where something hangs that is to be shown first; then end in stages."""
+        await self._connect_all()
+        beginning = asyncio.ensure_future(self._begin())
+        asked = asyncio.ensure_future(self._quit.wait())
         try:
-            await self._quit.wait()
+            await asyncio.wait({beginning, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if beginning.done():
+                beginning.result()
+                await asked
+            elif not self._keep_models:  # those that are not taken over yet are to be stopped as well
+                await asyncio.wait({beginning}, timeout=_ADOPTION_S)
         finally:
+            asked.cancel()
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
             await self.end(keep=self._keep_models)
 
     async def start(self) -> None:
-        """Bring to life what the window shows; it answers all the while. A quit meanwhile leaves out the rest."""
+        """Bring to life what the window shows; it answers all the while."""
+        await self._connect_all()
+        await self._begin()
+
+    async def _connect_all(self) -> None:
         await qt_types.make_all()
         for module in _BEHIND_THE_WINDOW:
             await asyncio.to_thread(importlib.import_module, module)
         await self._make_tabs()
         self._connect()
+
+    async def _begin(self) -> None:
+        """What touches disks, drivers and networks. A quit meanwhile leaves out the rest."""
         self.sampler.start()
         self.tray.show_if_possible()
         settings_problem = self._setup.store.problem
@@ -98,22 +119,26 @@ class WindowApplication(QObject):
         self.controller.spawn(self._start_marked())
         # One after the other, and the interface last, whose requests import as well: Shiboken takes part in every
         # import, and no two threads are to do so at once.
-        await asyncio.to_thread(importlib.import_module, "pyqtgraph")  # it makes no object of Qt's when imported
+        await _import_to_its_end("pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
         await self.controller.spawn(self.api.apply())
 
     async def end(self, *, keep: bool) -> None:
-        """Take everything down; `keep` leaves the models serving."""
+        """Take everything down; `keep` leaves the models serving. What matters comes first, what may hang last."""
+        self._ending.begin()
         self.engines.close()
         self.library.close()
         self.controller.close()
         await self.api.close()
         self.try_it.cancel()
         self.tray.hide()
+        if keep:
+            await self.core.manager.close(keep=True)
         self.window.close_for_good()
         self.sampler.stop()
         await self._history.close()
-        await self.core.close(keep=keep)
+        with nullcontext() if keep else self._ending.patient():
+            await self.core.close(keep=keep)
 
     async def save_screenshot(self, file: Path, samples: int) -> None:
         """Save a picture of the window once the charts have this many more readings.
@@ -143,6 +168,7 @@ class WindowApplication(QObject):
     @Slot(bool)
     def _end_soon(self, keep: bool) -> None:  # noqa: FBT001 (a signal's argument)
         self._keep_models = keep
+        self._ending.begin()
         self._quit.set()
 
     @Slot()
@@ -259,3 +285,13 @@ class WindowApplication(QObject):
         if deployment is not None and deployment.failure is not None:
             self.panels.tabs.setCurrentWidget(self._log)
             self._log.show_failure(deployment.failure.evidence)
+
+
+async def _import_to_its_end(module: str) -> None:
+    """Also where it is given up meanwhile: the end imports as well, and no two threads are to."""
+    importing = asyncio.ensure_future(asyncio.to_thread(importlib.import_module, module))
+    try:
+        await asyncio.shield(importing)
+    except asyncio.CancelledError:
+        await asyncio.wait({importing})
+        raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QEventLoop, QSettings
+from PySide6.QtCore import QEventLoop
 from PySide6.QtWidgets import QTabWidget
 
 from launchdeck.ui import i18n, theme
@@ -14,6 +14,7 @@ from launchdeck.ui.deployments_view import DeploymentsView
 from launchdeck.ui.gpu_cards import GpuCards
 from launchdeck.ui.icons import app_icon
 from launchdeck.ui.main_window import MainWindow, Panels
+from launchdeck.ui.window_memory import WindowMemory
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication
@@ -44,8 +45,7 @@ class FirstFrame:
         form = DeployForm(self._ask_preview)
         self.panels = Panels(GpuCards(), Charts(interval_s), DeploymentsView(), QTabWidget(), form)
         self.panels.cards.set_interval_s(interval_s)
-        geometry = QSettings(str(setup.paths.config / "window.ini"), QSettings.Format.IniFormat)
-        self.window = MainWindow(self.panels, geometry)
+        self.window = MainWindow(self.panels, WindowMemory(setup.paths.config / "window.ini"))
         theme.apply(app, setup.settings.theme)
 
     def paint(self) -> None:

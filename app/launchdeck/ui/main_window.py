@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, QSettings, Qt, QTimer, Signal
+from PySide6.QtCore import QMimeData, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QPaintEvent, QShortcut
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
@@ -17,6 +17,7 @@ from launchdeck.ui.i18n import tr
 from launchdeck.ui.notice import Notice
 from launchdeck.ui.status_line import StatusLine
 from launchdeck.ui.top_bar import TopBar
+from launchdeck.ui.window_memory import WindowMemory
 
 SMALLEST = (960, 600)
 USUAL = (1440, 900)
@@ -50,12 +51,12 @@ class MainWindow(QMainWindow):
     quit_requested = Signal()
     dropped = Signal(object)
 
-    def __init__(self, panels: Panels, geometry: QSettings) -> None:
+    def __init__(self, panels: Panels, memory: WindowMemory) -> None:
         super().__init__()
         self.setWindowTitle("Launchdeck")
         self.setMinimumSize(*SMALLEST)
         self.setAcceptDrops(True)
-        self._geometry = geometry
+        self._memory = memory
         self._may_close = False
         self._has_painted = False
         self.top_bar = TopBar()
@@ -94,10 +95,13 @@ class MainWindow(QMainWindow):
 
     def close_for_good(self) -> None:
         """Close without asking again, and remember where the window was."""
-        self._geometry.setValue("window", self.saveGeometry())
-        self._geometry.setValue("columns", self._columns.saveState())
-        self._geometry.setValue("centre", self._centre.saveState())
-        self._geometry.sync()
+        self._memory.write(
+            {
+                "window": bytes(self.saveGeometry().data()),
+                "columns": bytes(self._columns.saveState().data()),
+                "centre": bytes(self._centre.saveState().data()),
+            }
+        )
         self._may_close = True
         self.close()
 
@@ -125,14 +129,13 @@ class MainWindow(QMainWindow):
 
     def _restore(self) -> None:
         self.resize(*USUAL)
-        for name, restore in (
-            ("window", self.restoreGeometry),
-            ("columns", self._columns.restoreState),
-            ("centre", self._centre.restoreState),
-        ):
-            saved = self._geometry.value(name)
-            if saved is not None:
-                restore(saved)
+        geometry = self._memory.geometry("window")
+        if geometry is not None:
+            self.restoreGeometry(geometry)
+        for name, splitter in (("columns", self._columns), ("centre", self._centre)):
+            sizes = self._memory.sizes(name, splitter.count())
+            if sizes is not None:
+                splitter.setSizes(sizes)
 
 
 def _local_paths(data: QMimeData) -> list[Path]:

@@ -93,7 +93,8 @@ def test_load_status_and_unload() -> None:
             assert entry["predicted"]["host"]["weights_bytes"] > 0
             gone = await http.post("/api/inference/unload", json={"model_id": "tiny"})
             assert gone.status_code == 200
-            assert gone.json() == {"id": id_, "model_id": "tiny", "status": "stopped", "state": "stopped"}
+            words = {"model_id": "tiny", "status": "stopped", "state": "stopped"}
+            assert gone.json() == {"id": id_, **words, "was_live": True}
             assert (await http.get("/api/inference/loading-status")).json() == {"models": []}
             assert (await http.post("/api/inference/unload", json={"model_id": "tiny"})).status_code == 404
 
@@ -111,7 +112,8 @@ def test_a_model_that_failed_says_why_and_can_be_forgotten() -> None:
             assert entry["error"].keys() == {"cause", "message", "advice", "evidence", "fixes"}
             lines = (await http.get("/api/inference/logs/broken")).json()["lines"]
             assert any("unknown model architecture" in line for line in lines)
-            await http.post("/api/inference/unload", json={"model_id": "broken"})
+            gone = await http.post("/api/inference/unload", json={"model_id": "broken"})
+            assert gone.json()["was_live"] is False
             assert (await http.get("/api/inference/loading-status")).json() == {"models": []}
 
     api.run(scenario)

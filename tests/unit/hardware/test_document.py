@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import random
+import threading
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +101,7 @@ def test_a_file_written_by_hand_may_leave_out_what_it_does_not_know():
 
 
 NVIDIA = {"gpu_type": "nvidia"}
+MUTATIONS = 2000
 
 
 @pytest.mark.parametrize(
@@ -129,6 +135,11 @@ NVIDIA = {"gpu_type": "nvidia"}
         ({"gpus": [NVIDIA | {"core_percents": [1, "2"]}]}, "gpus[0].core_percents[1]"),
         ({"gpus": [NVIDIA | {"core_percents": 5}]}, "gpus[0].core_percents"),
         ({"gpus": [], "cpu": "fast"}, "cpu"),
+        ({"gpus": [NVIDIA | {"compute_capability": "9." + "9" * 5000}]}, "gpus[0].compute_capability"),
+        ({"gpus": [NVIDIA | {"total_memory_mb": 2**50}]}, "gpus[0].total_memory_mb"),
+        ({"gpus": [NVIDIA | {"name": "x" * 5000}]}, "gpus[0].name"),
+        ({"gpus": [NVIDIA] * 5000}, "gpus"),
+        ({"gpus": [NVIDIA | {"processes": [{}] * 5000}]}, "gpus[0].processes"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_place(document, place: str):
@@ -168,3 +179,72 @@ def test_a_file_that_is_no_inventory(tmp_path, content: bytes):
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(LaunchdeckError, match=r"missing\.json cannot be read: No such file"):
         ReplaySource.open(tmp_path / "missing.json")
+
+
+def test_a_pipe_is_read_once(tmp_path):
+    """As a shell makes it: `launchdeck gpus --inventory <(ssh host launchdeck gpus --json)`."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=lambda: pipe.write_text(json.dumps(to_document(FULL))))
+    writing.start()
+    assert ReplaySource.open(pipe).inventory.gpus == FULL.gpus
+    writing.join()
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/", "/dev/full"])
+def test_what_is_no_file_is_a_sentence(path: str):
+    with pytest.raises(LaunchdeckError, match=path):
+        ReplaySource.open(Path(path))
+
+
+def test_no_file_is_more_than_a_sentence(tmp_path):
+    """Seeded: values exchanged for others, and cuts, flips and insertions in the text."""
+    path = tmp_path / "machine.json"
+    whole = json.dumps(to_document(FULL))
+    chance = random.Random(12)
+    slowest_s, used, sentences = 0.0, 0, set()
+    for number in range(MUTATIONS):
+        text = json.dumps(exchanged(to_document(FULL), chance)) if number % 2 else mutated(whole, chance)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        began_s = time.monotonic()
+        try:
+            inventory = ReplaySource.open(path).read()
+        except LaunchdeckError as error:
+            sentences.add(str(error))
+        else:
+            json.dumps(to_document(inventory), allow_nan=False).encode()
+            used += 1
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+    print(f"{MUTATIONS} files, {used} of them used; the slowest took {slowest_s * 1000:.0f} ms")
+    assert slowest_s < 5 * 2
+    assert [s for s in sentences if len(s) > 1000 or not ("machine.json" in s or "recorded inventory" in s)] == []
+
+
+def exchanged(document: Any, chance: random.Random) -> Any:
+    """The document with one value somewhere in it that is another."""
+    strange = (
+        None, True, -1, 0, 2**53, 2**63, 10**400, 1e308, float("nan"), float("inf"), "", "x" * 9999, "\0", "\ud800",
+        "cpu", "9.9", [], {}, [[]] * 5000, {"a": {}}, [None], json.loads("[" * 500 + "]" * 500),
+    )  # fmt: skip
+    if chance.random() < 0.2 or not isinstance(document, dict | list) or not document:
+        return chance.choice(strange)
+    changed = document.copy()
+    key = chance.choice(list(changed) if isinstance(changed, dict) else range(len(changed)))
+    changed[key] = exchanged(changed[key], chance)
+    return changed
+
+
+def mutated(whole: str, chance: random.Random) -> bytes:
+    data = bytearray(whole.encode())
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(4):
+            case 0 if chance.random() < 0.2:
+                del data[place:]
+            case 1:
+                del data[place : place + chance.randrange(20)]
+            case 2:
+                data[place:place] = chance.randbytes(chance.randrange(20))
+            case _:
+                data[place : place + 1] = chance.choice((b"9" * 400, b"[" * 100_000, b'{"a":', b'"', b"NaN", b"1e999"))
+    return bytes(data)

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import os
+import random
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +26,8 @@ from launchdeck.monitor.history import METRICS, History
 from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.history_store import HistoryStore
 
+NAN, ONE = np.array([np.nan]), np.array([1.0])
+MUTATIONS = 2000
 GIB = 2**30
 DAY_S = 86_400
 GPU = Gpu(0, "GPU-a", "0000:01:00.0", "RTX 4090", GpuType.NVIDIA, 24 * GIB)
@@ -108,6 +115,31 @@ def test_a_broken_file_is_set_aside_and_told(tmp_path: Path, caplog, content: by
     assert "history.npz.corrupt" in caplog.text
 
 
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_told_and_kept_beside_the_new_one(tmp_path: Path, caplog, make):
+    path = tmp_path / "history.npz"
+    make(path)
+    store = HistoryStore(path)
+    assert store.load() == {}
+    assert "cannot be read" in caplog.text
+    store.save(filled(time.time() - 500, 100).rows(time.time()))
+    assert (tmp_path / "history.npz.corrupt").exists()
+    assert HistoryStore(path).load() != {}
+
+
+def test_what_cannot_be_read_and_cannot_be_renamed_is_never_written_over(tmp_path: Path, caplog, monkeypatch):
+    """Root may rename everything: the disk says no in its place."""
+    path = tmp_path / "history.npz"
+    path.write_bytes(b"no archive")
+    refusal = PermissionError(13, "Permission denied")
+    monkeypatch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(refusal))
+    store = HistoryStore(path)
+    assert store.load() == {}
+    store.save({})
+    assert path.read_bytes() == b"no archive"
+    assert "could not be saved" in caplog.text
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.99])
 def test_a_file_that_ends_early_is_set_aside(tmp_path: Path, cut: float):
     path = tmp_path / "history.npz"
@@ -134,12 +166,114 @@ def test_a_flipped_bit_is_noticed(tmp_path: Path):
         {"format": np.array(1)},
         {"format": np.array(1), "uuids": np.array(["a"]), "times_0": np.zeros(2), "values_0": np.zeros((4, 3), "f4")},
         {"format": np.array(1), "uuids": np.array(["a"]), "times_0": np.zeros(2), "values_0": np.zeros((4, 2), "f4")},
+        {"format": np.array(1), "uuids": np.array(["a"]), "times_0": NAN, "values_0": np.zeros((4, 1), "f4")},
+        {"format": np.array(1), "uuids": np.array(["a"]), "times_0": ONE, "values_0": np.full((4, 1), np.inf, "f4")},
+        {"format": np.array(1), "uuids": np.array(["a"]), "times_0": np.array(1.0), "values_0": np.zeros(4, "f4")},
+        {"format": np.array(1), "uuids": np.array(["a"]), "times_0": np.array([None]), "values_0": ONE},
+        {"format": np.array([1, 1]), "uuids": np.array([], np.str_)},
+        {"format": np.array("x"), "uuids": np.array([], np.str_)},
+        {"format": np.array(np.nan), "uuids": np.array([], np.str_)},
+        {"format": np.array(1), "uuids": np.array(5)},
+        {"format": np.array(1), "uuids": np.array([1.0])},
+        {"format": np.array(1), "uuids": np.array(["a"] * 2000)},
     ],
 )
 def test_an_archive_of_another_kind_is_set_aside(tmp_path: Path, arrays: dict[str, np.ndarray]):
-    np.savez(tmp_path / "history.npz", **arrays)
+    np.savez(tmp_path / "history.npz", allow_pickle=True, **arrays)
     assert HistoryStore(tmp_path / "history.npz").load() == {}
     assert (tmp_path / "history.npz.corrupt").exists()
+
+
+def archive_of(parts: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, data in parts.items():
+            archive.writestr(f"{name}.npy", data)
+    return file.getvalue()
+
+
+def npy(array: np.ndarray, shape: str | None = None) -> bytes:
+    """The array, under a header that says it has this shape."""
+    file = io.BytesIO()
+    np.save(file, array)
+    data = file.getvalue()
+    if shape is None:
+        return data
+    begin = data.index(b"'shape': ") + 9
+    end = data.index(b", }", begin)
+    room = len(data[:128].rstrip())
+    header = (data[:begin] + shape.encode() + data[end:room]).ljust(127) + b"\n"
+    return header[:128] + data[128:]
+
+
+KNOWN = {"format": npy(np.array(1)), "uuids": npy(np.array(["a"])), "values_0": npy(np.zeros((4, 1), "f4"))}
+
+
+@pytest.mark.parametrize(
+    "shape", ["(1000000000,)", "(10**18,)", "(1000000000000000000,)", "(-1,)", "(0,)", "(1, 0, 9)"]
+)
+def test_a_header_that_promises_more_than_there_is_is_not_believed(tmp_path: Path, shape: str):
+    path = tmp_path / "history.npz"
+    path.write_bytes(archive_of(KNOWN | {"times_0": npy(ONE, shape)}))
+    tracemalloc.start()
+    assert HistoryStore(path).load() == {}
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+    assert (tmp_path / "history.npz.corrupt").exists()
+
+
+def test_a_small_archive_of_large_parts_is_not_unpacked(tmp_path: Path):
+    path = tmp_path / "history.npz"
+    path.write_bytes(archive_of(KNOWN | {"times_0": npy(np.zeros(30_000_000))}, zipfile.ZIP_DEFLATED))
+    assert path.stat().st_size < 1 << 20
+    tracemalloc.start()
+    assert HistoryStore(path).load() == {}
+    assert tracemalloc.get_traced_memory()[1] < 50 << 20
+    tracemalloc.stop()
+
+
+def test_no_file_costs_more_than_the_history(tmp_path: Path):
+    """Seeded: cuts, flips, insertions and noise, in the archive and, with the right sums, in its parts."""
+    path = tmp_path / "history.npz"
+    HistoryStore(path).save(filled(time.time() - 500, 20).rows(time.time()))
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        parts = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+    chance = random.Random(12)
+    slowest_s, used = 0.0, 0
+    for number in range(MUTATIONS):
+        name = chance.choice(list(parts))
+        inside = archive_of(parts | {name: mutated(parts[name], chance)})
+        path.write_bytes(inside if number % 2 else mutated(whole, chance))
+        began_s = time.monotonic()
+        rows = HistoryStore(path).load()
+        history = History(5.0)
+        history.restore(rows, time.time())
+        for uuid in rows:
+            history.series(uuid, "utilization_percent", time.time() - DAY_S, time.time(), 100)
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+        used += bool(rows)
+        (tmp_path / "history.npz.corrupt").unlink(missing_ok=True)
+    print(f"{MUTATIONS} files, {used} of them used; the slowest took {slowest_s * 1000:.0f} ms")
+    assert slowest_s < 5 * 2
+
+
+def mutated(whole: bytes, chance: random.Random) -> bytes:
+    data = bytearray(whole)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(5):
+            case 0 if chance.random() < 0.2:
+                del data[place:]
+            case 1:
+                del data[place : place + chance.randrange(20)]
+            case 2:
+                data[place:place] = chance.randbytes(chance.randrange(20))
+            case 3:
+                data[place : place + 8] = struct.pack("<d", chance.choice((np.nan, np.inf, -1.0, 1e300)))
+            case _:
+                data[place : place + 1] = chance.choice((b"9", b"O", b"[", b"(", b"'", b"\xff", b"\0"))
+    return bytes(data)
 
 
 def test_the_file_is_the_users_alone_and_of_a_known_size(tmp_path: Path):

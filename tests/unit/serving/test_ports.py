@@ -174,3 +174,38 @@ def test_fault_16_a_foreign_listener_is_skipped(tmp_path: Path, resources: ExitS
     given = table.reserve(range(port, 65536))
     assert given > port
     table.release(given)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/null")])
+def test_a_port_whose_lock_file_is_none_is_left_out_and_told(tmp_path: Path, make, caplog) -> None:
+    other = PortTable(tmp_path)
+    first = other.reserve(range(free_port(), 65536))
+    make(tmp_path / f"port-{first + 1}.lock")
+    table = PortTable(tmp_path)
+    table.adopt(first + 1)
+    table.release(first + 1)
+    given = table.reserve(range(first + 1, 65536))
+    assert given > first + 1
+    assert table.suggest(range(first + 1, 65536)) not in {first + 1, given}
+    assert [record.getMessage() for record in caplog.records if f"Port {first + 1} is left out" in record.message] != []
+    assert len(caplog.records) == 1
+    table.release(given)
+    other.release(first)
+
+
+def test_where_no_lock_file_can_be_made_the_disk_is_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "runtime").touch()
+    port = free_port()
+    with pytest.raises(OSError, match="exists"):
+        PortTable(tmp_path / "runtime").reserve(range(port, port + 1))
+
+
+def test_a_port_is_given_again_once_its_lock_file_is_mended(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / f"port-{port}.lock").mkdir()
+    table = PortTable(tmp_path)
+    with pytest.raises(OSError, match="not a file"):
+        table.reserve(range(port, port + 1))
+    (tmp_path / f"port-{port}.lock").rmdir()
+    assert table.reserve(range(port, port + 1)) == port
+    table.release(port)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,8 @@ from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.store import SettingsStore, from_mapping
+
+MUTATIONS = 2000
 
 
 def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
@@ -48,15 +52,41 @@ def test_what_is_saved_is_read_again_and_is_private(tmp_path: Path) -> None:
         "model_api_keys = 1",
         'version = "../x"',
         "version = [2]",
+        "version = inf",
+        "version = nan",
+        "version = -1",
+        "version = 2.0",
+        "version = true",
+        "version = " + "9" * 400,
+        "version = " + "9" * 5000,
+        "sampling_interval_s = nan",
+        "sampling_interval_s = inf",
+        "stop_grace_s = " + "9" * 400,
+        "first_port = " + "9" * 400,
+        "api_port = -0x8000000000000000000",
+        'llama_server_path = "\\u0000"',
+        'model_folders = ["\\u0000"]',
+        'model_folders = ["' + "x" * 5000 + '"]',
+        "model_folders = [" + '"x",' * 1001 + "]",
+        "language = " + "[" * 100_000,
+        "language = " + "[" * 300 + "]" * 300,
+        "language = " + "{a=" * 20_000,
+        "[" + ".".join(["a"] * 50_000) + "]",
+        ".".join(['"a"'] * 50_000) + " = 1",
+        "language = {" + " . ".join("'a'" * 1 for _ in range(50_000)) + " = 1}",
+        "#" * (256 * 1024 + 1),
         "\udcff",
     ],
 )
 def test_fault_22_a_file_that_cannot_be_used_is_kept_and_told(tmp_path: Path, text: str) -> None:
     path = tmp_path / "settings.toml"
     path.write_bytes(text.encode(errors="surrogateescape"))
+    began_s = time.monotonic()
     store = SettingsStore(path)
+    assert time.monotonic() - began_s < 5 * 2
     assert store.settings == Settings()
     assert "settings.toml.corrupt" in str(store.problem)
+    assert len(str(store.problem)) < 1000
     assert (tmp_path / "settings.toml.corrupt").read_bytes() == text.encode(errors="surrogateescape")
 
 
@@ -71,6 +101,88 @@ def test_a_broken_file_in_a_folder_that_cannot_be_changed_costs_no_start(tmp_pat
     store = SettingsStore(path)
     assert store.settings == Settings()
     assert "could not be used" in str(store.problem)
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_is_told_and_kept_when_settings_are_saved(tmp_path: Path, make) -> None:
+    path = tmp_path / "settings.toml"
+    make(path)
+    store = SettingsStore(path)
+    assert "cannot be read" in str(store.problem)
+    assert not (tmp_path / "settings.toml.corrupt").exists()
+    store.save(Settings(language="ko"))
+    assert (tmp_path / "settings.toml.corrupt").exists()
+    assert SettingsStore(path).settings == Settings(language="ko")
+
+
+@pytest.mark.parametrize("content", ['language = "ko"', "language = "], ids=["unread", "broken"])
+def test_what_could_not_be_read_is_never_written_over(tmp_path: Path, monkeypatch, content: str) -> None:
+    """Root may read and rename everything: the disk says no in its place."""
+    path = tmp_path / "settings.toml"
+    path.write_text(content, encoding="utf-8")
+    refusal = PermissionError(13, "Permission denied")
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(refusal))
+        if content == 'language = "ko"':
+            disk.setattr(os, "open", lambda *_: (_ for _ in ()).throw(refusal))
+        store = SettingsStore(path)
+        assert store.settings == Settings()
+        with pytest.raises(LaunchdeckError, match="would be lost"):
+            store.save(Settings(theme="dark"))
+    assert path.read_text(encoding="utf-8") == content
+    store.save(Settings(theme="dark"))
+    assert (tmp_path / "settings.toml.corrupt").read_text(encoding="utf-8") == content
+    assert SettingsStore(path).settings == Settings(theme="dark")
+
+
+def test_many_names_nobody_knows_are_told_in_a_few_lines(tmp_path: Path, caplog) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("".join(f"a{number} = 1\n" for number in range(5000)) + 'language = "ko"\n')
+    assert SettingsStore(path).settings == Settings(language="ko")
+    assert len(caplog.records) < 20
+
+
+def test_no_file_costs_more_than_its_settings(tmp_path: Path) -> None:
+    """Seeded: cuts, flips, insertions and noise; what was read holds within its limits, what was not is kept."""
+    path = tmp_path / "settings.toml"
+    SettingsStore(path).save(Settings(model_folders=("/data/모델", "b"), stop_grace_s=2.5))
+    whole = path.read_bytes()
+    chance = random.Random(12)
+    slowest_s, kept = 0.0, 0
+    for _ in range(MUTATIONS):
+        content = mutated(whole, chance)
+        path.write_bytes(content)
+        began_s = time.monotonic()
+        store = SettingsStore(path)
+        slowest_s = max(slowest_s, time.monotonic() - began_s)
+        assert from_mapping(dataclasses.asdict(store.settings)) == store.settings
+        aside = tmp_path / "settings.toml.corrupt"
+        if aside.exists():
+            assert (aside.read_bytes(), store.settings) == (content, Settings())
+            aside.unlink()
+            kept += 1
+    print(f"{MUTATIONS} files, {kept} of them set aside; the slowest took {slowest_s * 1000:.0f} ms")
+    assert slowest_s < 5 * 2
+    assert kept > MUTATIONS / 10
+
+
+def mutated(whole: bytes, chance: random.Random) -> bytes:
+    data = bytearray(whole)
+    pieces = (b"[", b"{", b".", b"=", b'"', b"'", b"#", b"\\", b"inf", b"nan", b"9" * 400, b"-", b"1e999", b"\0", b"\n")
+    for _ in range(chance.randint(1, 8)):
+        place = chance.randrange(len(data) + 1)
+        match chance.randrange(5):
+            case 0 if chance.random() < 0.2:
+                del data[place:]
+            case 1:
+                del data[place : place + chance.randrange(20)]
+            case 2:
+                data[place:place] = chance.randbytes(chance.randrange(20))
+            case 3:
+                data[place:place] = chance.choice(pieces) * chance.choice((1, 1, 1, 2000))
+            case _:
+                data[place : place + 1] = chance.choice(pieces)
+    return bytes(data)
 
 
 def test_a_file_of_another_version_is_used_and_kept(tmp_path: Path) -> None:

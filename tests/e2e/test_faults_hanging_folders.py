@@ -1,0 +1,156 @@
+"""A model folder on a network mount whose server is gone: the application ends soon, whenever it is asked to."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e.real_application import WITHOUT_WINDOW, RealApplication, application
+from fakes import dead_mount
+from fakes.driver import compiler
+from fakes.serving import answers, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEADLINE_S = 25.0  # five times what is promised
+COMMANDS = {"window": ("-m", "launchdeck"), "serve": WITHOUT_WINDOW}
+
+
+@pytest.fixture(scope="module")
+def dead_mount_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    if compiler() is None:
+        pytest.skip("no C compiler (cc) to build the stand-in for a mount")
+    return dead_mount.build(tmp_path_factory.mktemp("dead_mount"))
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Path:
+    folder = tmp_path / "mount" / "models"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def app(dead: Path, dead_mount_library: Path) -> Iterator[RealApplication]:
+    with application(model_folders=(str(dead),)) as app:
+        app.environment = dead_mount.environment(dead_mount_library, dead.parent)
+        yield app
+
+
+def ends_after(app: RealApplication, number: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+    """Its exit status, and how many seconds the end took."""
+    began_s = time.monotonic()
+    os.kill(app.pid, number)
+    status = app.process.wait(DEADLINE_S)
+    took_s = time.monotonic() - began_s
+    print(f"ended with {status} after {took_s:.2f} s\n{app.errors}")
+    return status, took_s
+
+
+@pytest.mark.parametrize("after_s", [0.1, 0.7, 1.5, 4.0])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_it_ends_soon_whenever_it_is_asked_to(app: RealApplication, command: str, after_s: float) -> None:
+    app.launch(COMMANDS[command])
+    time.sleep(after_s)
+    status, _ = ends_after(app)
+    assert status in {0, -signal.SIGTERM}, "before it listens, the signal does what it does"
+    assert not (app.paths.runtime / "api-url").exists()
+    assert not (app.paths.runtime / "api-token").exists()
+    assert "Traceback" not in app.errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_so_it_does_on_any_signal(app: RealApplication, command: str, number: signal.Signals) -> None:
+    app.start(COMMANDS[command])
+    status, _ = ends_after(app, number)
+    assert status == 0, app.errors
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_so_it_does_where_pipes_lie_beside_the_models(app: RealApplication, command: str, dead: Path) -> None:
+    app.environment = {}
+    for name in ("model.gguf", "pipe/config.json", "pipe/model.safetensors.index.json", "pipe/modules.json"):
+        (dead / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(dead / name)
+    app.start(COMMANDS[command])
+    assert ends_after(app)[0] == 0
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("folder", ["state/deployments", "state/history.npz", "config/window.ini", "state"])
+def test_so_it_does_where_its_own_folders_are_away(app: RealApplication, command: str, folder: str) -> None:
+    """What cannot be put in order then is told."""
+    app.environment["LAUNCHDECK_FAKE_DEAD_MOUNT"] = str(app.home / folder)
+    app.launch(COMMANDS[command])
+    time.sleep(4.0)
+    status, _ = ends_after(app)
+    assert status == 0 or "What held it up" in app.errors
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_models_serve_on_and_another_one_takes_over(app: RealApplication, command: str) -> None:
+    mount, app.environment = app.environment, {}
+    app.start(COMMANDS[command])
+    entry = app.running("model")
+    assert ends_after(app)[0] == 0
+    app.environment = mount
+    app.start(COMMANDS[command])
+    assert ends_after(app)[0] == 0
+    assert answers(entry["port"])
+    app.start(COMMANDS[command])
+    assert app.entry("model")["id"] == entry["id"]
+    app.stop("model")
+    ends_after(app)
+
+
+@pytest.mark.parametrize("policy", ["keep", "stop"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_event_loop_that_is_stuck_is_left_and_the_models_are_kept(
+    app: RealApplication, command: str, policy: str, tmp_path: Path
+) -> None:
+    """Whatever the supervisors are told to do when the application dies: it was asked to end, and to keep them."""
+    app.change_settings(when_app_dies=policy)
+    (tmp_path / "sitecustomize.py").write_text(STUCK)
+    app.environment = {"PYTHONPATH": str(tmp_path), "STUCK_WHEN": str(tmp_path / "now")}
+    app.start(COMMANDS[command])
+    entry = app.running("model")
+    (tmp_path / "now").touch()
+    until((tmp_path / "stuck").exists, "the loop to be stuck")
+    status, _ = ends_after(app)
+    assert status == 1
+    assert "Did not end in order" in app.errors
+    assert "look_away" in app.errors, "where it stands is told"
+    assert not (app.paths.runtime / "api-url").exists()
+    time.sleep(1.0)
+    assert answers(entry["port"])
+    app.environment.pop("PYTHONPATH")
+    app.start(COMMANDS[command])
+    assert app.entry("model")["state"] == "running"
+    app.stop("model")
+    ends_after(app)
+
+
+STUCK = """
+import asyncio.events, os, threading, time
+run = asyncio.events.Handle._run
+
+def look_away():
+    open(os.path.join(os.path.dirname(os.environ["STUCK_WHEN"]), "stuck"), "w").close()
+    while True:
+        os.read(pipe, 1)
+
+def run_until_stuck(handle):
+    if threading.current_thread() is threading.main_thread() and os.path.exists(os.environ.get("STUCK_WHEN", "/-")):
+        look_away()
+    run(handle)
+
+pipe, _other = os.pipe()
+asyncio.events.Handle._run = run_until_stuck
+"""
