@@ -37,9 +37,11 @@ _FILES = (
 _VARIABLES = (
     (
         "LAUNCHDECK_HOME",
-        "A folder that holds config, data, state, cache and runtime, instead of the platform's folders. Nothing is "
-        "written anywhere else, but for one thing: where its name is so long that a socket's name has no room beside "
-        "it, over about 85 bytes, the sockets of the models' supervisors lie in a private folder in /tmp.",
+        (
+            "A folder that holds config, data, state, cache and runtime, instead of the platform's folders. Nothing is "
+            "written anywhere else, but for one thing: where its name is so long that a socket's name has no room "
+            "beside it, over about 85 bytes, the sockets of the models' supervisors lie in a private folder in /tmp."
+        ),
     ),
     ("NOTIFY_SOCKET", "Where 'launchdeck serve' tells systemd that it is ready."),
 )
