@@ -80,7 +80,8 @@ class Ending:
             signal.signal(number, handler)  # type: ignore[arg-type]
         os.write(write, _LEAVE)
         self._thread.join()
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        if self._is_asked:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         os.close(read)
         os.close(write)
         self._pipe = None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DEADLINE_S = 25.0  # five times what is promised
+QUITTING = Path(__file__).with_name("quitting_window.py")
 COMMANDS = {"window": ("-m", "launchdeck"), "serve": WITHOUT_WINDOW}
 
 
@@ -108,6 +109,26 @@ def test_the_models_serve_on_and_another_one_takes_over(app: RealApplication, co
     assert app.entry("model")["id"] == entry["id"]
     app.stop("model")
     ends_after(app)
+
+
+@pytest.mark.parametrize("on_quit", ["keep", "stop"])
+def test_quitting_from_the_window_is_as_quick(app: RealApplication, tmp_path: Path, on_quit: str) -> None:
+    """With "stop", too: an engine that takes longer to go than an end may take is waited for."""
+    app.change_settings(on_quit=on_quit, stop_grace_s=7.0)
+    mount, app.environment = app.environment, {}
+    app.start(WITHOUT_WINDOW)
+    entry = app.running("model", "--ignore-term")
+    app.kill()
+    app.environment = mount
+    app.launch((str(QUITTING), str(tmp_path / "now")))
+    app.until_open()
+    time.sleep(2.0)
+    began_s = time.monotonic()
+    (tmp_path / "now").touch()
+    assert app.process.wait(DEADLINE_S) == 0, app.errors
+    print(f"{on_quit}: ended after {time.monotonic() - began_s:.2f} s")
+    assert answers(entry["port"]) is (on_quit == "keep")
+    assert "What held it up" not in app.errors
 
 
 @pytest.mark.parametrize("policy", ["keep", "stop"])
