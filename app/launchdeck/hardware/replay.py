@@ -9,8 +9,10 @@ from pathlib import Path
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuReading, Inventory
 from launchdeck.domain.text import Message
-from launchdeck.files.reading import LIMIT_BYTES, parse_json
+from launchdeck.files.reading import LIMIT_BYTES, parse_json, read_bytes
 from launchdeck.hardware.document import from_document
+
+_OPENED_FOR_US = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 
 
 class ReplaySource:
@@ -58,10 +60,13 @@ class ReplaySource:
 
 
 def _read(path: Path) -> bytes:
-    """Whoever names it on the command line may name a pipe as well, `<(ssh host launchdeck gpus --json)`, once.
+    """What a shell has opened for us may be a pipe, `<(ssh host launchdeck gpus --json)` or standard input; a pipe that
+    lies somewhere may have nobody at its other end.
 
     Raises OSError, and ValueError for what has no end, or a late one.
     """
+    if not str(path).startswith(_OPENED_FOR_US):
+        return read_bytes(path)
     with path.open("rb") as file:
         data = file.read(LIMIT_BYTES + 1)
     if len(data) > LIMIT_BYTES:
