@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.text import Message
+from launchdeck.files.apart import NoAnswerError
+from launchdeck.files.reading import status_of
 from launchdeck.models.describe_safetensors import describe_folder
+from launchdeck.models.errors import silent
 from launchdeck.models.ggml import FILE_TYPES
 from launchdeck.models.gguf import GgufHeader, read_header, split_name
 from launchdeck.models.ollama import model_of_blob
@@ -36,16 +39,26 @@ def inspect(path: Path) -> ModelInfo:
 
     What cannot be used is described too: its `problem` says why. A blob of Ollama's has the name Ollama gives it.
     """
-    if is_safetensors_path(path):
-        return describe_folder(path)
     try:
-        info = describe(read_header(path))
+        if is_safetensors_path(path):
+            return describe_folder(path)
+        return _named(_described(path))
+    except NoAnswerError as error:
+        return describe_broken(path, silent(error))
+
+
+def _described(path: Path) -> ModelInfo:
+    try:
+        return describe(read_header(path))
     except LaunchdeckError as error:
-        info = describe_broken(path, error)
-    stored = model_of_blob(path)
+        return describe_broken(path, error)
+
+
+def _named(model: ModelInfo) -> ModelInfo:
+    stored = model_of_blob(model.path)
     if stored is not None:
-        return replace(info, name=stored.name, projector=stored.projector)
-    return replace(info, projector=projector_beside(path))
+        return replace(model, name=stored.name, projector=stored.projector)
+    return replace(model, projector=projector_beside(model.path))
 
 
 def describe(header: GgufHeader) -> ModelInfo:
@@ -143,6 +156,6 @@ def _quantisation(header: GgufHeader) -> str | None:
 
 def _size_bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return status_of(path).st_size
     except OSError:
         return 0
