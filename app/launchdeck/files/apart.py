@@ -58,21 +58,23 @@ def still_looking() -> None:
         look.signs += 1
 
 
-def call_apart(call: Callable[[], _T], patience_s: float) -> _T:
+def call_apart(call: Callable[[], _T], patience_s: float, *, rounds: int = 1) -> _T:
     """What `call` gives, or raises; carried out in a thread that is given up when it shows no sign of life for so long.
 
+    What it was looking at is silent from now on. With more `rounds` it is begun again, for a call that does without
+    what does not answer: its `looking_at` raises then.
+
     Raises:
-        NoAnswerError: it was given up; what it was looking at counts as silent from now on.
+        NoAnswerError: it was given up so many times.
     """
-    look = _Look(call)
-    threading.Thread(target=look.run, name="apart", daemon=True).start()
-    seen, slices = look.signs, 0
-    while not look.done.wait(patience_s / _SLICES):
-        slices = slices + 1 if look.signs == seen else 0
-        seen = look.signs
-        if slices >= _SLICES and look.give_up():
-            raise NoAnswerError(look.place)
-    return cast("_T", look.answer())
+    place = ""
+    for _ in range(rounds):
+        look = _Look(call)
+        threading.Thread(target=look.run, name="apart", daemon=True).start()
+        if look.ends(patience_s):
+            return cast("_T", look.answer())
+        place = look.place
+    raise NoAnswerError(place)
 
 
 async def run_apart(call: Callable[[], _T], patience_s: float | None = None) -> _T:
@@ -131,7 +133,17 @@ class _Look:
                 if self.is_given_up:
                     _forget(self)
 
-    def give_up(self) -> bool:
+    def ends(self, patience_s: float) -> bool:
+        """Wait for it; False where it had to be given up."""
+        seen, slices = self.signs, 0
+        while not self.done.wait(patience_s / _SLICES):
+            slices = slices + 1 if self.signs == seen else 0
+            seen = self.signs
+            if slices >= _SLICES and self._give_up():
+                return False
+        return True
+
+    def _give_up(self) -> bool:
         """Whether it was still under way; then its place is silent from now on."""
         with _lock:
             if self.done.is_set():
@@ -139,7 +151,7 @@ class _Look:
             self.is_given_up = True
             if self.place:
                 _remember(self)
-            return True
+        return True
 
     def answer(self) -> object:
         """What came of it, once it is done."""

@@ -18,7 +18,7 @@ from launchdeck.models.ggml import FILE_TYPES
 from launchdeck.models.gguf import GgufHeader, read_header, split_name
 from launchdeck.models.ollama import model_of_blob
 from launchdeck.models.projectors import projector_beside
-from launchdeck.models.safetensors import is_safetensors_path
+from launchdeck.models.safetensors import folder_name, is_safetensors_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def inspect(path: Path) -> ModelInfo:
             return describe_folder(path)
         return _named(_described(path))
     except NoAnswerError as error:
-        return describe_broken(path, silent(error))
+        return describe_unread(path, silent(error).failure.message)
 
 
 def _described(path: Path) -> ModelInfo:
@@ -83,18 +83,23 @@ def describe(header: GgufHeader) -> ModelInfo:
 
 def describe_broken(path: Path, error: LaunchdeckError) -> ModelInfo:
     """What is left to say about a file whose header could not be read."""
+    return replace(describe_unread(path, error.failure.message), size_bytes=_size_bytes(path))
+
+
+def describe_unread(path: Path, problem: Message, model_format: ModelFormat = ModelFormat.GGUF) -> ModelInfo:
+    """What is left to say about what cannot be looked at."""
     return ModelInfo(
         path=path,
-        name=model_name(path),
-        format=ModelFormat.GGUF,
+        name=model_name(path) if model_format is ModelFormat.GGUF else folder_name(path),
+        format=model_format,
         architecture=None,
-        size_bytes=_size_bytes(path),
+        size_bytes=0,
         block_count=None,
         context_length=None,
         quantisation=None,
         server_types=(),
         files=(path,),
-        problem=error.failure.message,
+        problem=problem,
     )
 
 

@@ -29,6 +29,11 @@ def does_not_answer(place: str) -> Message:
     return Message("{place} does not answer.", place=place)
 
 
+def contradictory(path: Path) -> Message:
+    """What is told of a model that can be read and not be planned with."""
+    return Message("The header of {path} contradicts itself: no launch can be planned with it.", path=str(path))
+
+
 def unreadable(path: Path, error: OSError) -> LaunchdeckError:
     """The error of a file that the system does not give."""
     if isinstance(error, NoAnswerError):

@@ -12,11 +12,11 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError, looking_at
 from launchdeck.files.reading import is_there, status_of
-from launchdeck.models.describe import describe, describe_broken, is_companion, model_name
+from launchdeck.models.describe import describe, describe_broken, describe_unread, is_companion
 from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
 from launchdeck.models.errors import does_not_answer
 from launchdeck.models.gguf import read_header, split_name
-from launchdeck.models.safetensors import folder_name, read_safetensors
+from launchdeck.models.safetensors import read_safetensors
 from launchdeck.models.walk import Candidate, Walk, changed_at_ns
 
 if TYPE_CHECKING:
@@ -106,20 +106,8 @@ def scan(folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[Mod
 
 
 def _left_out(candidate: Candidate, problem: Message) -> ModelInfo:
-    """All there is to say about what could not be looked at."""
-    return ModelInfo(
-        path=candidate.path,
-        name=folder_name(candidate.path) if candidate.is_folder else model_name(candidate.path),
-        format=ModelFormat.SAFETENSORS if candidate.is_folder else ModelFormat.GGUF,
-        architecture=None,
-        size_bytes=0,
-        block_count=None,
-        context_length=None,
-        quantisation=None,
-        server_types=(),
-        files=(candidate.path,),
-        problem=problem,
-    )
+    model_format = ModelFormat.SAFETENSORS if candidate.is_folder else ModelFormat.GGUF
+    return describe_unread(candidate.path, problem, model_format)
 
 
 def _identity(path: str) -> str | tuple[int, int]:
