@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
 import threading
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from launchdeck.files.mounts import mount_of, mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,15 +171,12 @@ def _look() -> _Look | None:
 
 
 def _remember(look: _Look) -> None:
-    """The second silent place in one folder makes the folder one: everything in it would be waited for in turn."""
+    """With a network folder all that is mounted there is silent: else each file in it would be waited for in turn."""
     global _silent  # noqa: PLW0603 (what a machine's folders do is the same for all who look)
-    folder = os.path.dirname(look.place)  # noqa: PTH120 (any text)
-    is_second = any(place != look.place and os.path.dirname(place) == folder for place in _silent)  # noqa: PTH120
-    held_up = defaultdict(frozenset[_Look], _silent)
-    for place in {look.place, folder if is_second else look.place}:
-        held_up[place] |= {look}
-    _silent = dict(held_up)
-    logger.warning("%s does not answer; it is left out until it does", folder if is_second else look.place)
+    mount = mount_of(look.place, mounts())
+    place = look.place if mount is None or not mount.needs_server else mount.point
+    _silent = _silent | {place: _silent.get(place, frozenset()) | {look}}
+    logger.warning("%s does not answer; it is left out until it does", place)
 
 
 def _forget(look: _Look) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Final
+
+from launchdeck.files.mounts import mounts
 
 FOLDER_LIMIT: Final = 50_000
 """Folders looked into below one that is configured. The largest caches have some thousands."""
 
-_MOUNTS = Path("/proc/self/mountinfo")
 # Their files are made up by the kernel while they are read. Source: the file systems marked `nodev` in Linux that hold
 # no data; tmpfs and ramfs do.
 _MADE_UP: Final = frozenset({
@@ -25,7 +25,7 @@ class Bounds:
     """What the machine's mounts are now."""
 
     def __init__(self) -> None:
-        self._devices = _made_up_devices()
+        self._devices = frozenset(mount.device for mount in mounts() if mount.kind in _MADE_UP)
         self._identities = {
             (status.st_dev, status.st_ino) for place in _ALWAYS if (status := _status(place)) is not None
         }
@@ -40,24 +40,6 @@ def leads_up(link: str) -> bool:
     end = os.path.realpath(link)
     start = os.path.realpath(os.path.dirname(link))  # noqa: PTH120 (strings, as in `walk`)
     return start == end or start.startswith(end.rstrip("/") + "/")
-
-
-def _made_up_devices() -> frozenset[int]:
-    try:
-        lines = _MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:  # another system than Linux, or a root without /proc
-        return frozenset()
-    return frozenset(device for line in lines if (device := _made_up_device(line)) is not None)
-
-
-def _made_up_device(line: str) -> int | None:
-    """The device of a mount whose file system holds no data. Source: proc_pid_mountinfo(5)."""
-    mount, _, system = line.partition(" - ")
-    fields = mount.split()
-    if len(fields) < 3 or system.split(" ", 1)[0] not in _MADE_UP:
-        return None
-    major, _, minor = fields[2].partition(":")
-    return os.makedev(int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
 
 
 def _status(place: str) -> os.stat_result | None:

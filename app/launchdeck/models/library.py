@@ -79,6 +79,7 @@ class Library:
 
     def __init__(self) -> None:
         self._scanner = Scanner()
+        self._is_cut_off = False
 
     @property
     def silent(self) -> tuple[Message, ...]:
@@ -99,7 +100,7 @@ class Library:
     def has_changed(self) -> bool:
         """Whether looking again would find something else."""
         try:
-            return call_apart(self._scanner.has_changed, PATIENCE_S)
+            return self._is_cut_off or call_apart(self._scanner.has_changed, PATIENCE_S)
         except NoAnswerError:
             return True
 
@@ -118,9 +119,11 @@ class Library:
                     show(by_name(models))
                     show_at_s = time.monotonic() + _NEXT_LIST_S
 
+        self._is_cut_off = False
         try:
             call_apart(scan_all, PATIENCE_S, rounds=_ROUNDS)
         except NoAnswerError as error:
+            self._is_cut_off = True  # the next time these are known, and it goes on from there
             logger.warning("too much does not answer, %s the latest; what is behind was not looked at", error.place)
         return by_name(found)
 

@@ -83,16 +83,14 @@ def test_a_look_that_gets_ahead_may_take_its_time(tmp_path: Path) -> None:
     assert call_apart(long, PATIENCE_S) == 10
 
 
-def test_a_second_silent_place_makes_the_folder_one(tmp_path: Path) -> None:
+def test_of_two_silent_places_each_answers_for_itself(tmp_path: Path) -> None:
     first, second = Place(tmp_path / "a" / "1"), Place(tmp_path / "a" / "2")
     for place in (first, second):
         with pytest.raises(NoAnswerError):
             call_apart(place.look, PATIENCE_S)
-    with pytest.raises(NoAnswerError):
-        looking_at(tmp_path / "a" / "3")
-    looking_at(tmp_path / "b")
+    looking_at(tmp_path / "a" / "3")
     second.answers.set()
-    eventually(tmp_path / "a" / "3")
+    eventually(second.path)
     with pytest.raises(NoAnswerError):
         looking_at(first.path)
     first.answers.set()
