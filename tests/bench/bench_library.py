@@ -13,9 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from PySide6.QtWidgets import QApplication
 
 from fakes.gguf_models import llama
-from launchdeck.models.library import by_name
+from launchdeck.models.library import FIRST_LIST_S, by_name
 from launchdeck.models.scan import Scanner
-from launchdeck.ui.discovery import _FIRST_LIST_S
 from launchdeck.ui.library_dialog import LibraryDialog
 
 MODEL_COUNT = 10_000
@@ -33,7 +32,7 @@ def main() -> None:
         first = None
         for model in scanner.scan([folder]):
             models.append(model)
-            if first is None and time.perf_counter() - started_s > _FIRST_LIST_S:
+            if first is None and time.perf_counter() - started_s > FIRST_LIST_S:
                 by_name(models)
                 first = len(models), time.perf_counter() - started_s
         print(f"first list: {first[0]} models after {first[1]:.2f} s (budget 1 s)")

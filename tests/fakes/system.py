@@ -36,6 +36,23 @@ def build_broken_disk(folder: Path) -> Path:
     return library
 
 
+class DeadMount:
+    """A folder that looks to the processes of its environment like a mount whose server is gone, see dead.c."""
+
+    def __init__(self, folder: Path, mount: Path) -> None:
+        self.mount = mount
+        self._alive = mount.with_name(f"{mount.name}.alive")
+        library = folder / "dead.so"
+        source = Path(__file__).with_name("dead.c")
+        options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
+        subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
+        self.environment = {"LD_PRELOAD": str(library), "LAUNCHDECK_FAKE_DEAD_MOUNT": str(mount)}
+
+    def revive(self) -> None:
+        """Its server is back: all who wait go on."""
+        self._alive.touch()
+
+
 class FakeSystem:
     def __init__(self, root: Path) -> None:
         self.root = root

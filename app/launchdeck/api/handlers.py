@@ -15,6 +15,7 @@ from launchdeck.api.streams import HEARTBEAT, HEARTBEAT_S, NUMBER, EventStream, 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import plan_document
+from launchdeck.files.apart import run_apart
 from launchdeck.models.document import to_document as model_document
 from launchdeck.models.library import known_models
 from launchdeck.planning.ports import no_port
@@ -49,7 +50,7 @@ async def gpus_stream(backend: Backend, request: Request) -> ASGIApp:
 
 
 async def models(backend: Backend, _request: Request) -> ASGIApp:
-    found = await asyncio.to_thread(known_models, backend.setup.settings, backend.setup.paths)
+    found = await run_apart(lambda: known_models(backend.setup.settings, backend.setup.paths))
     return _json(dumps({"models": [model_document(model) for model in found]}))
 
 
@@ -63,7 +64,7 @@ async def plan(backend: Backend, request: Request) -> ASGIApp:
     port = backend.manager.suggest_port()
     if port is None:
         raise no_port(backend.setup.settings.ports)
-    planned = await asyncio.to_thread(backend.planner.plan, asked, port)
+    planned = await run_apart(lambda: backend.planner.plan(asked, port))
     return _json(dumps(plan_document(planned)))
 
 
@@ -134,7 +135,7 @@ async def _load_request(backend: Backend, request: Request) -> ModelLoadRequest:
     body = parse(LoadBody, await request.body())
     asked = load_request(body, await backend.known_inventory())
     check_rpc_workers(asked.rpc_workers, backend.setup.settings)
-    await asyncio.to_thread(check_model_path, asked.model_path, backend.setup.settings, backend.setup.paths)
+    await run_apart(lambda: check_model_path(asked.model_path, backend.setup.settings, backend.setup.paths))
     return asked
 
 

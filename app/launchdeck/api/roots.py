@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.files.looking import exists, is_file, is_folder, real
-from launchdeck.models.library import default_folders, demo_model
+from launchdeck.files.apart import NoAnswerError, call_apart, looking_at
+from launchdeck.files.looking import is_file, is_folder, is_there, real
+from launchdeck.models.errors import silent
+from launchdeck.models.library import PATIENCE_S, places
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
 
+_ROUNDS: Final = 8
 _CONFIG: Final = "config.json"  # makes a folder a model
 
 
@@ -31,16 +37,23 @@ def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
             Message("{path} is not an absolute path without '..'.", path=path),
             Message("Name the model by its full path."),
         )
-    demo = demo_model()
-    folders = (*map(Path, settings.model_folders), *default_folders(paths), *((demo.parent,) if demo else ()))
-    roots = [real(folder) for folder in folders]
+    try:
+        call_apart(lambda: _check(path, settings, paths), PATIENCE_S, rounds=_ROUNDS)
+    except NoAnswerError as error:
+        raise silent(error) from error
+
+
+def _check(path: Path, settings: Settings, paths: Paths) -> None:
+    folders, files = places(settings, paths)
+    roots = list(_resolved((*folders, *(file.parent for file in files))))
+    looking_at(path)
     if not _is_inside(path, roots):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
             Message("{path} lies outside the folders in which models are looked for.", path=path),
             Message("Add its folder in the settings, or put the model into one that stands there."),
         )
-    if not exists(path):
+    if not is_there(path):
         raise LaunchdeckError.of(
             Cause.NOT_FOUND, Message("There is no file {path}.", path=path), Message("Look for another model.")
         )
@@ -49,6 +62,14 @@ def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST, Message("{path} is no model's file.", path=path), Message("Look for another model.")
         )
+
+
+def _resolved(folders: Iterable[Path]) -> Iterator[Path]:
+    """Where they really are; those that do not answer hold nothing that could be loaded."""
+    for folder in folders:
+        with suppress(NoAnswerError):
+            looking_at(folder)
+            yield real(folder)
 
 
 def _parts(path: Path) -> list[Path]:

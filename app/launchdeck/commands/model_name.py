@@ -6,8 +6,10 @@ from pathlib import Path
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.files.looking import exists
-from launchdeck.models.library import known_models
+from launchdeck.files.apart import NoAnswerError, call_apart
+from launchdeck.files.looking import is_there
+from launchdeck.models.errors import silent
+from launchdeck.models.library import PATIENCE_S, known_models
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -16,9 +18,9 @@ def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
     """Where it lies. Only for a bare name that is no file here is the library looked through.
 
     Raises:
-        LaunchdeckError: no model has this name, or several have.
+        LaunchdeckError: no model has this name, or several have; or what lies there does not answer.
     """
-    if exists(named) or len(named.parts) != 1:
+    if len(named.parts) != 1 or _is_there(named):
         return named.absolute()
     wanted = str(named).casefold()
     found = [
@@ -39,3 +41,10 @@ def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
             Message("Name the file with its folder."),
         )
     return found[0]
+
+
+def _is_there(named: Path) -> bool:
+    try:
+        return call_apart(lambda: is_there(named), PATIENCE_S)
+    except NoAnswerError as error:
+        raise silent(error) from error

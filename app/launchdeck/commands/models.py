@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.table import print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
+from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.files.looking import is_folder
 from launchdeck.models.document import to_document
-from launchdeck.models.library import known_models
-from launchdeck.models.scan import scan
+from launchdeck.models.errors import silent
+from launchdeck.models.library import PATIENCE_S, Library, known_models
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -22,14 +24,14 @@ GIB = 1024**3
 def run(options: argparse.Namespace) -> int:
     """Print the models in the folders given, or else in those of the settings and the demo model."""
     for folder in options.folders:
-        if not is_folder(folder):
+        if not _is_folder(folder):
             raise LaunchdeckError.of(
                 Cause.NOT_FOUND,
                 Message("There is no folder {folder}.", folder=folder),
                 Message("Name a folder that holds models."),
             )
     if options.folders:
-        models = tuple(scan(options.folders))
+        models = Library().look_into(options.folders)
     else:
         paths = Paths.resolve()
         models = known_models(SettingsStore(paths.settings_file).settings, paths)
@@ -38,6 +40,14 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print_table(models)
     return 0
+
+
+def _is_folder(folder: Path) -> bool:
+    """Raises LaunchdeckError where it does not answer."""
+    try:
+        return call_apart(lambda: is_folder(folder), PATIENCE_S)
+    except NoAnswerError as error:
+        raise silent(error) from error
 
 
 def _print_table(models: tuple[ModelInfo, ...]) -> None:

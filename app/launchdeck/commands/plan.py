@@ -19,8 +19,11 @@ from launchdeck.domain.request import (
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
+from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.hardware.source import ONCE, open_source
 from launchdeck.models.describe import inspect
+from launchdeck.models.errors import silent
+from launchdeck.models.library import PATIENCE_S
 from launchdeck.planning.ports import no_port
 from launchdeck.serving.port_table import PortTable
 from launchdeck.settings.paths import Paths
@@ -76,7 +79,10 @@ def request_from(options: argparse.Namespace, path: Path) -> ModelLoadRequest:
 
 
 def _natural_server_type(path: Path) -> ServerType:
-    known = inspect(path).server_types
+    try:
+        known = call_apart(lambda: inspect(path).server_types, PATIENCE_S)
+    except NoAnswerError as error:
+        raise silent(error) from error
     return known[0] if known else ServerType.LLM
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,14 +19,21 @@ from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.residuals import Residuals
-from launchdeck.models.describe import inspect
+from launchdeck.files.apart import NoAnswerError, call_apart
+from launchdeck.models.describe import describe_unread, inspect
+from launchdeck.models.errors import contradictory, does_not_answer
 from launchdeck.models.gguf import HeaderCache
+from launchdeck.models.library import PATIENCE_S
 from launchdeck.models.safetensors import read_safetensors
 from launchdeck.planning.estimate import MemoryModel
 from launchdeck.planning.returned import without_processes
 from launchdeck.planning.vllm_memory import VllmMemory
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
+
+logger = logging.getLogger(__name__)
+
+_Known = tuple[ModelInfo, MemoryModel | VllmMemory | None]
 
 
 class Planner:
@@ -37,7 +45,7 @@ class Planner:
     def __init__(self, settings: Callable[[], Settings], paths: Paths | None = None) -> None:
         self._settings = settings
         self._headers = HeaderCache()
-        self._known: dict[Path, tuple[ModelInfo, MemoryModel | VllmMemory | None]] = {}
+        self._known: dict[Path, _Known] = {}
         self._inventory: Inventory | None = None
         self._pids: dict[str, tuple[int, ...]] = {}
         self._ended: frozenset[int] = frozenset()
@@ -108,7 +116,20 @@ class Planner:
             memory=memory,
             residuals=self._residuals,
         )
-        return self._accounting.refine(plan_launch(request, context, port))
+        return self._accounting.refine(self._plan(request, context, port))
+
+    def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
+        """The last resort: what a model's header holds and nobody thought of is the model's fault, and told as that."""
+        try:
+            return plan_launch(request, context, port)
+        except LaunchdeckError:
+            raise
+        except Exception as error:
+            path = request.model_path
+            logger.exception("%s cannot be planned with", path)
+            problem = contradictory(path)
+            self._known[path] = (replace(context.model, problem=problem), None)
+            raise LaunchdeckError.of(Cause.MODEL_UNUSABLE, problem, Message("Choose another model.")) from error
 
     def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
         """The failure of this launch, with what would have helped in numbers. Any thread."""
@@ -131,12 +152,35 @@ class Planner:
         return path in self._known
 
     def prepare(self, path: Path) -> None:
-        """Read the model's header (again, if the file has changed). Touches the disk; any thread."""
+        """Read the model's header (again, if the file has changed); whatever is wrong with it, `preview` tells.
+
+        Touches the disk, in a thread that is given up where that does not answer; any thread.
+        """
+        try:
+            self._known[path] = call_apart(lambda: self._read(path), PATIENCE_S)
+        except NoAnswerError as error:
+            self._known[path] = (describe_unread(path, does_not_answer(error.place)), None)
+
+    def see_models(self, models: Iterable[ModelInfo]) -> None:
+        """What is on the disks now: a model that could not be used, and can be now, is read again when it is asked
+        for.
+        """
+        for model in models:
+            known = self._known.get(model.path)
+            if known is not None and known[0].problem is not None and model.problem is None:
+                del self._known[model.path]
+
+    def _read(self, path: Path) -> _Known:
         model = inspect(path)
-        memory: MemoryModel | VllmMemory | None = None
-        if model.problem is None:
-            memory = self._memory(model)
-        self._known[path] = (model, memory)
+        if model.problem is not None:
+            return model, None
+        try:
+            return model, self._memory(model)
+        except LaunchdeckError as error:  # the file was exchanged meanwhile
+            return replace(model, problem=error.failure.message), None
+        except Exception:
+            logger.exception("no estimate can be made for %s", path)
+            return replace(model, problem=contradictory(path)), None
 
     def _memory(self, model: ModelInfo) -> MemoryModel | VllmMemory:
         if model.format is ModelFormat.SAFETENSORS:

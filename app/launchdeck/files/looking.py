@@ -6,23 +6,54 @@ entered and for the home of a user who is none; here nothing lies at such a path
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
-
-def is_file(path: Path) -> bool:
-    """Tell whether a regular file lies there, or a link to one."""
-    return os.path.isfile(path)
+from launchdeck.files.apart import looking_at
 
 
-def is_folder(path: Path) -> bool:
-    """Tell whether a folder lies there, or a link to one."""
+def status_of(path: Path | str) -> os.stat_result:
+    """What the system says of it; links are followed.
+
+    Raises:
+        OSError: it is not there, or may not be looked at, or does not answer; also for a name that no file can have.
+    """
+    looking_at(path)
+    try:
+        return os.stat(path)
+    except ValueError as error:  # a NUL in it, or half of a surrogate pair
+        raise FileNotFoundError(errno.ENOENT, f"no file can have this name ({error})", repr(path)) from error
+
+
+def is_there(path: Path | str) -> bool:
+    """Whether anything has this name, as far as one may look; links are followed.
+
+    Raises:
+        NoAnswerError: nobody can tell.
+    """
+    looking_at(path)
+    return os.path.exists(path)
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether this is a folder, as far as one may look; links are followed.
+
+    Raises:
+        NoAnswerError: nobody can tell.
+    """
+    looking_at(path)
     return os.path.isdir(path)
 
 
-def exists(path: Path) -> bool:
-    """Tell whether anything lies there that can be seen."""
-    return os.path.exists(path)
+def is_file(path: Path | str) -> bool:
+    """Whether this is a regular file, as far as one may look; links are followed.
+
+    Raises:
+        NoAnswerError: nobody can tell.
+    """
+    looking_at(path)
+    return os.path.isfile(path)
 
 
 def real(path: Path) -> Path:

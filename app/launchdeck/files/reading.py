@@ -13,6 +13,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
+from launchdeck.files.looking import status_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,13 +36,10 @@ def open_regular(path: Path | str) -> BinaryIO:
 
     Raises:
         NotRegularError: it is something else than a regular file.
-        OSError: it is not there, or cannot be opened; also for a name that no file can have.
+        OSError: it is not there, cannot be opened or does not answer; also for a name that no file can have.
     """
-    try:
-        _check_regular(os.stat(path), path)  # noqa: PTH116 (a device is not even opened)
-        descriptor = os.open(path, _OPEN_FLAGS | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a NUL in it, or half of a surrogate pair
-        raise FileNotFoundError(errno.ENOENT, f"no file can have this name ({error})", repr(path)) from error
+    _check_regular(status_of(path), path)  # a device is not even opened
+    descriptor = os.open(path, _OPEN_FLAGS | getattr(os, "O_BINARY", 0))
     try:
         _check_regular(os.fstat(descriptor), path)  # it may have been exchanged meanwhile
         return os.fdopen(descriptor, "rb")
@@ -63,25 +62,29 @@ def read_bytes(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> bytes:
     return data
 
 
-def read_json(path: Path | str, limit_bytes: int = LIMIT_BYTES) -> Any:
+def read_json(path: Path | str, limit_bytes: int = LIMIT_BYTES, *, foreign: bool = False) -> Any:
     """Read a small JSON file.
 
     Raises:
         OSError: as `read_bytes`.
         ValueError: it is too long, or as `parse_json`.
     """
-    return parse_json(read_bytes(path, limit_bytes))
+    return parse_json(read_bytes(path, limit_bytes), foreign=foreign)
 
 
-def parse_json(data: bytes | str) -> Any:
+def parse_json(data: bytes | str, *, foreign: bool = False) -> Any:
     """Parse JSON whose values can be used without a second thought: numbers are finite and have at most 64 bits, texts
     can be written as UTF-8, nothing is nested deeper than DEPTH_LIMIT.
+
+    In a `foreign` document numbers that are not so become None: Python's own writer puts down Infinity, and a limit
+    that is none as ten to the thirtieth. In ours there are none.
 
     Raises:
         ValueError: it is something else; nothing but this.
     """
+    numbers = _FOREIGN_NUMBERS if foreign else _OUR_NUMBERS
     try:
-        document = json.loads(data, parse_constant=_refuse_constant)
+        document = json.loads(data, **numbers)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     _check_values(document)
@@ -95,6 +98,24 @@ def _check_regular(status: os.stat_result, path: Path | str) -> None:
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _known_integer(text: str) -> int | None:
+    value = int(text)
+    return value if -_INTEGER_LIMIT <= value < _INTEGER_LIMIT else None
+
+
+def _known_float(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+_OUR_NUMBERS: Final[dict[str, Any]] = {"parse_constant": _refuse_constant}
+_FOREIGN_NUMBERS: Final[dict[str, Any]] = {
+    "parse_constant": lambda _name: None,
+    "parse_int": _known_integer,
+    "parse_float": _known_float,
+}
 
 
 def _check_values(document: Any) -> None:

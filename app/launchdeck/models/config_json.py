@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.text import Message
+from launchdeck.files import reading
 from launchdeck.models.config_defaults import defaults_of
 from launchdeck.models.errors import AGAIN, unreadable, unusable
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.errors import LaunchdeckError
 
-_SIZE_LIMIT_BYTES = 4 << 20
 _NUMBER_LIMIT = 1 << 40
 _BLOCK_LIMIT = 1024
 # Models with eyes or ears keep their language model's shape one level down.
@@ -77,7 +76,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     found = read_json(path)
     if not isinstance(found, dict):
-        raise _damaged(path)
+        raise damaged(path)
     return found
 
 
@@ -88,19 +87,15 @@ def read_json(path: Path) -> Any:
         LaunchdeckError: It cannot be read, or is none, or is too long to be what it should be.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(_SIZE_LIMIT_BYTES + 1)
+        return reading.read_json(path, foreign=True)
     except OSError as error:
         raise unreadable(path, error) from error
-    if len(text) > _SIZE_LIMIT_BYTES:
-        raise _damaged(path)
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise _damaged(path) from None
+    except ValueError:
+        raise damaged(path) from None
 
 
-def _damaged(path: Path) -> LaunchdeckError:
+def damaged(path: Path) -> LaunchdeckError:
+    """The error of a small file that is not what it should be."""
     return unusable(Message("The file {path} is damaged.", path=str(path)), AGAIN)
 
 

@@ -7,6 +7,8 @@ import struct
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from launchdeck.files.apart import still_looking
+
 if TYPE_CHECKING:
     from launchdeck.models.header import ByteOrder
 
@@ -98,6 +100,7 @@ class Cursor:
             return
         if count > self.remaining:
             raise TruncatedError("it ends too early")
+        still_looking()
         self._start += self._at
         self._at = 0
         self._file.seek(self._start)

@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.text import Message
+from launchdeck.files.apart import NoAnswerError
+from launchdeck.files.looking import status_of
 from launchdeck.models.describe_safetensors import describe_folder
+from launchdeck.models.errors import silent
 from launchdeck.models.ggml import FILE_TYPES
 from launchdeck.models.gguf import GgufHeader, read_header, split_name
 from launchdeck.models.ollama import model_of_blob
 from launchdeck.models.projectors import projector_beside
-from launchdeck.models.safetensors import is_safetensors_path
+from launchdeck.models.safetensors import folder_name, is_safetensors_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,16 +39,26 @@ def inspect(path: Path) -> ModelInfo:
 
     What cannot be used is described too: its `problem` says why. A blob of Ollama's has the name Ollama gives it.
     """
-    if is_safetensors_path(path):
-        return describe_folder(path)
     try:
-        info = describe(read_header(path))
+        if is_safetensors_path(path):
+            return describe_folder(path)
+        return _named(_described(path))
+    except NoAnswerError as error:
+        return describe_unread(path, silent(error).failure.message)
+
+
+def _described(path: Path) -> ModelInfo:
+    try:
+        return describe(read_header(path))
     except LaunchdeckError as error:
-        info = describe_broken(path, error)
-    stored = model_of_blob(path)
+        return describe_broken(path, error)
+
+
+def _named(model: ModelInfo) -> ModelInfo:
+    stored = model_of_blob(model.path)
     if stored is not None:
-        return replace(info, name=stored.name, projector=stored.projector)
-    return replace(info, projector=projector_beside(path))
+        return replace(model, name=stored.name, projector=stored.projector)
+    return replace(model, projector=projector_beside(model.path))
 
 
 def describe(header: GgufHeader) -> ModelInfo:
@@ -70,18 +83,23 @@ def describe(header: GgufHeader) -> ModelInfo:
 
 def describe_broken(path: Path, error: LaunchdeckError) -> ModelInfo:
     """What is left to say about a file whose header could not be read."""
+    return replace(describe_unread(path, error.failure.message), size_bytes=_size_bytes(path))
+
+
+def describe_unread(path: Path, problem: Message, model_format: ModelFormat = ModelFormat.GGUF) -> ModelInfo:
+    """What is left to say about what cannot be looked at."""
     return ModelInfo(
         path=path,
-        name=model_name(path),
-        format=ModelFormat.GGUF,
+        name=model_name(path) if model_format is ModelFormat.GGUF else folder_name(path),
+        format=model_format,
         architecture=None,
-        size_bytes=_size_bytes(path),
+        size_bytes=0,
         block_count=None,
         context_length=None,
         quantisation=None,
         server_types=(),
         files=(path,),
-        problem=error.failure.message,
+        problem=problem,
     )
 
 
@@ -143,6 +161,6 @@ def _quantisation(header: GgufHeader) -> str | None:
 
 def _size_bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return status_of(path).st_size
     except OSError:
         return 0

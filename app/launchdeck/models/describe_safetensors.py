@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.text import Message
-from launchdeck.models.safetensors import SUFFIX, SafetensorsHeader, folder_name, read_safetensors
+from launchdeck.files.looking import is_folder, status_of
+from launchdeck.models.safetensors import SafetensorsHeader, folder_name, read_safetensors, weight_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,8 +87,8 @@ def _prevailing_type(header: SafetensorsHeader) -> str | None:
 
 
 def _broken(path: Path, error: LaunchdeckError) -> ModelInfo:
-    folder = path if path.is_dir() else path.parent
-    files = tuple(sorted(folder.glob(f"*{SUFFIX}")))
+    folder = path if is_folder(path) else path.parent
+    files = weight_files(folder)
     return ModelInfo(
         path=folder,
         name=folder_name(folder),
@@ -105,6 +106,6 @@ def _broken(path: Path, error: LaunchdeckError) -> ModelInfo:
 
 def _size_bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return status_of(path).st_size
     except OSError:
         return 0

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.text import Message
+from launchdeck.files.looking import is_there, status_of
 from launchdeck.models.errors import unusable
 from launchdeck.models.gguf_file import read_file
 from launchdeck.models.header import GgufHeader, GgufTensor
@@ -60,7 +61,7 @@ def _shards(path: Path, count: int) -> tuple[Path, ...]:
             Message("Give the parts their names back: NAME-00001-of-{count}.gguf and so on.", count=f"{count:05}"),
         )
     paths = tuple(path.with_name(f"{parts[0]}-{number:05}-of-{count:05}.gguf") for number in range(1, count + 1))
-    missing = [shard.name for shard in paths if not shard.is_file()]
+    missing = [shard.name for shard in paths if not is_there(shard)]
     if missing:
         raise unusable(
             Message("Parts of the model {path} are missing: {missing}.", path=str(path), missing=_listed(missing)),
@@ -114,7 +115,7 @@ def _stamps(files: tuple[Path, ...]) -> tuple[tuple[int, int] | None, ...]:
 
 def _stamp(file: Path) -> tuple[int, int] | None:
     try:
-        status = file.stat()
+        status = status_of(file)
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns

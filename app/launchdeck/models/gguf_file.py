@@ -5,12 +5,12 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 from __future__ import annotations
 
-import stat
 import struct
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import NotRegularError, open_regular
 from launchdeck.models.cursor import Cursor, DamagedError, TruncatedError
 from launchdeck.models.errors import AGAIN, unreadable, unusable
 from launchdeck.models.ggml import TYPES, GgmlType
@@ -42,12 +42,14 @@ def read_file(path: Path, shard: int = 0) -> GgufHeader:
         LaunchdeckError: It cannot be used: missing, not a GGUF, damaged, incomplete.
     """
     try:
-        # A pipe would block the opening for good.
-        mode = path.stat().st_mode
-        if stat.S_ISREG(mode):
-            with path.open("rb") as file:
-                size_bytes = file.seek(0, 2)
-                return _Reader(path, Cursor(file, size_bytes), size_bytes, shard).header()
+        with open_regular(path) as file:
+            size_bytes = file.seek(0, 2)
+            return _Reader(path, Cursor(file, size_bytes), size_bytes, shard).header()
+    except NotRegularError:
+        raise unusable(
+            Message("{path} is a folder or device, not a file.", path=str(path)),
+            Message("Choose the .gguf file inside it."),
+        ) from None
     except OSError as error:
         raise unreadable(path, error) from error
     except TruncatedError:
@@ -56,10 +58,6 @@ def read_file(path: Path, shard: int = 0) -> GgufHeader:
     except DamagedError as damage:
         message = Message("The header of {path} is damaged: {damage}.", path=str(path), damage=str(damage))
         raise unusable(message, AGAIN) from None
-    raise unusable(
-        Message("{path} is a folder or device, not a file.", path=str(path)),
-        Message("Choose the .gguf file inside it."),
-    )
 
 
 class _Reader:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from launchdeck.files.apart import NoAnswerError, looking_at
+from launchdeck.files.reading import read_json
+from launchdeck.models.telling import tell_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 _log = logging.getLogger(__name__)
 
@@ -21,6 +25,7 @@ _PROJECTOR_LAYER = "application/vnd.ollama.image.projector"
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _BLOB = re.compile(r"sha256-[0-9a-f]{64}")
 _USUAL_PLACE = ("registry.ollama.ai", "library")
+_MANIFEST_DEPTH = 4
 _MANIFEST_LIMIT_BYTES = 1024 * 1024
 
 
@@ -39,11 +44,20 @@ def is_store(names: Iterable[str]) -> bool:
 
 
 def read_store(store: Path) -> Iterator[OllamaModel]:
-    """The models of this store, by name. A manifest that cannot be read is logged and left out."""
-    for manifest in sorted((store / _MANIFESTS).rglob("*")):
-        if manifest.is_dir() or manifest.name.startswith("."):
+    """The models of this store, by name. A manifest that cannot be used is told and left out, one of a model that is
+    not here (Ollama runs some on machines of its own) quietly.
+
+    Raises:
+        NoAnswerError: the store does not answer.
+    """
+    for manifest in _manifests(store):
+        try:
+            layers = _layers(read_json(manifest, _MANIFEST_LIMIT_BYTES, foreign=True))
+        except NoAnswerError:
+            raise
+        except (OSError, ValueError) as error:
+            tell_once(_log, "Ollama's manifest %s was left out: %s", manifest, error)
             continue
-        layers = _layers(manifest)
         path = _blob(store, layers.get(_MODEL_LAYER))
         if path is not None:
             yield OllamaModel(_name(store, manifest), path, _blob(store, layers.get(_PROJECTOR_LAYER)))
@@ -52,7 +66,7 @@ def read_store(store: Path) -> Iterator[OllamaModel]:
 def manifest_folders(store: Path) -> Iterator[Path]:
     """The folders in which something changes when a model comes or goes."""
     yield from (store / _BLOBS, store / _MANIFESTS)
-    yield from (folder for folder in (store / _MANIFESTS).rglob("*") if folder.is_dir())
+    yield from (path for path, _, is_folder in _below(store / _MANIFESTS) if is_folder)
 
 
 def model_of_blob(path: Path) -> OllamaModel | None:
@@ -63,16 +77,43 @@ def model_of_blob(path: Path) -> OllamaModel | None:
     return next((model for model in read_store(store) if model.path == path), None)
 
 
-def _layers(manifest: Path) -> dict[str, str]:
-    """The digest of the (first) layer of every type."""
+def _manifests(store: Path) -> Iterator[Path]:
+    """What lies where Ollama looks, no deeper and no higher: HOST/OWNER/MODEL/TAG."""
+    for path, depth, is_folder in _below(store / _MANIFESTS):
+        if not is_folder and depth == _MANIFEST_DEPTH:
+            yield path
+        elif not is_folder:
+            tell_once(_log, "%s was left out: none of Ollama's manifests can lie there", path)
+
+
+def _below(folder: Path, depth: int = 1) -> Iterator[tuple[Path, int, bool]]:
+    """All that is not hidden, by name, with how deep it lies and whether it is a folder; links are none."""
+    looking_at(folder)  # the whole store is on one disk: where this does not answer, it does not
     try:
-        with manifest.open("rb") as file:
-            document: Any = json.loads(file.read(_MANIFEST_LIMIT_BYTES))
-        layers = document["layers"]
-        return {str(layer["mediaType"]): str(layer["digest"]) for layer in reversed(layers)}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        _log.warning("Ollama's manifest %s was left out: %s", manifest, error)
-        return {}
+        with os.scandir(folder) as listing:
+            entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda entry: entry.name)
+    except OSError as error:
+        tell_once(_log, "The folder %s was left out: %s", folder, error)
+        return
+    for entry in entries:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        yield folder / entry.name, depth, is_folder
+        if is_folder and depth < _MANIFEST_DEPTH:
+            yield from _below(folder / entry.name, depth + 1)
+
+
+def _layers(document: Any) -> dict[str, str]:
+    """The digest of the (first) layer of every type. Raises ValueError for what is no manifest."""
+    layers = document.get("layers") or [] if isinstance(document, dict) else None
+    if not isinstance(layers, list) or not all(isinstance(layer, dict) for layer in layers):
+        raise ValueError("it is no manifest")
+    found = {}
+    for layer in reversed(layers):
+        kind, digest = layer.get("mediaType"), layer.get("digest")
+        if not isinstance(kind, str) or not isinstance(digest, str):
+            raise ValueError("a layer in it is not described")  # noqa: TRY004 (a wrong document, not a wrong call)
+        found[kind] = digest
+    return found
 
 
 def _blob(store: Path, digest: str | None) -> Path | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
+
+from launchdeck.files.apart import looking_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +33,9 @@ def projector_of(model: str, projectors: Sequence[str]) -> str | None:
 def projector_beside(path: Path) -> Path | None:
     """The projector in the folder of this model."""
     try:
-        names = sorted(file.name for file in path.parent.iterdir() if is_projector_name(file.name))
-    except OSError:
+        looking_at(path.parent)
+        names = sorted(filter(is_projector_name, os.listdir(path.parent)))  # noqa: PTH208 (names are all that is wanted)
+    except (OSError, ValueError):
         return None  # reading the model itself has told what is wrong
     found = None if is_projector_name(path.name) else projector_of(path.name, names)
     return path.with_name(found) if found else None

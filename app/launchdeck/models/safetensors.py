@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.text import Message
-from launchdeck.models.config_json import ModelConfig, read_config, read_json, read_object
-from launchdeck.models.errors import AGAIN, unusable
+from launchdeck.files.apart import NoAnswerError, looking_at
+from launchdeck.files.looking import is_folder, is_there
+from launchdeck.models.config_json import ModelConfig, damaged, read_config, read_json, read_object
+from launchdeck.models.errors import AGAIN, silent, unusable
 from launchdeck.models.safetensors_file import SafeTensor, read_tensors
 from launchdeck.models.tensor_shapes import completed
 
@@ -23,6 +26,7 @@ _WHOLE = "model.safetensors"
 # Mistral publishes its weights twice, the second time in its own layout.
 _OTHER_LAYOUT = "consolidated"
 _FILE_LIMIT = 4096
+_NAME_LIMIT = 255
 # The cache of huggingface_hub: models--OWNER--NAME/snapshots/REVISION.
 _CACHED_REPOSITORY = re.compile(r"models--(?:.+--)?(?P<name>[^/]+)")
 _SNAPSHOTS = "snapshots"
@@ -59,7 +63,7 @@ def is_safetensors_folder(names: Iterable[str]) -> bool:
 
 def is_safetensors_path(path: Path) -> bool:
     """Whether this names a model in safetensors format: its folder, or a file of weights in it."""
-    return path.is_dir() or path.name.endswith(SUFFIX)
+    return is_folder(path) or path.name.endswith(SUFFIX)
 
 
 def read_safetensors(path: Path) -> SafetensorsHeader:
@@ -68,9 +72,15 @@ def read_safetensors(path: Path) -> SafetensorsHeader:
     Raises:
         LaunchdeckError: The model cannot be used: no such folder, files missing, damaged or incomplete.
     """
-    folder = path if path.is_dir() else path.parent
+    try:
+        return _read(path if is_folder(path) else path.parent)
+    except NoAnswerError as error:
+        raise silent(error) from error
+
+
+def _read(folder: Path) -> SafetensorsHeader:
     config = read_config(folder / CONFIG)
-    names = _weight_files(folder)
+    names = _weight_names(folder)
     tensors: list[SafeTensor] = []
     size_bytes = 0
     for name in names:
@@ -97,11 +107,21 @@ def folder_name(path: Path) -> str:
     return path.name
 
 
-def _weight_files(folder: Path) -> Sequence[str]:
+def weight_files(folder: Path) -> tuple[Path, ...]:
+    """All files of this folder that could hold weights; none where it cannot be looked into."""
+    looking_at(folder)
+    try:
+        names = sorted(name for name in os.listdir(folder) if name.endswith(SUFFIX))  # noqa: PTH208 (nothing else is wanted)
+    except OSError:
+        return ()
+    return tuple(folder / name for name in names)
+
+
+def _weight_names(folder: Path) -> Sequence[str]:
     """The files that the index names; without one the one file, or all there are."""
-    if (folder / _INDEX).exists():
+    if is_there(folder / _INDEX):
         names = _indexed(folder / _INDEX)
-        missing = [name for name in names if not (folder / name).exists()]
+        missing = [name for name in names if not is_there(folder / name)]
         if missing:
             more = f" (+{len(missing) - 3})" if len(missing) > 3 else ""
             raise unusable(
@@ -113,9 +133,9 @@ def _weight_files(folder: Path) -> Sequence[str]:
                 Message("Put all {count} parts into one folder.", count=len(names)),
             )
         return names
-    if (folder / _WHOLE).exists():
+    if is_there(folder / _WHOLE):
         return [_WHOLE]
-    names = sorted(file.name for file in folder.glob(f"*{SUFFIX}") if not file.name.startswith(_OTHER_LAYOUT))
+    names = [file.name for file in weight_files(folder) if not file.name.startswith(_OTHER_LAYOUT)]
     if not names:
         raise unusable(Message("There are no weights in {path}.", path=str(folder)), AGAIN)
     return names
@@ -124,24 +144,34 @@ def _weight_files(folder: Path) -> Sequence[str]:
 def _indexed(index: Path) -> list[str]:
     """The names of the files in `{"weight_map": {tensor: file}}`; none may lead out of the folder."""
     weights = read_object(index).get("weight_map")
-    names: list[Any] = sorted(set(map(str, weights.values()))) if isinstance(weights, dict) else []
-    if not 0 < len(names) <= _FILE_LIMIT or any(not name or Path(name).name != name for name in names):
-        raise unusable(Message("The file {path} is damaged.", path=str(index)), AGAIN)
-    return names
+    names = set(weights.values()) if isinstance(weights, dict) and all(map(_is_file_name, weights.values())) else set()
+    if not 0 < len(names) <= _FILE_LIMIT:
+        raise damaged(index)
+    return sorted(names)
+
+
+def _is_file_name(name: object) -> bool:
+    """Whether a file beside the index can have this name."""
+    if not isinstance(name, str) or not 0 < len(name) <= _NAME_LIMIT or "\0" in name:
+        return False
+    return Path(name).name == name != ".."
 
 
 def _sentence_transformer(folder: Path) -> tuple[tuple[str, ...], str | None]:
     """The modules of `modules.json` and the way of pooling; without that file there are none."""
-    if not (folder / _MODULES).exists():
+    if not is_there(folder / _MODULES):
         return (), None
     entries = read_json(folder / _MODULES)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise unusable(Message("The file {path} is damaged.", path=str(folder / _MODULES)), AGAIN)
+        raise damaged(folder / _MODULES)
     types = tuple(str(entry.get("type", "")).rpartition(".")[2] for entry in entries)
     if "Pooling" not in types:
         return types, None
-    place = Path(str(entries[types.index("Pooling")].get("path", "")))
-    return types, _pooling(read_object(folder / place.name / CONFIG))
+    place = entries[types.index("Pooling")].get("path", "")
+    name = Path(place).name if isinstance(place, str) else ".."
+    if name and not _is_file_name(name):
+        raise damaged(folder / _MODULES)
+    return types, _pooling(read_object(folder / name / CONFIG))
 
 
 def _pooling(config: dict[str, Any]) -> str | None:
@@ -153,5 +183,5 @@ def _pooling(config: dict[str, Any]) -> str | None:
 
 
 def _sequence_limit(path: Path) -> int | None:
-    limit = read_object(path).get("max_seq_length") if path.exists() else None
+    limit = read_object(path).get("max_seq_length") if is_there(path) else None
     return limit if type(limit) is int and limit > 0 else None

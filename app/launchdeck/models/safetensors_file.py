@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from launchdeck.domain.text import Message
+from launchdeck.files.reading import NotRegularError, open_regular
 from launchdeck.models.cursor import DamagedError, TruncatedError
 from launchdeck.models.errors import AGAIN, unreadable, unusable
 
@@ -54,11 +54,11 @@ def read_tensors(path: Path) -> tuple[tuple[SafeTensor, ...], int]:
         LaunchdeckError: It cannot be used: missing, no safetensors file, damaged, incomplete.
     """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block the opening for good
-            raise unusable(Message("{path} is a folder or device, not a file.", path=str(path)), AGAIN)
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size_bytes = file.seek(0, 2)
             return _read(path, file, size_bytes), size_bytes
+    except NotRegularError:
+        raise unusable(Message("{path} is a folder or device, not a file.", path=str(path)), AGAIN) from None
     except OSError as error:
         raise unreadable(path, error) from error
     except TruncatedError:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import logging
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.models.describe import describe, describe_broken, is_companion
+from launchdeck.domain.model import ModelFormat, ModelInfo
+from launchdeck.domain.text import Message
+from launchdeck.files.apart import NoAnswerError, looking_at
+from launchdeck.files.looking import is_there, status_of
+from launchdeck.models.describe import describe, describe_broken, describe_unread, is_companion
 from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
+from launchdeck.models.errors import does_not_answer
 from launchdeck.models.gguf import read_header, split_name
 from launchdeck.models.safetensors import read_safetensors
 from launchdeck.models.walk import Candidate, Walk, changed_at_ns
@@ -18,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from launchdeck.domain.model import ModelInfo
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,17 @@ class _Known:
 
 
 class Scanner:
-    """One library. Belongs to one thread at a time."""
+    """One library. Belongs to one thread at a time, apart from those that are given up."""
 
     def __init__(self) -> None:
         self._known: dict[Path, _Known] = {}
         self._places: dict[str, int | None] = {}
+        self._silent: dict[str, None] = {}
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """The places that did not answer in the latest scan."""
+        return tuple(self._silent)
 
     def scan(self, folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[ModelInfo]:
         """All models in and below these folders, and the files named in `extra`, as they are found.
@@ -44,24 +55,45 @@ class Scanner:
         left out. A broken file comes with its `problem`, a folder that cannot be read is logged.
         """
         walk = Walk(folders)
-        self._places = walk.visited
-        before, self._known = self._known, {}
+        self._places, self._silent = walk.visited, walk.silent
+        fresh: dict[Path, _Known] = {}
         seen: set[str | tuple[int, int]] = set()
-        for candidate in chain((Candidate(path, os.path.realpath(path)) for path in extra), walk):
-            if _is_later_shard(candidate.path):
-                continue
-            known = self._known[candidate.path] = _describe(candidate, before.get(candidate.path))
-            model = known.model
+        for candidate in chain((Candidate(path, str(path)) for path in extra), walk):
+            try:
+                model = self._model(candidate, fresh, seen)
+            except NoAnswerError as error:
+                walk.silent[error.place] = None
+                model = _left_out(candidate, does_not_answer(error.place))
+            except Exception:
+                logger.exception("%s is not understood", candidate.path)
+                model = _left_out(
+                    candidate, Message("{path} is not understood; the log says why.", path=candidate.path)
+                )
             if model is None:
                 continue
-            real = os.path.realpath(model.files[0]) if candidate.is_folder and model.files else candidate.real
-            identity = _identity(real)
-            if identity in seen:
-                continue
-            seen.add(identity)
             if model.problem is not None:  # a file that is still being written changes no folder
                 self._places |= {str(file): changed_at_ns(file) for file in model.files}
             yield replace(model, name=candidate.name or model.name, projector=candidate.projector)
+        self._known = fresh
+
+    def _model(
+        self, candidate: Candidate, fresh: dict[Path, _Known], seen: set[str | tuple[int, int]]
+    ) -> ModelInfo | None:
+        """What this candidate is; None for what is no model, or was found before."""
+        looking_at(candidate.path)
+        if _is_later_shard(candidate.path):
+            return None
+        found = _describe(candidate, self._known.get(candidate.path))
+        # Where the scan is given up and another begins, nothing is read twice.
+        fresh[candidate.path] = self._known[candidate.path] = found
+        model = found.model
+        if model is None:
+            return None
+        identity = _identity(str(model.files[0]) if candidate.is_folder and model.files else candidate.real)
+        if identity in seen:
+            return None
+        seen.add(identity)
+        return model
 
     def has_changed(self) -> bool:
         """Whether another scan would find something else: a model came or went, or a broken one was mended."""
@@ -73,10 +105,15 @@ def scan(folders: Iterable[Path], *, extra: Iterable[Path] = ()) -> Iterator[Mod
     return Scanner().scan(folders, extra=extra)
 
 
+def _left_out(candidate: Candidate, problem: Message) -> ModelInfo:
+    model_format = ModelFormat.SAFETENSORS if candidate.is_folder else ModelFormat.GGUF
+    return describe_unread(candidate.path, problem, model_format)
+
+
 def _identity(path: str) -> str | tuple[int, int]:
-    """The same for all names of one file; where there is none, its name."""
+    """The same for all names of one file, whatever links lead to it; where there is none, its name."""
     try:
-        status = os.stat(path)  # noqa: PTH116 (as in `walk`)
+        status = status_of(path)
     except OSError:
         return path
     return status.st_dev, status.st_ino
@@ -113,7 +150,7 @@ def _is_later_shard(path: Path) -> bool:
     if shard is None or shard[1] <= 1:
         return False
     prefix, _, count = shard
-    return path.with_name(f"{prefix}-00001-of-{count:05}.gguf").exists()
+    return is_there(path.with_name(f"{prefix}-00001-of-{count:05}.gguf"))
 
 
 def _stamps(files: Iterable[Path]) -> tuple[tuple[Path, int | None], ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.allocator import aligned
+from launchdeck.planning.contradiction import lacks, misshapen
 from launchdeck.planning.steps import Brought, Kind
 from launchdeck.planning.weights import tensor_gpu_bytes
 
@@ -69,13 +70,26 @@ class Block:
     def has(self, part: str) -> bool:
         return f"{part}.weight" in self.tensors
 
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """The first so many lengths of this tensor.
+
+        Raises:
+            LaunchdeckError: the layer has no such tensor, or one that cannot be.
+        """
+        tensor = self.tensors.get(name)
+        if tensor is None:
+            raise lacks(name)
+        if len(tensor.shape) < dimensions:
+            raise misshapen(name)
+        return tensor.shape[:dimensions]
+
     def width(self, part: str) -> int:
-        """How many numbers come out of this matrix for each token."""
-        return self.tensors[f"{part}.weight"].shape[1]
+        """How many numbers come out of this matrix for each token. Raises LaunchdeckError."""
+        return self.shape(f"{part}.weight", 2)[1]
 
     def depth(self, part: str) -> int:
-        """How many numbers of each token go into this matrix."""
-        return self.tensors[f"{part}.weight"].shape[0]
+        """How many numbers of each token go into this matrix. Raises LaunchdeckError."""
+        return self.shape(f"{part}.weight", 1)[0]
 
     def norm_length(self, part: str) -> int:
         """How many numbers this norm has weights for, 0 where there is none."""

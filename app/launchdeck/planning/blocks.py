@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.allocator import aligned
 from launchdeck.planning.attention import borrowed_layers
+from launchdeck.planning.contradiction import misshapen
 from launchdeck.planning.known_blocks import INDEXER, is_known
 from launchdeck.planning.layer import First, Layer
 from launchdeck.planning.layer_steps import layer_steps
@@ -173,6 +174,8 @@ def _added_to_embeddings(hp: Hyperparameters) -> dict[str, int]:
     """Bytes for the first kind of token, which is the same for all, and 0 for positions, as many as for embeddings."""
     tensors = {tensor.name: tensor for tensor in hp.header.tensors}
     kinds = tensors.get("token_types.weight")
+    if kinds and len(kinds.shape) < 2:
+        raise misshapen(kinds.name)
     added = {"kinds": kinds.n_bytes // kinds.shape[1]} if kinds else {}
     return added | ({"positions": 0} if "position_embd.weight" in tensors else {})
 

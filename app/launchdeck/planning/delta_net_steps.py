@@ -37,7 +37,7 @@ def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Plac
     """From what enters the part to what is added to what went past it."""
     row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.LENT
     conv_bytes, state_bytes = (_FLOAT_BYTES * size * sequences for size in block.state_rows)
-    taps, channels = block.tensors["ssm_conv1d.weight"].shape[:2]
+    taps, channels = block.shape("ssm_conv1d.weight", 2)
     inner = row * block.depth("ssm_out")
 
     if in_ram:
@@ -67,7 +67,7 @@ def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Plac
             state=state,
             state_copy=copy,
         )
-        heads = block.tensors["ssm_dt.bias"].shape[0]
+        heads = block.shape("ssm_dt.bias", 1)[0]
         length = block.depth("ssm_out") // heads
         result = Chunks(steps, heads, length, sequences, work.tokens // sequences).result(inputs)
     result = steps.change(inner, steps.add(inner, result), block.weight("ssm_norm"))
@@ -94,7 +94,7 @@ class _Rates:
 
     def __init__(self, steps: Steps, block: Block, row: int, entering: str) -> None:
         self._steps, self._block, self._row, self._entering = steps, block, row, entering
-        self._size = row * block.tensors["ssm_dt.bias"].shape[0]
+        self._size = row * block.shape("ssm_dt.bias", 1)[0]
         self._both = ""
 
     def forgets(self) -> str:

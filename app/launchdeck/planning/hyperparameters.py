@@ -73,13 +73,19 @@ class Hyperparameters:
         return self.header.metadata.get(f"{self.architecture}.{key}")
 
     def integer(self, key: str, default: int = 0) -> int:
+        """The number under this key; the default for none, and for one below zero, which llama.cpp refuses as well."""
         value = self.get(key)
-        return int(value) if isinstance(value, int) else default
+        return int(value) if isinstance(value, int) and value >= 0 else default
 
     def per_layer(self, key: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """One number for each layer, from an array or from one number that all share. Missing layers have 0."""
         value = self.get(key)
         if isinstance(value, int):
-            return (int(value),) * self.n_layer_all
-        numbers = tuple(int(number) for number in value) if isinstance(value, tuple) else default
+            return (max(int(value), 0),) * self.n_layer_all
+        numbers = tuple(map(_count, value)) if isinstance(value, tuple) else default
         return (numbers + (0,) * self.n_layer_all)[: self.n_layer_all]
+
+
+def _count(number: float) -> int:
+    """What is no whole number from zero on counts as none."""
+    return int(number) if isinstance(number, int) and number > 0 else 0

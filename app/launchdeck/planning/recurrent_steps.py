@@ -40,7 +40,7 @@ def scans_on_gpu(block: Block) -> bool:
     needed = {"ssm_in", "ssm_conv1d", "ssm_out", "ssm_a", "ssm_d"} | ({"ssm_dt"} if block.has("ssm_x") else set())
     if not all(map(block.has, needed)) or "ssm_dt.bias" not in block.tensors:
         return False
-    inner, heads = block.depth("ssm_out"), block.tensors["ssm_dt.bias"].shape[0]
+    inner, heads = block.depth("ssm_out"), block.shape("ssm_dt.bias", 1)[0]
     state = block.state_rows[1] // max(inner, 1)
     if block.width("ssm_conv1d") % _CHANNELS_MULTIPLE:
         return False
@@ -59,7 +59,7 @@ def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place)
     """From what enters the part to what the scan makes of it."""
     row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.LENT
     projected = steps.add(row * block.width("ssm_in"), entering, brought=block.weight("ssm_in"))
-    taps, channels = block.tensors["ssm_conv1d.weight"].shape[:2]
+    taps, channels = block.shape("ssm_conv1d.weight", 2)
     state = _FLOAT_BYTES * block.state_rows[0] * sequences
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
     if in_ram:
@@ -111,7 +111,7 @@ def gate_for_another(steps: Steps, block: Block, work: Work) -> None:
 
 def _time_steps_of_heads(steps: Steps, block: Block, row: int, projected: str) -> str:
     """Mamba 2 has them among what it projects, with the scan's other inputs."""
-    size = row * block.tensors["ssm_dt.bias"].shape[0]
+    size = row * block.shape("ssm_dt.bias", 1)[0]
     return steps.change(size, steps.add(size, projected), block.bias("ssm_dt"))
 
 

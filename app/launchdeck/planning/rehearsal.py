@@ -10,6 +10,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.allocator import EMPTY, BestFit
+from launchdeck.planning.contradiction import disjointed
 from launchdeck.planning.program import STAY, Begin, Fetch, Place, Setting
 from launchdeck.planning.steps import AHEAD, ENTERING, Kind
 
@@ -276,7 +277,10 @@ class Rehearsal:
     def _play(self, state: _State, move: _Move) -> tuple[_State, int]:
         played = self._played.get((state, move))
         if played is None:
-            played = self._played[state, move] = _Gpu(state).play(move)
+            try:
+                played = self._played[state, move] = _Gpu(state).play(move)
+            except KeyError as missing:  # a result that is read and was not made
+                raise disjointed() from missing
         return played
 
 

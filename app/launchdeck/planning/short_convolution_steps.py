@@ -28,7 +28,7 @@ def is_known_convolution(block: Block) -> bool:
 def joined_before_convolution(steps: Steps, block: Block, work: Work, entering: str, place: Place) -> tuple[str, str]:
     """The tokens behind those that the state has, and what they and the gate after the convolution are parts of."""
     row, sequences = _FLOAT_BYTES * work.tokens, work.cells.sequences
-    taps, channels = block.tensors["shortconv.conv.weight"].shape[:2]
+    taps, channels = block.shape("shortconv.conv.weight", 2)
     projected = steps.add(row * block.width("shortconv.in_proj"), entering, brought=block.weight("shortconv.in_proj"))
     gated = steps.add(row * channels, projected)
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels

@@ -148,7 +148,7 @@ def _is_loaded(name: str, hp: Hyperparameters) -> bool:
     if match is None or int(match[1]) < hp.n_layer:
         return True
     part = name[match.end() :].removesuffix(".weight").removesuffix(".bias")
-    return part in _LOADED_OF_NEXTN.get(hp.architecture, ())
+    return int(match[1]) < hp.n_layer_all and part in _LOADED_OF_NEXTN.get(hp.architecture, ())
 
 
 def _layer_of(name: str, hp: Hyperparameters) -> int:

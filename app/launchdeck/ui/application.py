@@ -201,6 +201,10 @@ class WindowApplication(QObject):
         if self.discovery.problems:
             self.window.notice.show_text(" ".join(tr(problem) for problem in self.discovery.problems))
 
+    @Slot(object)
+    def _tell_silent(self, problems: tuple[Message, ...]) -> None:
+        self.window.notice.show_text("\n".join(map(tr, problems)))
+
     async def _start_marked(self) -> None:
         failures = await self.core.start_marked()
         if failures:
@@ -223,6 +227,7 @@ class WindowApplication(QObject):
         self.tray = Tray()
         self.controller = Controller(self.window, self.panels, self.tray, self.core)
         self.discovery = Discovery(self.core.planner, self.panels.form, self._setup)
+        self.discovery.silent_found.connect(self._tell_silent)
         self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
         self.sampler.sampled.connect(self.controller.on_inventory)
         self.api = WindowApi(self.core, self.window, self.controller)

@@ -22,6 +22,9 @@ from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line
+from launchdeck.files.apart import run_apart
+from launchdeck.files.looking import is_folder
+from launchdeck.models.library import PATIENCE_S
 from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
 from launchdeck.ui.alert_text import alert_text
@@ -54,6 +57,7 @@ class Controller(QObject):
         self._manager = core.manager
         self._requests = core.requests
         self._is_accounting = False
+        self._preparing: set[Path] = set()
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
@@ -76,8 +80,10 @@ class Controller(QObject):
     def preview(self, request: ModelLoadRequest) -> LaunchPlan | None:
         """What the form shows while it is being filled in; None while the model's header is being read."""
         plan = self._planner.preview(request, self._suggested_port())
-        if plan is None and not self._planner.is_prepared(request.model_path):
-            self.spawn(self._prepare(request.model_path))
+        path = request.model_path
+        if plan is None and path not in self._preparing and not self._planner.is_prepared(path):
+            self._preparing.add(path)
+            self.spawn(self._prepare(path))
         return plan
 
     def _suggested_port(self) -> int:
@@ -252,7 +258,10 @@ class Controller(QObject):
             self._panels.charts.add_marker(time.time(), f"{deployment.plan.model_id} {words[kind]}", kind)
 
     async def _prepare(self, path: Path) -> None:
-        await asyncio.to_thread(self._planner.prepare, path)
+        try:
+            await run_apart(lambda: self._planner.prepare(path))
+        finally:
+            self._preparing.discard(path)
         self._panels.form.refresh()
 
     @Slot(object)
@@ -261,7 +270,7 @@ class Controller(QObject):
 
     async def _add_dropped(self, path: Path) -> None:
         """Have a folder searched from now on; a model's file is chosen as well, and its folder searched."""
-        if await asyncio.to_thread(path.is_dir):
+        if await run_apart(lambda: is_folder(path), PATIENCE_S):
             self._add_folder(str(path))
         elif path.suffix.lower() == ".gguf":
             self._add_folder(str(path.parent))

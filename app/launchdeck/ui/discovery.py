@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
+import logging
 
 from PySide6.QtCore import QObject, Signal
 
@@ -12,29 +11,33 @@ from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
-from launchdeck.models.library import by_name, places
-from launchdeck.models.scan import Scanner
+from launchdeck.files.apart import run_apart
+from launchdeck.models.library import Library
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.deploy_form import DeployForm
 
+logger = logging.getLogger(__name__)
+
 _WATCH_INTERVAL_S = 2.0
-_FIRST_LIST_S = 0.3
-_NEXT_LIST_S = 2.0
 
 
 class Discovery(QObject):
-    """Looks in worker threads; the window goes on meanwhile. `models_found` and `engines_found` carry tuples."""
+    """Looks in threads that are given up where a place does not answer; the window goes on meanwhile. `models_found`
+    and `engines_found` carry tuples, `silent_found` one of what to tell about places that have ceased to answer.
+    """
 
     models_found = Signal(object)
     engines_found = Signal(object)
+    silent_found = Signal(object)
 
     def __init__(self, planner: Planner, form: DeployForm, setup: Setup) -> None:
         super().__init__()
         self._planner = planner
         self._form = form
         self._setup = setup
-        self._scanner = Scanner()
+        self._library = Library()
+        self._silent: tuple[Message, ...] = ()
         self._scanning = asyncio.Lock()
         self.models: tuple[ModelInfo, ...] = ()
         self.problems: tuple[Message, ...] = ()
@@ -51,13 +54,19 @@ class Discovery(QObject):
         """Look for models again whenever one came or went; for as long as the window is there."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
-            async with self._scanning:
-                changed = await asyncio.to_thread(self._scanner.has_changed)
-            if changed:
-                await self._find_models(self._setup.settings)
+            try:
+                await self._look_again()
+            except Exception:
+                logger.exception("the folders with models could not be watched")
+
+    async def _look_again(self) -> None:
+        async with self._scanning:
+            changed = await run_apart(self._library.has_changed)
+        if changed:
+            await self._find_models(self._setup.settings)
 
     async def _find_engines(self, settings: Settings) -> None:
-        found = await asyncio.to_thread(find_engines, settings, self._setup.paths)
+        found = await run_apart(lambda: find_engines(settings, self._setup.paths))
         self._planner.engines = found.engines
         self.problems = found.problems
         self.engines_found.emit(found.engines)
@@ -65,25 +74,20 @@ class Discovery(QObject):
     async def _find_models(self, settings: Settings) -> None:
         """The first time, what is found is shown while there is more to come: a big library takes its seconds."""
         loop = asyncio.get_running_loop()
+        is_first = not self.models
 
         def show(models: tuple[ModelInfo, ...]) -> None:
-            loop.call_soon_threadsafe(self._show_models, models)
+            if is_first:
+                loop.call_soon_threadsafe(self._show_models, models)
 
         async with self._scanning:
-            progress = None if self.models else show
-            self._show_models(await asyncio.to_thread(self._scan, settings, progress))
-
-    def _scan(self, settings: Settings, show: Callable[[tuple[ModelInfo, ...]], None] | None) -> tuple[ModelInfo, ...]:
-        folders, files = places(settings, self._setup.paths)
-        models: list[ModelInfo] = []
-        show_at_s = time.monotonic() + _FIRST_LIST_S
-        for model in self._scanner.scan(folders, extra=files):
-            models.append(model)
-            if show is not None and time.monotonic() > show_at_s:
-                show(by_name(models))
-                show_at_s = time.monotonic() + _NEXT_LIST_S
-        return by_name(models)
+            self._show_models(await run_apart(lambda: self._library.look(settings, self._setup.paths, show)))
+            silent = self._library.silent
+        if fresh := [problem for problem in silent if problem not in self._silent]:
+            self.silent_found.emit(tuple(fresh))
+        self._silent = silent
 
     def _show_models(self, models: tuple[ModelInfo, ...]) -> None:
         self.models = models
+        self._planner.see_models(models)
         self.models_found.emit(models)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from fakes import api
+from fakes.gguf_recurrent import mamba
 from fakes.recorded import offered_fixes
 from fakes.samples import inventory, two_gpus
 from launchdeck.api.documents import failure_document
@@ -253,6 +254,21 @@ def test_a_plan_is_what_the_load_would_do() -> None:
             await bench.load(http, **(body | {"gpu_indices": None}))
             (deployment,) = bench.manager.deployments
             assert list(deployment.plan.argv) == document["argv"]
+
+    api.run(scenario)
+
+
+def test_a_header_that_contradicts_itself_is_refused_in_words() -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            whole = mamba()
+            row = [replace(t, shape=(t.shape[0] * t.shape[1],)) if "conv1d.w" in t.name else t for t in whole.tensors]
+            path = replace(whole, tensors=tuple(row)).write(bench.model())
+            for door in ("plan", "load"):
+                answer = await http.post(f"/api/inference/{door}", json={"model_path": str(path), "gpu_index": 0})
+                assert answer.status_code == 422
+                assert answer.json()["cause"] == "model_unusable"
+                assert "ssm_conv1d.weight" in answer.json()["detail"]
 
     api.run(scenario)
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launchdeck.files.looking import exists, expanded, is_file, is_folder, real
+from launchdeck.files.looking import expanded, is_file, is_folder, is_there, real
 from launchdeck.files.reading import DEPTH_LIMIT, NotRegularError, open_regular, parse_json, read_bytes, read_json
 
 
@@ -47,7 +47,7 @@ def test_a_path_that_leads_nowhere_is_an_os_error(tmp_path: Path, name: str) -> 
     path = tmp_path / name
     with pytest.raises(OSError, match="rrno"):
         read_bytes(path)
-    assert not any(look(path) for look in (is_file, is_folder, exists))
+    assert not any(look(path) for look in (is_file, is_folder, is_there))
     assert real(path).name == name
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -181,14 +180,22 @@ def test_a_file_that_is_not_there(tmp_path):
         ReplaySource.open(tmp_path / "missing.json")
 
 
-def test_a_pipe_is_read_once(tmp_path):
+def test_a_pipe_is_read_once():
     """As a shell makes it: `launchdeck gpus --inventory <(ssh host launchdeck gpus --json)`."""
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writing = threading.Thread(target=lambda: pipe.write_text(json.dumps(to_document(FULL))))
-    writing.start()
-    assert ReplaySource.open(pipe).inventory.gpus == FULL.gpus
-    writing.join()
+    read, write = os.pipe()
+    with os.fdopen(write, "w") as pipe:
+        pipe.write(json.dumps(to_document(FULL)))
+    try:
+        assert ReplaySource.open(Path(f"/dev/fd/{read}")).inventory.gpus == FULL.gpus
+    finally:
+        os.close(read)
+
+
+@pytest.mark.timeout(20)
+def test_a_pipe_that_lies_somewhere_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(LaunchdeckError, match="not a file"):
+        ReplaySource.open(tmp_path / "pipe")
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "/dev/null", "/", "/dev/full"])

@@ -25,9 +25,9 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelFormat, ServerType
 from launchdeck.models.config_json import parse_config
 from launchdeck.models.describe import inspect
-from launchdeck.models.library import scan
 from launchdeck.models.safetensors import read_safetensors
 from launchdeck.models.safetensors_file import read_tensors
+from launchdeck.models.scan import scan
 
 BOTH = (ServerType.LLM, ServerType.EMBEDDING)
 
