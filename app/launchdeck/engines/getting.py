@@ -27,12 +27,12 @@ from launchdeck.engines.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind, Ta
 from launchdeck.engines.releases import Release, fetch_releases
 from launchdeck.engines.unpack import unpack
 from launchdeck.engines.vllm_find import ask_environment
+from launchdeck.files.apart import run_apart
 from launchdeck.files.looking import real
 from launchdeck.files.reading import read_bytes
 from launchdeck.files.removal import is_child_name, remove_tree
 from launchdeck.models.download import Progress, download_all
 from launchdeck.models.landing import check_disk_space, fetched_bytes
-from launchdeck.network.background import in_background
 from launchdeck.network.failures import host_of, too_slow
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -67,11 +67,11 @@ async def find_offers(gpus: Sequence[Gpu], settings: Settings) -> tuple[Offer, .
         LaunchdeckError: the source of engines does not answer.
     """
     source = settings.engine_source_url
-    asked = [in_background(partial(_try_releases, source, name, count)) for name, count in _RELEASES.items()]
+    asked = [run_apart(partial(_try_releases, source, name, count)) for name, count in _RELEASES.items()]
     try:
         async with asyncio.timeout(_PATIENCE_S):
             target, answers = await asyncio.gather(
-                in_background(partial(_target, tuple(gpus))),
+                run_apart(partial(_target, tuple(gpus))),
                 asyncio.gather(*asked),
             )
     except TimeoutError as error:

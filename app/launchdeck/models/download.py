@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from launchdeck.domain.text import Message
+from launchdeck.files.apart import run_apart
 from launchdeck.models.landing import (
     check_disk_space,
     fetched_bytes,
@@ -24,7 +25,6 @@ from launchdeck.models.landing import (
     part_bytes,
     part_path,
 )
-from launchdeck.network.background import in_background
 from launchdeck.network.failures import away, host_of
 
 # Longer than a server's silence or a pause between two tries: a proxy that never answers, or a disk.
@@ -105,7 +105,7 @@ async def download_all(files: Sequence[NamedFile], folder: Path, on_progress: Ca
     loop = asyncio.get_running_loop()
     stop = threading.Event()
     news = _News(loop, on_progress)
-    work = asyncio.ensure_future(in_background(partial(_fetch_all, tuple(files), folder, news.tell, stop)))
+    work = asyncio.ensure_future(run_apart(partial(_fetch_all, tuple(files), folder, news.tell, stop)))
     try:
         while not (await asyncio.wait({work}, timeout=_STALL_S))[0]:
             if not news.came_since_last_asked():

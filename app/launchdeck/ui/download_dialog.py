@@ -23,8 +23,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from launchdeck.files.apart import run_apart
 from launchdeck.models import hub
-from launchdeck.network.background import in_background
 from launchdeck.network.failures import too_slow
 from launchdeck.planning.reach import reach
 from launchdeck.ui.asking import Asking
@@ -73,7 +73,7 @@ class DownloadDialog(QDialog):
             self._looking.start(self._list_begun)
 
     async def _list_begun(self) -> None:
-        found = await in_background(partial(hub.begun, self._getting.folder))
+        found = await run_apart(partial(hub.begun, self._getting.folder))
         self.repositories.addItems(found)
         if found:
             self._show(tr("Begun earlier: {count}. Choose one to go on.", count=len(found)))
@@ -94,7 +94,7 @@ class DownloadDialog(QDialog):
         """Ask the hub, and say so where it takes its time. What it tells beside the answer is in `_notes` then."""
         notes: list[Message] = []
         self._notes = notes
-        asked = asyncio.ensure_future(in_background(lambda: question(notes.append)))
+        asked = asyncio.ensure_future(run_apart(lambda: question(notes.append)))
         try:
             if not (await asyncio.wait({asked}, timeout=_SLOW_S))[0]:
                 self._show(tr("The hub has not answered yet; closing this or another search gives it up."))
