@@ -66,6 +66,21 @@ def test_the_commands_list_the_others_and_name_it(dead: DeadMount, well: Path) -
     assert f"{well / 'link'} does not answer" in result.stderr
 
 
+def test_an_engine_there_costs_no_other(dead: DeadMount, launchdeck_home: Path, well: Path) -> None:
+    """Neither one that the settings name, nor a folder of PATH, nor a virtual environment of vLLM's."""
+    settings = f'llama_server_path = "{dead.mount}/llama-server"\nvllm_path = "{dead.mount}/venv"\n'
+    (launchdeck_home / "config" / "settings.toml").write_text(settings, encoding="utf-8")
+    path = {"PATH": f"{dead.mount}/bin:{os.environ['PATH']}"}
+    result = subprocess.run(
+        [*LAUNCHDECK, "plan", str(well / "well.gguf"), "--json"], capture_output=True, text=True, timeout=DEADLINE_S,
+        check=False, env=os.environ | dead.environment | path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "launchdeck.engines.embedded_server" in json.loads(result.stdout)["argv"]
+    assert f"{dead.mount}/llama-server does not answer" in result.stderr
+    assert f"{dead.mount}/bin does not answer" in result.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("models", "."), ("plan", "below/back.gguf"), ("plan", "below/back.gguf", "--serve", "llm")]
 )

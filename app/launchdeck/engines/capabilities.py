@@ -15,6 +15,7 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import Listed
 from launchdeck.engines.llama_argv import OPTION_VARIABLES
+from launchdeck.files.apart import looking_at
 from launchdeck.files.json_file import JsonFile
 from launchdeck.planning.placement import MASKS, child_environment
 
@@ -140,6 +141,7 @@ def run_program(command: Sequence[str], timeout_s: float) -> str:
     """
     environment = child_environment(os.environ, (), (*MASKS, *OPTION_VARIABLES))
     try:
+        looking_at(command[0])  # what lies on a disk that is away is not even started, and no timeout ends that
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
@@ -154,7 +156,7 @@ def run_program(command: Sequence[str], timeout_s: float) -> str:
     except subprocess.TimeoutExpired:
         raise _unusable(command, Message("it does not answer within {seconds} s", seconds=timeout_s)) from None
     except OSError as error:
-        raise _unusable(command, error.strerror) from error
+        raise _unusable(command, error.strerror or str(error)) from error
     if done.returncode != 0:
         lines = done.stdout.strip().splitlines()
         raise _unusable(command, lines[-1] if lines else f"exit status {done.returncode}")

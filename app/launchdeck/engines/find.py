@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
-from launchdeck.engines.capabilities import Capabilities, CapabilityCache, worker_devices
+from launchdeck.engines.apart import ask_apart, look_apart
+from launchdeck.engines.capabilities import ANSWER_TIMEOUT_S, Capabilities, CapabilityCache, worker_devices
 from launchdeck.engines.devices import Listed
 from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpacked_command, unpacked_library
 from launchdeck.engines.fetched import FetchedEngine, fetched_engines
 from launchdeck.engines.offers import OfferKind
 from launchdeck.engines.vllm_find import find_vllm
-from launchdeck.files.looking import expanded, is_file, real
+from launchdeck.files.apart import NoAnswerError
+from launchdeck.files.looking import expanded, is_file, on_path, real
+from launchdeck.models.errors import does_not_answer
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -48,34 +52,48 @@ class Candidate:
 
 def find_engines(settings: Settings, paths: Paths) -> FoundEngines:
     """The llama-server of the settings, those got through Launchdeck, the one on PATH, the one that came along; and
-    likewise vLLM.
+    likewise vLLM. What lies where nothing answers is left out, and told.
 
     Starts each program for a moment, so it belongs into a worker thread.
     """
-    problems = []
-    engines = []
     cache = CapabilityCache(paths.cache / CACHE_FILE)
-    named = settings.llama_server_path
-    if named and not is_file(expanded(named)):
-        problems.append(Message("There is no llama-server at {path}, where the settings say it is.", path=named))
-    fetched = fetched_engines(paths)
-    for candidate in _candidates(named, fetched):
+    engines: list[EngineInfo] = []
+    problems: list[Message] = []
+    candidates, fetched = look_apart(lambda: _look(settings, paths, problems)) or ((), ())
+    for candidate in candidates:
         try:
-            engines.append(_engine(candidate, cache.ask(candidate.command, candidate.file), settings.rpc_workers))
+            asked = partial(cache.ask, candidate.command, candidate.file)
+            engines.append(_engine(candidate, ask_apart(asked, ANSWER_TIMEOUT_S), settings.rpc_workers))
         except LaunchdeckError as error:
             problems.append(error.failure.message)
         except OSError as error:
             problems.append(
                 Message("The engine {path} cannot be looked at: {reason}.", path=candidate.file, reason=error.strerror)
             )
-    found, missing = find_vllm(
-        settings.vllm_path, tuple(engine.folder for engine in fetched if engine.kind is OfferKind.ENVIRONMENT)
-    )
+    environments = tuple(engine.folder for engine in fetched if engine.kind is OfferKind.ENVIRONMENT)
+    found, missing = find_vllm(settings.vllm_path, environments)
     engines += found
     problems += missing
     for problem in problems:
         logger.warning("%s", problem)
     return FoundEngines(tuple(engines), tuple(problems))
+
+
+def _look(
+    settings: Settings, paths: Paths, problems: list[Message]
+) -> tuple[tuple[Candidate, ...], tuple[FetchedEngine, ...]]:
+    """Where llama-server may be, and what was got through Launchdeck; `problems` take what is not where it is said to
+    be, anew for each round.
+    """
+    problems.clear()
+    named = settings.llama_server_path
+    try:
+        if named and not is_file(expanded(named)):
+            problems.append(Message("There is no llama-server at {path}, where the settings say it is.", path=named))
+    except NoAnswerError as error:
+        problems.append(does_not_answer(error.place))
+    fetched = fetched_engines(paths)
+    return tuple(_candidates(named, fetched)), fetched
 
 
 def candidate_of(engine: FetchedEngine) -> Candidate | None:
@@ -91,17 +109,18 @@ def candidate_of(engine: FetchedEngine) -> Candidate | None:
 def _candidates(named: str, fetched: Sequence[FetchedEngine]) -> Iterator[Candidate]:
     """Programs before packages, so that the one that came along is the last."""
     ours = [candidate for candidate in map(candidate_of, fetched) if candidate]
-    on_path = shutil.which(PROGRAM)
+    found = on_path(PROGRAM)
     programs = [candidate for candidate in ours if candidate.kind is EngineKind.LLAMA_SERVER]
     if named:
         programs.insert(0, _program(expanded(named)))
-    if on_path:
-        programs.append(_program(Path(on_path).absolute()))
+    if found is not None:
+        programs.append(_program(found))
     seen = set()
     for program in programs:
-        if is_file(program.file) and real(program.file) not in seen:
-            seen.add(real(program.file))
-            yield program
+        with suppress(NoAnswerError):  # told where it was named, or by the log when it was given up
+            if is_file(program.file) and real(program.file) not in seen:
+                seen.add(real(program.file))
+                yield program
     yield from (candidate for candidate in ours if candidate.kind is EngineKind.EMBEDDED)
     library = embedded_library()
     if library:

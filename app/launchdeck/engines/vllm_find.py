@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +17,19 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
+from launchdeck.engines.apart import ask_apart, look_apart
 from launchdeck.engines.capabilities import run_program
-from launchdeck.files.looking import expanded, is_file
-from launchdeck.files.reading import open_regular
+from launchdeck.files.apart import NoAnswerError
+from launchdeck.files.looking import expanded, is_file, on_path
+from launchdeck.files.reading import open_regular, parse_json
+from launchdeck.models.errors import does_not_answer
 
 logger = logging.getLogger(__name__)
 
 PROGRAM = "vllm"
 MIN_VERSION = (0, 11)
 # What a program that is no Python script of ours to read (a container's wrapper) may take to tell its version.
-_WRAPPER_TIMEOUT_S = 90.0
+WRAPPER_TIMEOUT_S = 90.0
 _PROBE_TIMEOUT_S = 20.0
 _AS_MODULE = ("-m", "vllm.entrypoints.cli.main")
 _SHEBANG = re.compile(rb"#!\s*(\S*python[\d.]*)\s*$|'''exec' \"?([^\"\n]*?python[\d.]*)\"? ", re.MULTILINE)
@@ -63,13 +65,17 @@ def find_vllm(named: str, environments: Sequence[Path] = ()) -> tuple[list[Engin
     """
     engines: list[EngineInfo] = []
     problems: list[Message] = []
-    if named and _named(named) is None:
+    candidates = look_apart(lambda: tuple(_candidates(named, environments))) or ()
+    if named and look_apart(lambda: _if_it_answers(named)) is None:
         problems.append(Message("There is no vLLM at {path}, where the settings say it is.", path=named))
-    for candidate in _candidates(named, environments):
+    for candidate in candidates:
         try:
-            engine = _ask(candidate)
+            engine = ask_apart(partial(_ask, candidate), WRAPPER_TIMEOUT_S)
         except LaunchdeckError as error:
             problems.append(error.failure.message)
+            continue
+        except NoAnswerError as error:
+            problems.append(does_not_answer(error.place))
             continue
         if (parse_version(engine.version) or MIN_VERSION) < MIN_VERSION:
             problems.append(
@@ -107,11 +113,11 @@ def parse_version(version: str | None) -> tuple[int, ...] | None:
 
 def _candidates(named: str, environments: Sequence[Path]) -> Iterator[_Candidate]:
     """Each interpreter once; as it is called, because the Python of a virtual environment is a link."""
-    on_path = shutil.which(PROGRAM)
+    program = on_path(PROGRAM)
     found = (
-        _named(named) if named else None,
-        *(_named(str(folder)) for folder in environments),
-        _of_program(Path(on_path)) if on_path else None,
+        _if_it_answers(named) if named else None,
+        *(_if_it_answers(str(folder)) for folder in environments),
+        None if program is None else _of_program(program),
         _beside_us(),
     )
     seen = set()
@@ -120,6 +126,14 @@ def _candidates(named: str, environments: Sequence[Path]) -> Iterator[_Candidate
         if candidate and key not in seen:
             seen.add(key)
             yield candidate
+
+
+def _if_it_answers(named: str) -> _Candidate | None:
+    """One that does not is told by the log when it is given up."""
+    try:
+        return _named(named)
+    except NoAnswerError:
+        return None
 
 
 def _named(named: str) -> _Candidate | None:
@@ -152,7 +166,7 @@ def _beside_us() -> _Candidate | None:
 def _ask(candidate: _Candidate) -> EngineInfo:
     answers = _probe(candidate.interpreter) if candidate.interpreter else None
     if answers is None:
-        output = run_program([*candidate.command, "--version"], _WRAPPER_TIMEOUT_S)
+        output = run_program([*candidate.command, "--version"], WRAPPER_TIMEOUT_S)
         match = _VERSION.search(output)
         answers = {"version": match[0] if match else None, "cuda": True, "hip": True}
     version = answers["version"]
@@ -172,8 +186,20 @@ def _probe(interpreter: str) -> dict[str, Any] | None:
     """What this Python's vLLM is; None where it has none that can be read."""
     command: Sequence[str] = (interpreter, "-c", _PROBE)
     try:
-        answers = json.loads(run_program(command, _PROBE_TIMEOUT_S))
+        answers = parse_json(run_program(command, _PROBE_TIMEOUT_S))
     except (LaunchdeckError, ValueError) as error:
         logger.info("%s has no vLLM of its own: %s", interpreter, error)
         return None
-    return answers if isinstance(answers, dict) else None
+    return answers if _is_answer(answers) else None
+
+
+def _is_answer(answers: object) -> bool:
+    if not isinstance(answers, dict):
+        return False
+    version, architectures = answers.get("version"), answers.get("architectures", [])
+    return (
+        isinstance(version, str | None)
+        and all(isinstance(answers.get(name), bool) for name in ("cuda", "hip"))
+        and isinstance(architectures, list)
+        and all(isinstance(name, str) for name in architectures)
+    )

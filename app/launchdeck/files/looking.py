@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from launchdeck.files.apart import looking_at
+from launchdeck.files.apart import NoAnswerError, looking_at
 
 
 def status_of(path: Path | str) -> os.stat_result:
@@ -54,6 +56,17 @@ def is_file(path: Path | str) -> bool:
     """
     looking_at(path)
     return os.path.isfile(path)
+
+
+def on_path(program: str) -> Path | None:
+    """Where a program lies that is on PATH, None: nowhere. A folder of PATH that does not answer is left out."""
+    for folder in os.get_exec_path():
+        with suppress(NoAnswerError):
+            looking_at(folder)
+            found = shutil.which(program, path=folder)
+            if found is not None:
+                return Path(found).absolute()
+    return None
 
 
 def real(path: Path) -> Path:
