@@ -115,3 +115,10 @@ def test_the_heads_are_those_that_the_keys_have(tmp_path: Path) -> None:
     assert config_of(tmp_path, llama_config(num_key_value_heads=4)).n_head_kv == 2
     packed = config_of(tmp_path, llama_config(quantization_config={"quant_method": "awq", "bits": 4}), "I32")
     assert packed.n_head_kv == 2
+
+
+@pytest.mark.parametrize("infinity", [float("inf"), {"__float__": "Infinity"}, 10**30])
+def test_a_number_without_end_costs_no_model(tmp_path: Path, infinity: object) -> None:
+    """As transformers writes it for Mamba 2 and its kin: in two ways, see findings/config-json-infinity.sh."""
+    config = config_of(tmp_path, llama_config(time_step_limit=[0.0, infinity], model_max_length=infinity))
+    assert (config.n_layer, config.n_embd) == (4, 256)
