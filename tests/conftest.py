@@ -90,17 +90,31 @@ def rocm(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def root_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What shows a process other cards than the machine has."""
-    from fakes.system import build
-
-    return build(_for_a_library(tmp_path_factory, "root"))
+    return _preloaded(tmp_path_factory, "root")
 
 
 @pytest.fixture(scope="session")
 def broken_disk_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What shows a process a disk that has failed."""
-    from fakes.system import build_broken_disk
+    return _preloaded(tmp_path_factory, "broken_disk")
 
-    return build_broken_disk(_for_a_library(tmp_path_factory, "broken_disk"))
+
+@pytest.fixture(scope="session")
+def dead_mount_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What shows a process a network mount whose server is gone."""
+    return _preloaded(tmp_path_factory, "dead_mount")
+
+
+@pytest.fixture(scope="session")
+def clock_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What puts a process's clock forward or back."""
+    return _preloaded(tmp_path_factory, "clock")
+
+
+def _preloaded(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    from fakes.system import build
+
+    return build(_for_a_library(tmp_path_factory, name), name)
 
 
 def _for_a_library(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:

@@ -1,6 +1,7 @@
 """The real window, in a process of its own, with a folder of models that does not answer: tells how it fared.
 
-Arguments: the folder that is well, and the one that is dead. Prints one JSON document when the window has been quit.
+Argument: the folder that is well; the dead one is that of the environment. Prints one JSON document when the window
+has been quit.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.window import quick_settings, until
+from fakes.dead_mount import DeadMount
 from fakes.gguf_models import llama
 from launchdeck.compose import in_window
 from launchdeck.settings.paths import Paths
@@ -21,7 +23,7 @@ from launchdeck.settings.setup import Setup
 from launchdeck.ui.application import WindowApplication
 
 TICK_S = 0.005
-WELL, DEAD = map(Path, sys.argv[1:])
+WELL, DEAD = Path(sys.argv[1]), DeadMount.of()
 
 
 async def longest_pause(until_done: asyncio.Event) -> float:
@@ -43,16 +45,16 @@ async def main(application: WindowApplication) -> int:
 
     await until(lambda: "well" in names(), "the model that can be read")
     listed = sorted(names())
-    await until(lambda: str(DEAD) in application.window.notice.text, "the notice")
+    await until(lambda: str(DEAD.mount) in application.window.notice.text, "the notice")
     notice = application.window.notice.text
     done = asyncio.Event()
     pausing = asyncio.create_task(longest_pause(done))
     llama().write(WELL / "newcomer.gguf")
     await until(lambda: "newcomer" in names(), "what came meanwhile")
     application.controller.preview(application.panels.form.request())
-    DEAD.with_name(f"{DEAD.name}.alive").touch()
+    DEAD.revive()
     await until(lambda: "back" in names(), "the model that is back")
-    DEAD.with_name(f"{DEAD.name}.alive").unlink()
+    DEAD.die()
     await until(lambda: "back" not in names(), "the models to be left out again")
     done.set()
     report = {"listed": listed, "notice": notice, "longest_pause_s": await pausing, "left_at_s": time.time()}
@@ -63,5 +65,5 @@ async def main(application: WindowApplication) -> int:
 
 
 if __name__ == "__main__":
-    settings = quick_settings(model_folders=(str(DEAD), str(WELL)))
+    settings = quick_settings(model_folders=(str(DEAD.mount), str(WELL)))
     sys.exit(in_window(Setup.of(Paths.resolve(), settings=settings), main))

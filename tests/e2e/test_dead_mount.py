@@ -12,11 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from conftest import skip_or_fail
-from fakes.driver import compiler
+from fakes.dead_mount import DeadMount
 from fakes.gguf_models import llama
 from fakes.serving import until
-from fakes.system import DeadMount
 
 pytestmark = pytest.mark.timeout(200)
 
@@ -36,17 +34,15 @@ def well(launchdeck_home: Path) -> Path:
 
 
 @pytest.fixture
-def dead(launchdeck_home: Path, tmp_path: Path, well: Path) -> DeadMount:
+def dead(launchdeck_home: Path, dead_mount_library: Path, well: Path) -> DeadMount:
     """The folder comes first in the settings."""
-    if compiler() is None:
-        skip_or_fail("no C compiler (cc) to build the dead mount")
     mount = launchdeck_home / "dead"
     (mount / "below").mkdir(parents=True)
     llama().write(mount / "below" / "back.gguf")
     (launchdeck_home / "config").mkdir()
     settings = f'model_folders = ["{mount}", "{well}"]\n'
     (launchdeck_home / "config" / "settings.toml").write_text(settings, encoding="utf-8")
-    return DeadMount(tmp_path, mount)
+    return DeadMount(dead_mount_library, mount)
 
 
 def run(dead: DeadMount, *command: object) -> subprocess.CompletedProcess[str]:
@@ -122,7 +118,7 @@ def test_serve_answers_and_ends(dead: DeadMount, well: Path, launchdeck_home: Pa
 
 
 def test_the_window_goes_on_and_lists_what_is_back(dead: DeadMount, well: Path) -> None:
-    result = run(dead, sys.executable, PROGRAM, well, dead.mount)
+    result = run(dead, sys.executable, PROGRAM, well)
     ended_at_s = time.time()
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from e2e.real_application import WITHOUT_WINDOW, RealApplication, application
-from fakes import dead_mount
-from fakes.driver import compiler
+from fakes.dead_mount import DeadMount
 from fakes.serving import answers, until
 
 if TYPE_CHECKING:
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 DEADLINE_S = 25.0  # five times what is promised
 QUITTING = Path(__file__).with_name("quitting_window.py")
 COMMANDS = {"window": ("-m", "launchdeck"), "serve": WITHOUT_WINDOW}
-
-
-@pytest.fixture(scope="module")
-def dead_mount_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if compiler() is None:
-        pytest.skip("no C compiler (cc) to build the stand-in for a mount")
-    return dead_mount.build(tmp_path_factory.mktemp("dead_mount"))
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def dead(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(dead: Path, dead_mount_library: Path) -> Iterator[RealApplication]:
     with application(model_folders=(str(dead),)) as app:
-        app.environment = dead_mount.environment(dead_mount_library, dead.parent)
+        app.environment = DeadMount(dead_mount_library, dead.parent).environment
         yield app
 
 
@@ -86,9 +78,11 @@ def test_so_it_does_where_pipes_lie_beside_the_models(app: RealApplication, comm
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("folder", ["state/deployments", "state/history.npz", "config/window.ini", "state"])
-def test_so_it_does_where_its_own_folders_are_away(app: RealApplication, command: str, folder: str) -> None:
+def test_so_it_does_where_its_own_folders_are_away(
+    app: RealApplication, dead_mount_library: Path, command: str, folder: str
+) -> None:
     """What cannot be put in order then is told."""
-    app.environment["LAUNCHDECK_FAKE_DEAD_MOUNT"] = str(app.home / folder)
+    app.environment = DeadMount(dead_mount_library, app.home / folder).environment
     app.launch(COMMANDS[command])
     time.sleep(4.0)
     status, _ = ends_after(app)

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import pytest
 
-from conftest import skip_or_fail
 from e2e.real_application import (
     DEADLINE_S,
     WINDOW,
@@ -28,9 +27,7 @@ from e2e.real_application import (
     resident_mib,
     took,
 )
-from fakes.driver import compiler
 from fakes.serving import alive, answers, until
-from fakes.system import build_clock
 from launchdeck.serving.processes import identify
 from launchdeck.serving.shim_log import segments
 
@@ -283,14 +280,14 @@ def test_fault_23_a_stale_lock_is_taken() -> None:
         assert app.entry("model")["id"] == entry["id"]
 
 
-def test_fault_24_no_timeout_fires_when_the_machine_wakes_up_or_its_clock_jumps(tmp_path: Path) -> None:
+def test_fault_24_no_timeout_fires_when_the_machine_wakes_up_or_its_clock_jumps(
+    tmp_path: Path, clock_library: Path
+) -> None:
     """While the machine sleeps monotonic clocks stand still and the wall's goes on: an hour forward, then back."""
-    if compiler() is None:
-        skip_or_fail("no C compiler (cc)")
     shift = tmp_path / "shift"
     shift.write_text("0")
     with application(stall_timeout_s=60.0, load_timeout_s=120.0) as app:
-        app.environment = {"LD_PRELOAD": str(build_clock(tmp_path)), "LAUNCHDECK_FAKE_CLOCK": str(shift)}
+        app.environment = {"LD_PRELOAD": str(clock_library), "LAUNCHDECK_FAKE_CLOCK": str(shift)}
         app.start()
         app.running("runs")
         app.load("loads", "--load-s", 6)

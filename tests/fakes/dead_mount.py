@@ -1,20 +1,30 @@
-"""A network mount whose server is gone: whoever looks below it waits for ever."""
+"""A network mount whose server is gone: whoever looks below it waits until it is back."""
 
 from __future__ import annotations
 
-import subprocess
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Self
 
 
-def build(folder: Path) -> Path:
-    """Compile the library that makes a mount of a folder, see dead.c."""
-    library = folder / "dead_mount.so"
-    source = Path(__file__).with_name("dead.c")
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
-    subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
-    return library
+class DeadMount:
+    """Shows the processes of its environment `mount` as such a folder, see dead_mount.c; it need not be there."""
 
+    def __init__(self, library: Path | str, mount: Path) -> None:
+        self.mount = mount
+        self.environment = {"LD_PRELOAD": str(library), "LAUNCHDECK_FAKE_DEAD_MOUNT": str(mount)}
+        self._alive = mount.with_name(f"{mount.name}.alive")
 
-def environment(library: Path, folder: Path) -> dict[str, str]:
-    """What shows a process `folder` as such a mount; the folder itself need not be there."""
-    return {"LD_PRELOAD": str(library), "LAUNCHDECK_FAKE_DEAD_MOUNT": str(folder)}
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """The one that a process of this environment sees."""
+        return cls(environment["LD_PRELOAD"], Path(environment["LAUNCHDECK_FAKE_DEAD_MOUNT"]))
+
+    def revive(self) -> None:
+        """Its server is back: all who wait go on."""
+        self._alive.touch()
+
+    def die(self) -> None:
+        """As at first."""
+        self._alive.unlink()

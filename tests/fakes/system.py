@@ -1,4 +1,4 @@
-"""The parts of /sys and /proc that tell of graphics cards, as a folder."""
+"""Another system than the machine's: graphics cards in /sys and /proc, as a folder, and what a process may preload."""
 
 from __future__ import annotations
 
@@ -10,47 +10,13 @@ NVIDIA, AMD = 0x10DE, 0x1002
 GIB = 2**30
 
 
-def build(folder: Path) -> Path:
-    """Compile the library that shows a process a FakeSystem's files instead of the machine's, see root.c."""
-    library = folder / "root.so"
-    source = Path(__file__).with_name("root.c")
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", str(source), "-o", str(library)], check=True)
-    return library
-
-
-def build_clock(folder: Path) -> Path:
-    """Compile the library that puts a process's clock forward or back, see clock.c."""
-    library = folder / "clock.so"
-    source = Path(__file__).with_name("clock.c")
+def build(folder: Path, name: str) -> Path:
+    """Compile NAME.c, which shows a process that preloads it another system than the machine's."""
+    library = folder / f"{name}.so"
+    source = Path(__file__).with_name(f"{name}.c")
     options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
     subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
     return library
-
-
-def build_broken_disk(folder: Path) -> Path:
-    """Compile the library that shows a process a disk that has failed, see broken_disk.c."""
-    library = folder / "broken_disk.so"
-    source = Path(__file__).with_name("broken_disk.c")
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
-    subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
-    return library
-
-
-class DeadMount:
-    """A folder that looks to the processes of its environment like a mount whose server is gone, see dead.c."""
-
-    def __init__(self, folder: Path, mount: Path) -> None:
-        self.mount = mount
-        self._alive = mount.with_name(f"{mount.name}.alive")
-        library = folder / "dead.so"
-        source = Path(__file__).with_name("dead.c")
-        options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
-        subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
-        self.environment = {"LD_PRELOAD": str(library), "LAUNCHDECK_FAKE_DEAD_MOUNT": str(mount)}
-
-    def revive(self) -> None:
-        """Its server is back: all who wait go on."""
-        self._alive.touch()
 
 
 class FakeSystem:

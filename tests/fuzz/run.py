@@ -16,9 +16,11 @@ import time
 import traceback
 import warnings
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from fuzz.mutations import Mutator, take_away
+from fakes.mutations import ANYTHING, broken, damaged
+from fuzz.places import put_in_place, take_away
 from fuzz.subjects import Subject, subjects
 
 LIMIT_S = 2.0
@@ -40,13 +42,13 @@ def main(folder: Path, name: str, count: int, seed: int) -> int:
     (sentinel / "record.json").write_text("{}")
     subject = next(subject for subject in subjects(folder) if subject.name == name)
     signal.signal(signal.SIGALRM, _hang)
-    mutator = Mutator(seed, sentinel)
+    chance = Random(seed)
     before, slowest_s, failures = _tree(sentinel), 0.0, 0
     if not subject.is_consumed:
         subject.prepare()
     for number in range(count):
         began_s = time.monotonic()
-        told = _read(subject, mutator, number)
+        told = _read(subject, chance, sentinel)
         slowest_s = max(slowest_s, time.monotonic() - began_s)
         if _tree(sentinel) != before:
             told = "the sentinel was touched"
@@ -58,11 +60,11 @@ def main(folder: Path, name: str, count: int, seed: int) -> int:
     return 1 if failures else 0
 
 
-def _read(subject: Subject, mutator: Mutator, number: int) -> str:
+def _read(subject: Subject, chance: Random, sentinel: Path) -> str:
     """What went wrong; nothing if all was well."""
     _clear(subject)
     subject.file.parent.mkdir(parents=True, exist_ok=True)
-    _damage(subject, mutator)
+    _damage(subject, chance, sentinel)
     seen = _shown(subject.file)
     if subject.is_consumed:
         take_away(subject.file.parents[1] / "00000001")
@@ -77,15 +79,14 @@ def _read(subject: Subject, mutator: Mutator, number: int) -> str:
     return ""
 
 
-def _damage(subject: Subject, mutator: Mutator) -> None:
-    kind = mutator.chance.random()
-    if kind < 0.06:
-        mutator.place(subject.file)
-    elif kind < 0.3 or isinstance(subject.valid, bytes):
-        valid = subject.valid if isinstance(subject.valid, bytes) else json.dumps(subject.valid).encode()
-        subject.file.write_bytes(mutator.data(valid))
+def _damage(subject: Subject, chance: Random, sentinel: Path) -> None:
+    if chance.random() < 0.06:
+        put_in_place(subject.file, chance, sentinel)
+    elif isinstance(subject.valid, bytes):
+        subject.file.write_bytes(damaged(subject.valid, chance))
     else:
-        subject.file.write_bytes(mutator.document(subject.valid))
+        ways = (str(sentinel), f"{sentinel}/below", f"../../../{sentinel.name}")
+        subject.file.write_bytes(broken(subject.valid, chance, (*ANYTHING, *ways)))
 
 
 def _clear(subject: Subject) -> None:

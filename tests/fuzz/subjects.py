@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
 import shutil
+import struct
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -37,8 +40,8 @@ from launchdeck.serving.processes import boot_id
 from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.serving.start_list import StartList
 from launchdeck.settings.paths import Paths
-from launchdeck.settings.schema import Settings
 from launchdeck.settings.store import SettingsStore
+from launchdeck.ui.window_memory import WindowMemory
 
 GOOD, ODD = "00000001", "00000002"
 REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0,), n_gpu_layers=12, split=(1.0, 2.0))
@@ -70,6 +73,7 @@ def subjects(home: Path) -> list[Subject]:
         _requests(paths.state / "requests.json"),
         _settings(paths.settings_file),
         _history(paths.history),
+        _window(paths.config / "window.ini"),
         _inventory(home / "inventory.json"),
         _accounting(paths.cache / "accounting.json"),
         _residuals(paths.state / "residuals.json"),
@@ -124,11 +128,13 @@ def _records(paths: Paths) -> Subject:
         (paths.records / GOOD / "record.json").write_text(json.dumps(record_of(paths, GOOD, "good")))
 
     file = paths.records / ODD / "record.json"
+    runner = asyncio.Runner()  # one loop for all inputs: to make one takes longer than to read
+    atexit.register(runner.close)
     return Subject(
         "records",
         file,
         record_of(paths, ODD, "odd"),
-        lambda: asyncio.run(start_and_quit()),
+        lambda: runner.run(start_and_quit()),
         prepare,
         is_consumed=True,
     )
@@ -181,7 +187,7 @@ def _settings(file: Path) -> Subject:
     def read() -> None:
         before = _content(file)
         store = SettingsStore(file)
-        is_read = store.settings != Settings()
+        is_read = store.problem is None and _is_toml(before)
         store.save(store.settings)
         assert SettingsStore(file).settings == store.settings
         _assert_kept(file, before, is_read=is_read)
@@ -201,6 +207,27 @@ def _history(file: Path) -> Subject:
         HistoryStore(file).save({"GPU-0": (times, values)})
 
     return Subject("history", file, archive.getvalue(), read)
+
+
+def _window(file: Path) -> Subject:
+    """What a window would ask of the file, without one; the neighbour is a value whose line is as it was."""
+    sizes = [100, 200, 300]
+    good = struct.pack(">iiI3i", 0xFF, 1, 3, *sizes)
+    lines = [b"%s=@ByteArray(%s)" % (name, b"".join(b"\\x%02x" % byte for byte in good)) for name in (b"good", b"odd")]
+
+    def read() -> None:
+        before = _content(file)
+        memory = WindowMemory(file)
+        memory.geometry("odd")
+        memory.sizes("odd", 3)
+        is_read = file.is_file() and not memory._is_unread
+        about_it = [line for line in (before or b"").splitlines() if line.partition(b"=")[0].strip() == b"good"]
+        assert not is_read or about_it != lines[:1] or memory.sizes("good", 3) == sizes
+        memory.write({"good": good})
+        assert WindowMemory(file).sizes("good", 3) == sizes
+        _assert_kept(file, before, is_read=is_read)
+
+    return Subject("window", file, b"\n".join((b"[General]", *reversed(lines), b"")), read)
 
 
 def _inventory(file: Path) -> Subject:
@@ -308,6 +335,14 @@ def _entry_count(content: bytes | None, parts: set[str] | None = None) -> int | 
     if not isinstance(document, dict) or document.keys() - parts:
         return None
     return sum(len(part) for part in document.values()) if all(isinstance(p, dict) for p in document.values()) else None
+
+
+def _is_toml(content: bytes | None) -> bool:
+    try:
+        tomllib.loads((content or b"").decode())
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _content(file: Path) -> bytes | None:

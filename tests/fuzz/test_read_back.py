@@ -15,12 +15,14 @@ from fakes.confined import run_confined
 
 RUN = Path(__file__).with_name("run.py")
 SEED = 20261130
+DEADLINE_S = 5 * 50.0
 INPUTS = {
     "records": 1500,
     "start list": 1000,
     "remembered requests": 1000,
     "settings": 1500,
     "history": 1000,
+    "window": 1000,
     "inventory": 1500,
     "accounting": 500,
     "residuals": 500,
@@ -35,11 +37,13 @@ INPUTS = {
 }
 
 
+@pytest.mark.timeout(5 * 60)
 @pytest.mark.parametrize("subject", INPUTS)
 def test_what_is_read_back_is_borne_however_damaged(
     subject: str, record_property: Callable[[str, object], None]
 ) -> None:
     with tempfile.TemporaryDirectory(prefix="launchdeck-fuzz") as folder:
-        told = json.loads(run_confined(RUN, Path(folder), [subject, INPUTS[subject], SEED]).splitlines()[-1])
+        said = run_confined(RUN, Path(folder), [subject, INPUTS[subject], SEED], timeout_s=DEADLINE_S)
+        told = json.loads(said.splitlines()[-1])
     record_property("fuzzed", f"{subject}: {told['inputs']} inputs, the slowest {told['slowest_s']} s")
     assert told == {"inputs": INPUTS[subject], "failures": 0, "slowest_s": told["slowest_s"]}

@@ -13,6 +13,7 @@ import pytest
 from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtWidgets import QSplitter, QTabWidget
 
+from fakes import mutations
 from launchdeck.ui.charts import Charts
 from launchdeck.ui.deploy_form import DeployForm
 from launchdeck.ui.deployments_view import DeploymentsView
@@ -28,6 +29,7 @@ MUTATIONS = 1000
 WINDOWS = 40
 DEADLINE_S = 2.0
 NAMES = ("window", "columns", "centre")
+PIECES = (*mutations.PIECES, *(b"%02x" % byte for byte in range(256)))
 
 
 @pytest.fixture
@@ -203,7 +205,7 @@ def test_sizes_that_no_window_has_are_not_passed_on(path, value):
     assert WindowMemory(path).sizes("columns", 3) is None
 
 
-def test_no_file_costs_the_window_whatever_is_in_it(opened, path):
+def test_no_file_costs_the_window_whatever_is_in_it(opened, path, record_property):
     """Seeded: cuts, flips, insertions and noise; each is read, and some are shown by the real window."""
     window = opened(path)
     window.close_for_good()
@@ -211,7 +213,7 @@ def test_no_file_costs_the_window_whatever_is_in_it(opened, path):
     chance = random.Random(12)
     slowest_s = 0.0
     for number in range(MUTATIONS):
-        path.write_bytes(mutated(whole, chance))
+        path.write_bytes(mutations.damaged(whole, chance, PIECES))
         began_s = time.monotonic()
         use(path)
         if number % (MUTATIONS // WINDOWS) == 0:
@@ -220,23 +222,7 @@ def test_no_file_costs_the_window_whatever_is_in_it(opened, path):
             assert SMALLEST[0] <= shown.width() <= MOST_PIXELS
             shown.hide()
         slowest_s = max(slowest_s, time.monotonic() - began_s)
-    print(f"{MUTATIONS} files, {WINDOWS} of them shown by a window; the slowest took {slowest_s * 1000:.0f} ms")
+    record_property(
+        "fuzzed", f"window, shown: {MUTATIONS} inputs, {WINDOWS} by a window, the slowest {slowest_s:.3f} s"
+    )
     assert slowest_s < 5 * DEADLINE_S
-
-
-def mutated(whole: bytes, chance: random.Random) -> bytes:
-    data = bytearray(whole)
-    for _ in range(chance.randint(1, 8)):
-        place = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0:
-                del data[place:]
-            case 1:
-                del data[place : place + chance.randrange(20)]
-            case 2:
-                data[place:place] = chance.randbytes(chance.randrange(20))
-            case 3:
-                data[place : place + 2] = b"%02x" % chance.randrange(256)
-            case _:
-                data[place:place] = data[: chance.randrange(len(data) + 1)]
-    return bytes(data[: 2 * LIMIT_BYTES])

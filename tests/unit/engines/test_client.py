@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from random import Random
 from typing import Any
 
 import pytest
 
-from fakes.mutations import mutations
+from fakes.mutations import changed
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.engines.client import ChatChunk, Embeddings, chat, embed
 
@@ -108,16 +109,18 @@ def test_what_the_environment_says_of_the_way_out_is_of_no_account(
     assert asyncio.run(embed(server.url, None, "m", ("a",))).dimensions == 1
 
 
-def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(server: Server) -> None:
+def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(
+    server: Server, record_property: Callable[[str, object], None]
+) -> None:
     """With something wrong in it, hundreds of times: by another program on the port, say, or an engine of tomorrow."""
     timings = {"predicted_n": 2, "predicted_per_second": 41.5}
     chat_answer = [delta("Hel") | {"timings": timings}, delta("lo")]
     vectors = {"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [3.0, 4.0]}]}
     count = sentences = 0
-    for documents, answer in zip(
-        mutations(chat_answer, seed=2, count=150), mutations(vectors, seed=2, count=150), strict=True
-    ):
+    chance = Random(2)
+    for _ in range(150):
         count += 2
+        documents, answer = changed(chat_answer, chance), changed(vectors, chance)
         try:
             server.body = events(*documents) if isinstance(documents, list) else events(documents)
             for chunk in ask(server):
@@ -131,7 +134,7 @@ def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(server: Server) -
             assert {len(vector) for vector in found.vectors} == {found.dimensions}
         except LaunchdeckError:
             sentences += 1
-    print(f"{count} answers, {sentences} of them told in a sentence")
+    record_property("fuzzed", f"answers of engines: {count} inputs, {sentences} told in a sentence")
     assert 0 < sentences < count
 
 

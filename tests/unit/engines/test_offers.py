@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 
-from fakes.mutations import mutations
+from fakes.mutations import changed
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.engines.offers import OfferKind, Target, offers
@@ -188,7 +190,9 @@ def test_what_is_no_release_is_left_out_alone(entry: object) -> None:
     assert parse_releases([entry, {"tag_name": "b1", "assets": None}], "x") == (Release("b1", ()),)
 
 
-def test_no_answer_of_a_server_makes_anything_but_offers_for_folders_of_ours() -> None:
+def test_no_answer_of_a_server_makes_anything_but_offers_for_folders_of_ours(
+    record_property: Callable[[str, object], None],
+) -> None:
     """Answers with something wrong in them: a sentence at most, and names that stay where they are."""
     names = [*ARCHIVES, "xllamacpp-2026.10.1-cp312-cp312-manylinux_2_28_x86_64.whl"]
     asset = {"state": "uploaded", "size": 5, "digest": GOOD["digest"], "browser_download_url": "https://x/y"}
@@ -197,8 +201,10 @@ def test_no_answer_of_a_server_makes_anything_but_offers_for_folders_of_ours() -
         for tag in (B, "v2026.10.1-cu132", "2026.10.1-rocm-7.1")
     ]
     count = sentences = offered = 0
-    for document in mutations(valid, seed=11, count=1500):
+    chance = Random(11)
+    for _ in range(1500):
         count += 1
+        document = changed(valid, chance)
         try:
             releases = parse_releases(document, "x")
         except LaunchdeckError:
@@ -211,5 +217,7 @@ def test_no_answer_of_a_server_makes_anything_but_offers_for_folders_of_ours() -
                 assert len(offer.id.encode()) <= 255
                 assert 0 < offer.needs_bytes < 1 << 60
                 assert all(is_child_name(file.name) for file in offer.files)
-    print(f"{count} answers, {sentences} of them told in a sentence, {offered} offers out of the rest")
+    record_property(
+        "fuzzed", f"published builds: {count} inputs, {sentences} told in a sentence, {offered} offers of the rest"
+    )
     assert offered > count

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from fakes.broken_json import broken
 from fakes.gguf_models import llama
+from fakes.mutations import broken
 from fakes.safetensors_writer import llama_config, write_embedder, write_model, write_sharded
 from fakes.samples import two_gpus
 from launchdeck.domain.errors import LaunchdeckError
@@ -127,7 +127,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.usefixtures("outside")
 def test_any_file(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, name: str, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The same ones each time. An error in the log, which is what the last resort leaves, fails the test as well."""
     root = tmp_path / "models"
@@ -149,8 +149,8 @@ def test_any_file(
         plan(asked, kind.model)
         longest_s = max(longest_s, time.monotonic() - begin_s)
         assert longest_s < LONGEST_S, (number, data[:300])
-    with capsys.disabled():
-        print(f"\n{name}: {INPUTS} inputs, {problems} told as broken, {longest_s:.2f} s at most")
+    told = f"a model's {name}: {INPUTS} inputs, {problems} told as broken, the slowest {longest_s:.3f} s"
+    record_property("fuzzed", told)
 
 
 def plan(asked: Planner, path: Path) -> None:
@@ -161,7 +161,7 @@ def plan(asked: Planner, path: Path) -> None:
 
 
 def test_any_settings_of_lm_studio(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, record_property: Callable[[str, object], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     random = Random(5)
     (tmp_path / ".lmstudio").mkdir()
@@ -170,5 +170,4 @@ def test_any_settings_of_lm_studio(
         (tmp_path / ".lmstudio/settings.json").write_bytes(broken({"downloadsFolder": str(tmp_path)}, random))
         (tmp_path / ".lmstudio-home-pointer").write_bytes(broken(str(tmp_path / ".lmstudio"), random).strip(b'"'))
         assert tmp_path / ".cache/huggingface/hub" in set(stores({"HOME": str(tmp_path)}))
-    with capsys.disabled():
-        print(f"\nLM Studio's settings: {INPUTS} inputs")
+    record_property("fuzzed", f"LM Studio's settings: {INPUTS} inputs")

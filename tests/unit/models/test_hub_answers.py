@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from fakes.hub import FakeHub
-from fakes.mutations import mutations
+from fakes.mutations import changed
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.models import hub
 from launchdeck.models.hub_answers import is_repository, is_safe_name, parse_found, parse_repository
@@ -103,7 +105,9 @@ def test_whatever_comes_a_person_reads_a_sentence(server, body: bytes) -> None:
             ask()
 
 
-def test_no_answer_of_a_server_leads_out_of_the_folder_or_ends_in_anything_but_a_sentence(tmp_path: Path) -> None:
+def test_no_answer_of_a_server_leads_out_of_the_folder_or_ends_in_anything_but_a_sentence(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     names = [
         "tiny-q4.gguf",
         "Q8/tiny-00001-of-00002.gguf",
@@ -114,8 +118,10 @@ def test_no_answer_of_a_server_leads_out_of_the_folder_or_ends_in_anything_but_a
     repository = {"id": "them/tiny", "siblings": [{**GOOD, "rfilename": name} for name in names]}
     found = [{"id": "them/tiny", "downloads": 1}, {"id": "me/other"}]
     count = sentences = files = 0
-    for document in mutations([repository, found], seed=5, count=6000):
+    chance = Random(5)
+    for _ in range(6000):
         count += 1
+        document = changed([repository, found], chance)
         for at, parse in enumerate((parse_repository, parse_found)):
             try:
                 entries = parse(document[at], "here") if isinstance(document, list) and len(document) > at else []
@@ -129,22 +135,28 @@ def test_no_answer_of_a_server_leads_out_of_the_folder_or_ends_in_anything_but_a
                 assert tmp_path in place.parents
                 assert max(len(part.encode()) for part in place.parts) < 230
                 assert isinstance(entry, str) or entry.size_bytes is None or 0 <= entry.size_bytes < 1 << 51
-    print(f"{count} answers, {sentences} of them told in a sentence, {files} entries out of the rest")
+    record_property(
+        "fuzzed", f"answers of the hub: {count} inputs, {sentences} told in a sentence, {files} entries of the rest"
+    )
     assert files > count
 
 
-def test_choices_of_strange_answers_are_choices_or_a_sentence(server) -> None:
+def test_choices_of_strange_answers_are_choices_or_a_sentence(
+    server, record_property: Callable[[str, object], None]
+) -> None:
     """The whole way, over the network; the mirror's answers are JSON that may hold anything."""
     names = ["config.json", "m.safetensors", *(f"q{bits}.gguf" for bits in range(2, 9))]
     valid = {"siblings": [{**GOOD, "rfilename": name} for name in names]}
     count = told = 0
-    for document in mutations(valid, seed=3, count=100):
+    chance = Random(3)
+    for _ in range(100):
         count += 1
-        server.answers = [(200, {"Content-Type": "application/json"}, json.dumps(document).encode())]
+        answer = json.dumps(changed(valid, chance)).encode()
+        server.answers = [(200, {"Content-Type": "application/json"}, answer)]
         try:
             for choice in hub.choices("them/tiny"):
                 assert choice.size_bytes >= 0
         except LaunchdeckError:
             told += 1
-    print(f"{count} answers, {told} of them told in a sentence")
+    record_property("fuzzed", f"answers of the hub, over the network: {count} inputs, {told} told in a sentence")
     assert told < count / 2

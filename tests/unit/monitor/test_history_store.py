@@ -15,12 +15,14 @@ import sys
 import time
 import tracemalloc
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import launchdeck
+from fakes.mutations import damaged
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuType, Inventory
 from launchdeck.monitor.history import METRICS, History
 from launchdeck.monitor.history_keeper import HistoryKeeper
@@ -28,6 +30,10 @@ from launchdeck.monitor.history_store import HistoryStore
 
 NAN, ONE = np.array([np.nan]), np.array([1.0])
 MUTATIONS = 2000
+PIECES = (
+    *(struct.pack("<d", number) for number in (np.nan, np.inf, -1.0, 1e300)),
+    b"9", b"O", b"[", b"(", b"'", b"\xff", b"\0",
+)  # fmt: skip
 GIB = 2**30
 DAY_S = 86_400
 GPU = Gpu(0, "GPU-a", "0000:01:00.0", "RTX 4090", GpuType.NVIDIA, 24 * GIB)
@@ -232,7 +238,7 @@ def test_a_small_archive_of_large_parts_is_not_unpacked(tmp_path: Path):
     tracemalloc.stop()
 
 
-def test_no_file_costs_more_than_the_history(tmp_path: Path):
+def test_no_file_costs_more_than_the_history(tmp_path: Path, record_property: Callable[[str, object], None]):
     """Seeded: cuts, flips, insertions and noise, in the archive and, with the right sums, in its parts."""
     path = tmp_path / "history.npz"
     HistoryStore(path).save(filled(time.time() - 500, 20).rows(time.time()))
@@ -243,8 +249,8 @@ def test_no_file_costs_more_than_the_history(tmp_path: Path):
     slowest_s, used = 0.0, 0
     for number in range(MUTATIONS):
         name = chance.choice(list(parts))
-        inside = archive_of(parts | {name: mutated(parts[name], chance)})
-        path.write_bytes(inside if number % 2 else mutated(whole, chance))
+        inside = archive_of(parts | {name: damaged(parts[name], chance, PIECES)})
+        path.write_bytes(inside if number % 2 else damaged(whole, chance, PIECES))
         began_s = time.monotonic()
         rows = HistoryStore(path).load()
         history = History(5.0)
@@ -254,26 +260,8 @@ def test_no_file_costs_more_than_the_history(tmp_path: Path):
         slowest_s = max(slowest_s, time.monotonic() - began_s)
         used += bool(rows)
         (tmp_path / "history.npz.corrupt").unlink(missing_ok=True)
-    print(f"{MUTATIONS} files, {used} of them used; the slowest took {slowest_s * 1000:.0f} ms")
+    record_property("fuzzed", f"history, in its parts: {MUTATIONS} inputs, {used} used, the slowest {slowest_s:.3f} s")
     assert slowest_s < 5 * 2
-
-
-def mutated(whole: bytes, chance: random.Random) -> bytes:
-    data = bytearray(whole)
-    for _ in range(chance.randint(1, 4)):
-        place = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0 if chance.random() < 0.2:
-                del data[place:]
-            case 1:
-                del data[place : place + chance.randrange(20)]
-            case 2:
-                data[place:place] = chance.randbytes(chance.randrange(20))
-            case 3:
-                data[place : place + 8] = struct.pack("<d", chance.choice((np.nan, np.inf, -1.0, 1e300)))
-            case _:
-                data[place : place + 1] = chance.choice((b"9", b"O", b"[", b"(", b"'", b"\xff", b"\0"))
-    return bytes(data)
 
 
 def test_the_file_is_the_users_alone_and_of_a_known_size(tmp_path: Path):

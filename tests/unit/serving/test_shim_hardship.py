@@ -49,32 +49,42 @@ def disk(tmp_path: Path, broken_disk_library: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    ("place", "number"),
+    ("place", "numbers"),
     [
-        *(("folder", number) for number in (errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.EROFS)),
-        *(("socket", number) for number in (errno.EACCES, errno.ESTALE)),
+        ("folder", (errno.EACCES, errno.EIO, errno.ESTALE, errno.ENOTDIR, errno.EROFS)),
+        ("socket", (errno.EACCES, errno.ESTALE)),
     ],
 )
-def test_a_disk_that_fails_costs_no_model(disk: Disk, place: str, number: int) -> None:
-    """A home on NFS whose server is away, an encrypted folder that was closed, a chmod too many."""
+def test_a_disk_that_fails_costs_no_model(
+    tmp_path: Path, broken_disk_library: Path, monkeypatch: pytest.MonkeyPatch, place: str, numbers: tuple[int, ...]
+) -> None:
+    """A home on NFS whose server is away, an encrypted folder that was closed, a chmod too many: all at once."""
 
-    async def scenario() -> None:
+    async def started(number: int) -> tuple[Disk, dict[str, Any], Watch]:
+        (tmp_path / str(number)).mkdir()
+        disk = Disk(tmp_path / str(number), broken_disk_library, monkeypatch)
         spec = spec_of("--no-listen", "--chatter", log_limit_bytes=SMALL_LOG_BYTES)
-        watch = await Watch.start(spec)
+        return disk, spec, await Watch.start(spec)
+
+    async def endures(number: int, disk: Disk, spec: dict[str, Any], watch: Watch) -> None:
         shim = tuple(watch.client.status["shim"])
         await watch.client.ask("follow", offset=0)
         await watch.event("log")
         disk.fail(number, spec[place])
         await asyncio.sleep(TICKS_S)
-        assert is_alive(shim)
+        assert is_alive(shim), errno.errorcode[number]
         status = await watch.fresh_status()
-        assert is_alive(tuple(status["engine"]))
+        assert is_alive(tuple(status["engine"])), errno.errorcode[number]
         await watch.client.ask("note", note={"ready_at_s": 5.0})
         disk.mend()
         await until_async(lambda: record_of(spec)["note"] == {"ready_at_s": 5.0})
         assert (await watch.stop())["stop_asked"]
-        until(lambda: not is_alive(shim), "the shim to go")
+        await until_async(lambda: not is_alive(shim))
         assert record_of(spec)["ended_at_s"] is not None
+
+    async def scenario() -> None:
+        each = [(number, *await started(number)) for number in numbers]
+        await asyncio.gather(*(endures(*one) for one in each))
 
     asyncio.run(scenario())
 

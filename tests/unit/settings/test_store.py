@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import launchdeck
+from fakes.mutations import damaged
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -142,7 +144,7 @@ def test_many_names_nobody_knows_are_told_in_a_few_lines(tmp_path: Path, caplog)
     assert len(caplog.records) < 20
 
 
-def test_no_file_costs_more_than_its_settings(tmp_path: Path) -> None:
+def test_no_file_costs_more_than_its_settings(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Seeded: cuts, flips, insertions and noise; what was read holds within its limits, what was not is kept."""
     path = tmp_path / "settings.toml"
     SettingsStore(path).save(Settings(model_folders=("/data/모델", "b"), stop_grace_s=2.5))
@@ -150,7 +152,7 @@ def test_no_file_costs_more_than_its_settings(tmp_path: Path) -> None:
     chance = random.Random(12)
     slowest_s, kept = 0.0, 0
     for _ in range(MUTATIONS):
-        content = mutated(whole, chance)
+        content = damaged(whole, chance)
         path.write_bytes(content)
         began_s = time.monotonic()
         store = SettingsStore(path)
@@ -161,28 +163,11 @@ def test_no_file_costs_more_than_its_settings(tmp_path: Path) -> None:
             assert (aside.read_bytes(), store.settings) == (content, Settings())
             aside.unlink()
             kept += 1
-    print(f"{MUTATIONS} files, {kept} of them set aside; the slowest took {slowest_s * 1000:.0f} ms")
+    record_property(
+        "fuzzed", f"settings, byte by byte: {MUTATIONS} inputs, {kept} set aside, the slowest {slowest_s:.3f} s"
+    )
     assert slowest_s < 5 * 2
     assert kept > MUTATIONS / 10
-
-
-def mutated(whole: bytes, chance: random.Random) -> bytes:
-    data = bytearray(whole)
-    pieces = (b"[", b"{", b".", b"=", b'"', b"'", b"#", b"\\", b"inf", b"nan", b"9" * 400, b"-", b"1e999", b"\0", b"\n")
-    for _ in range(chance.randint(1, 8)):
-        place = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0 if chance.random() < 0.2:
-                del data[place:]
-            case 1:
-                del data[place : place + chance.randrange(20)]
-            case 2:
-                data[place:place] = chance.randbytes(chance.randrange(20))
-            case 3:
-                data[place:place] = chance.choice(pieces) * chance.choice((1, 1, 1, 2000))
-            case _:
-                data[place : place + 1] = chance.choice(pieces)
-    return bytes(data)
 
 
 def test_a_file_of_another_version_is_used_and_kept(tmp_path: Path) -> None:
