@@ -18,16 +18,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 from typing import Final
 
 logger = logging.getLogger(__name__)
 
 ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-IN_ORDER_S: Final = 4.0
+IN_ORDER_S: Final = 3.5
 AFTERWARDS_S: Final = 1.5
 """For what is only to be cleared away, when all that matters is done."""
-LAST_WORDS_S: Final = 0.5
+LAST_WORDS_S: Final = 1.0
 _BY_THE_KERNEL_S: Final = 0.3
 _WAKE_UP, _LEAVE = b"\0", b"\xff"  # no signal has these numbers
 _FRAMES_SHOWN: Final = 3
@@ -172,21 +173,20 @@ class Ending:
     # The end where it is not in order
 
     def _leave_at_once(self) -> None:
-        """Whatever hangs may be the log as well, or a disk: the last words have a moment."""
-        words = threading.Thread(
-            target=self._say_last_words, args=(_stand_of_threads(),), name="last-words", daemon=True
-        )
-        words.start()
-        words.join(LAST_WORDS_S)
+        """Whatever hangs may be the log as well, or a disk: last words and last deeds have the same moment, each."""
+        stands = _stand_of_threads()
+        last = [partial(self._say_last_words, stands)]
+        last += [partial(_do_at_last, call) for call in (self.at_last if self._status is None else ())]
+        threads = [threading.Thread(target=deed, name="at-last", daemon=True) for deed in last]
+        until_s = time.monotonic() + LAST_WORDS_S
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
         os._exit(1 if self._status is None else self._status)
 
     def _say_last_words(self, stands: list[str]) -> None:
         held_up = "".join(f"\n  {stand}" for stand in stands)
-        for call in self.at_last if self._status is None else ():
-            try:
-                call()
-            except Exception:
-                logger.exception("At the end, something could not be put in order")
         if self._status is not None:
             logger.warning("Ended without waiting any longer. What held it up:%s", held_up)
         else:
@@ -199,6 +199,13 @@ class Ending:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 stream.flush()
+
+
+def _do_at_last(call: Callable[[], None]) -> None:
+    try:
+        call()
+    except Exception:
+        logger.exception("At the end, something could not be put in order")
 
 
 def _do_nothing(_number: int, _frame: FrameType | None) -> None:
