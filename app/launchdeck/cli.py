@@ -36,10 +36,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         options = build_parser().parse_args(arguments)
     except SystemExit as end:  # argparse has said what there was to say: help, the version, or what is wrong
         return int(end.code or 0)
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logging.basicConfig(level=logging.DEBUG if options.verbose else logging.WARNING)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(output.LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     try:
         with output.stray_output_on_stderr() if _as_json(options) else nullcontext():
             return _command(options)(options)

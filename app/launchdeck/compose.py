@@ -15,11 +15,12 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from launchdeck.api.address import take_back_address
+from launchdeck.api.address import take_back_address, url_file
 from launchdeck.commands.output import print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.ending import Ending
+from launchdeck.files.looking import is_there
 from launchdeck.settings.instance import SERVE, WINDOW, Instance, does_not_answer
 from launchdeck.settings.paths import HOME_VARIABLE, Paths
 from launchdeck.settings.setup import Setup
@@ -40,6 +41,8 @@ _RAISING = signal.SIGUSR1
 _LET_GO_TIMEOUT_S = 30.0
 _LET_GO_POLL_S = 0.05
 _ANSWER_S = 2.0
+_SILENT_S = 5.0
+"""A 'launchdeck serve' that has an address and does not answer there has this long."""
 _STARTING_S = 10.0
 """A window that has just been started comes to its event loop within this."""
 
@@ -107,7 +110,7 @@ def take_over(paths: Paths, instance: Instance) -> str | None:
     Raises:
         LaunchdeckError: whoever runs does not let go, or does not answer.
     """
-    began_s = time.monotonic()
+    began_s = answered_s = time.monotonic()
     while not instance.acquire(WINDOW):
         kind, pid = instance.holder() or (None, None)
         if kind == WINDOW and pid is not None:
@@ -116,8 +119,11 @@ def take_over(paths: Paths, instance: Instance) -> str | None:
                 return shown
         elif time.monotonic() - began_s > (_STARTING_S if kind is None else _LET_GO_TIMEOUT_S):
             raise _does_not_let_go(pid)
-        elif kind == SERVE:
-            _ask_to_let_go(paths)
+        elif kind == SERVE and pid is not None:
+            if _ask_to_let_go(paths):
+                answered_s = time.monotonic()
+            elif time.monotonic() - answered_s > _SILENT_S and instance.held_for_s() > _STARTING_S:
+                raise does_not_answer(pid)
         time.sleep(_LET_GO_POLL_S)
     return None
 
@@ -157,17 +163,19 @@ def _does_not_let_go(pid: int | None) -> LaunchdeckError:
     )
 
 
-def _ask_to_let_go(paths: Paths) -> None:
-    """One that is just starting, or ending, does not answer; it is asked again."""
+def _ask_to_let_go(paths: Paths) -> bool:
+    """Whether there is nobody to ask, for it is just starting or ending, or an answer. It is asked again."""
     from launchdeck.api.client import ApiClient  # noqa: PLC0415 (only where somebody is there)
 
     client = ApiClient.find(paths)
     if client is None:
-        return
+        return not is_there(url_file(paths))
     try:
         client.hand_over()
     except LaunchdeckError as error:
         logger.info("%s", error)
+        return False
+    return True
 
 
 def in_window(

@@ -88,9 +88,24 @@ class ApiServer:
         self._server = Server(config)
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup([self._socket])
+        self._leave_address()
+
+    def _leave_address(self) -> None:
+        """Where programs of this user find it. Raises LaunchdeckError."""
         paths = self.backend.setup.paths
-        replace_text(token_file(paths), self.token)
-        replace_text(url_file(paths), self.url)
+        for file, text in ((token_file(paths), self.token), (url_file(paths), self.url)):
+            try:
+                replace_text(file, text)
+            except OSError as error:
+                raise LaunchdeckError.of(
+                    Cause.START_FAILED,
+                    Message(
+                        "The HTTP interface is off: {path} cannot be written ({reason}).",
+                        path=file,
+                        reason=error.strerror,
+                    ),
+                    Message("Remove what lies there, then start again."),
+                ) from error
 
     async def close(self) -> None:
         """End every stream and connection, and take the files away."""

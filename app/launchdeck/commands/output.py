@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
@@ -18,6 +20,18 @@ _STDOUT: Final = 1
 _STDERR: Final = 2
 
 _ours: TextIO | None = None
+
+
+def shown(text: str) -> str:
+    """Without what would move the cursor or change colours: names come from drivers, files and the network."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) == "Cc" else each for each in text)
+
+
+class LogFormatter(logging.Formatter):
+    """Whatever a message holds, no line of it can be taken for one of its own, and no terminal obeys it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        return "\n    ".join(map(shown, super().formatMessage(record).split("\n")))
 
 
 def prepare_output() -> None:

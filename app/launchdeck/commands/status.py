@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from launchdeck.api.client import ApiClient, ApplicationGoneError
 from launchdeck.api.documents import deployment_document, models_document
-from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
+from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line, shown
 from launchdeck.commands.table import print_table
 from launchdeck.domain.deployment import State
 from launchdeck.engines.registry import adapters
@@ -86,7 +86,7 @@ def _print(document: dict[str, Any]) -> None:
     for entry in entries:
         if entry["error"] is not None:
             words = " ".join(filter(None, (entry["error"]["message"], entry["error"]["advice"])))
-            print_line(f"{entry['model_id']}: {words}")
+            print_line(shown(f"{entry['model_id']}: {words}"))
 
 
 def _row(entry: dict[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ from typing import Any
 from launchdeck.api.client import ApiClient, ApplicationGoneError
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 
@@ -54,7 +53,7 @@ def _stop_all(paths: Paths) -> list[str]:
     """The names of those that ran. Raises LaunchdeckError for the first that could not be stopped."""
     client = ApiClient.find(paths)
     stopped = [] if client is None else asyncio.run(_stop_listed(client))
-    return stopped + asyncio.run(_stop_supervised(paths))
+    return stopped + asyncio.run(direct.stop_all(paths))
 
 
 async def _stop_listed(client: ApiClient) -> list[str]:
@@ -74,10 +73,3 @@ async def _stop_listed(client: ApiClient) -> list[str]:
         if isinstance(outcome, BaseException) and not isinstance(outcome, ApplicationGoneError):
             raise outcome
     return [outcome for outcome in outcomes if isinstance(outcome, str)]
-
-
-async def _stop_supervised(paths: Paths) -> list[str]:
-    """What no application lists."""
-    live = [d.plan.model_id for d in await direct.status(paths, adapters()) if d.state.is_live]
-    await direct.stop_all(paths)
-    return live

@@ -10,6 +10,8 @@ import os
 import socket
 from typing import TextIO
 
+from launchdeck.commands.output import LogFormatter
+
 logger = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ def writes_to_journal(stream: TextIO) -> bool:
     return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
-class JournalFormatter(logging.Formatter):
+class JournalFormatter(LogFormatter):
     """A priority before every line, and no time: the journal has its own."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-from launchdeck.commands.output import print_line
+from launchdeck.commands.output import print_line, shown
 
 _BETWEEN: Final = "  "
 _READABLE: Final = 16  # columns that an elastic column keeps
@@ -27,25 +27,25 @@ def print_table(
     In a terminal that is too narrow the column `elastic` is shortened, as far as it stays readable, and the columns
     `optional` are left out, the first one first.
     """
-    lines = [[_clean(cell) for cell in line] for line in (header, *rows)]
+    lines = [[shown(unicodedata.normalize("NFC", cell)) for cell in line] for line in (header, *rows)]
     widths = [max(_columns(line[column]) for line in lines) for column in range(len(header))]
-    shown = list(range(len(header)))
+    columns = list(range(len(header)))
     left_over = list(optional)
-    while elastic is not None and (excess := _excess(widths, shown)) > 0:
+    while elastic is not None and (excess := _excess(widths, columns)) > 0:
         widths[elastic] = max(widths[elastic] - excess, min(widths[elastic], _READABLE))
-        if _excess(widths, shown) <= 0 or not left_over:
+        if _excess(widths, columns) <= 0 or not left_over:
             break
-        shown.remove(left_over.pop(0))
+        columns.remove(left_over.pop(0))
     for line in lines:
-        cells = [_aligned(_elided(line[at], widths[at]), widths[at], right=at in right) for at in shown]
+        cells = [_aligned(_elided(line[at], widths[at]), widths[at], right=at in right) for at in columns]
         print_line(_BETWEEN.join(cells).rstrip())
 
 
-def _excess(widths: Sequence[int], shown: Sequence[int]) -> int:
+def _excess(widths: Sequence[int], columns: Sequence[int]) -> int:
     """By how many columns the table is wider than the terminal; a file or a pipe has room for everything."""
     if not sys.stdout.isatty():
         return 0
-    needed = sum(widths[at] for at in shown) + len(_BETWEEN) * (len(shown) - 1)
+    needed = sum(widths[at] for at in columns) + len(_BETWEEN) * (len(columns) - 1)
     return needed - shutil.get_terminal_size().columns
 
 
@@ -60,12 +60,6 @@ def _elided(text: str, width: int) -> str:
     while _columns(text) > width - 1:
         text = text[:-1]
     return f"{text.rstrip()}…"
-
-
-def _clean(text: str) -> str:
-    """Without what would move the cursor or change colours: names come from drivers and files."""
-    letters = unicodedata.normalize("NFC", text)
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) == "Cc" else each for each in letters)
 
 
 def _columns(text: str) -> int:

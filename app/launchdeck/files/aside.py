@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SUFFIX: Final = ".corrupt"
-_KEPT: Final = re.compile(r".*\.corrupt(-\d)?", re.DOTALL)
-_MOST_KEPT: Final = 9
+_KEPT: Final = re.compile(r".*\.corrupt(-\d{1,3})?", re.DOTALL)
+_MOST_KEPT: Final = 999
 
 
 def set_aside(path: Path) -> Path:
@@ -22,8 +22,11 @@ def set_aside(path: Path) -> Path:
 
     Gives where it lies now: in its place where it cannot be renamed, say on a read-only disk; the log says why then.
     """
-    places = [path.with_name(f"{path.name}{_SUFFIX}{'' if n == 1 else f'-{n}'}") for n in range(1, _MOST_KEPT + 1)]
-    kept = next((place for place in places if not os.path.lexists(place)), places[-1])
+    places = (path.with_name(f"{path.name}{_SUFFIX}{'' if n == 1 else f'-{n}'}") for n in range(1, _MOST_KEPT + 1))
+    kept = next((place for place in places if not os.path.lexists(place)), None)
+    if kept is None:
+        logger.warning("%s cannot be used, and %d others like it are kept already: it stays", path, _MOST_KEPT)
+        return path
     try:
         return path.replace(kept)
     except OSError as error:

@@ -46,7 +46,7 @@ class JsonFile:
 
     def write(self, document: dict[str, Any]) -> None:
         """Replace the file as a whole. Raises OSError; then the old file is as it was."""
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(document, allow_nan=False)  # in ASCII: a name may hold bytes that are no text
         if self._is_unread and os.path.lexists(self.path):
             self.set_aside("not all that stands in it is known")
             if self._is_unread:

@@ -70,11 +70,16 @@ def on_path(program: str) -> Path | None:
 
 
 def real(path: Path) -> Path:
-    """Give the path without links, as far as they lead anywhere."""
+    """Give the path without links, as far as they lead anywhere and may be read."""
+    return Path(real_name(path))
+
+
+def real_name(path: Path | str) -> str:
+    """Give the same as text: a Path for each of ten thousand files would be thrown away."""
     try:
-        return Path(os.path.realpath(path))
-    except ValueError:  # a NUL in it
-        return path
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a link that may not be read, or cannot be now; a NUL in a name
+        return os.path.abspath(path)
 
 
 def expanded(text: str) -> Path:

@@ -76,6 +76,9 @@ def parse_json(data: bytes | str, *, foreign: bool = False) -> Any:
     """Parse JSON whose values can be used without a second thought: numbers are finite and have at most 64 bits, texts
     can be written as UTF-8, nothing is nested deeper than DEPTH_LIMIT.
 
+    Names of files may hold bytes that are no text, and in ours stand as the system gives them to Python: for these
+    bytes, and for no other sign, ours may have half of a surrogate pair.
+
     In a `foreign` document numbers that are not so become None: Python's own writer puts down Infinity, and a limit
     that is none as ten to the thirtieth. In ours there are none.
 
@@ -87,7 +90,7 @@ def parse_json(data: bytes | str, *, foreign: bool = False) -> Any:
         document = json.loads(data, **numbers)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
-    _check_values(document)
+    _check_values(document, "strict" if foreign else "surrogateescape")
     return document
 
 
@@ -118,7 +121,7 @@ _FOREIGN_NUMBERS: Final[dict[str, Any]] = {
 }
 
 
-def _check_values(document: Any) -> None:
+def _check_values(document: Any, surrogates: str) -> None:
     """Without recursion, which is what a document nested too deeply is after."""
     level: list[Any] = [document]
     for _ in range(DEPTH_LIMIT):
@@ -130,18 +133,20 @@ def _check_values(document: Any) -> None:
             elif isinstance(value, list):
                 below += value
             else:
-                _check_value(value)
+                _check_value(value, surrogates)
         if not below:
             return
         level = below
     raise ValueError("it is nested too deeply")
 
 
-def _check_value(value: Any) -> None:
+def _check_value(value: Any, surrogates: str) -> None:
     if isinstance(value, str):
         if len(value) > TEXT_LIMIT:
             raise ValueError("a text in it is too long")
-        value.encode()  # half of a surrogate pair, which JSON can spell and nobody can print: a ValueError
+        value.encode(
+            errors=surrogates
+        )  # half of a surrogate pair, which JSON can spell and nobody can print: a ValueError
     elif isinstance(value, float) and not math.isfinite(value):
         raise ValueError("a number in it is infinite")
     elif isinstance(value, int) and not -_INTEGER_LIMIT <= value < _INTEGER_LIMIT:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from launchdeck.files.looking import real_name
 from launchdeck.files.mounts import mounts
 
 FOLDER_LIMIT: Final = 50_000
@@ -37,8 +38,8 @@ class Bounds:
 
 def leads_up(link: str) -> bool:
     """Whether this link leads to a folder in which it lies itself, "/" included."""
-    end = os.path.realpath(link)
-    start = os.path.realpath(os.path.dirname(link))  # noqa: PTH120 (strings, as in `walk`)
+    end = real_name(link)
+    start = real_name(os.path.dirname(link))  # noqa: PTH120 (strings, as in `walk`)
     return start == end or start.startswith(end.rstrip("/") + "/")
 
 

@@ -40,11 +40,21 @@ def inspect(path: Path) -> ModelInfo:
     What cannot be used is described too: its `problem` says why. A blob of Ollama's has the name Ollama gives it.
     """
     try:
-        if is_safetensors_path(path):
-            return describe_folder(path)
-        return _named(_described(path))
+        return speakable(describe_folder(path) if is_safetensors_path(path) else _named(_described(path)))
     except NoAnswerError as error:
         return describe_unread(path, silent(error).failure.message)
+
+
+def speakable(model: ModelInfo) -> ModelInfo:
+    """The same, with a `problem` where its path holds bytes that are no text: neither JSON nor an engine's answers
+    could name it.
+    """
+    try:
+        str(model.path).encode()
+    except UnicodeEncodeError:
+        told = Message("The path {path} holds bytes that are no text in UTF-8: rename it.", path=ascii(str(model.path)))
+        return replace(model, server_types=(), problem=model.problem or told)
+    return model
 
 
 def _described(path: Path) -> ModelInfo:

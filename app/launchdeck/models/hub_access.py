@@ -192,8 +192,12 @@ def _found_token() -> Token | None:
 
 
 def _of_the_hubs_library() -> str | None:
-    """It knows every place; what it stumbles over costs the token alone."""
-    from huggingface_hub import constants, get_token  # noqa: PLC0415 (takes half a second, and few starts need it)
+    """It knows every place; what it stumbles over, say a variable for it that is no number, costs the token alone."""
+    try:
+        from huggingface_hub import constants, get_token  # noqa: PLC0415 (takes half a second, and few starts need it)
+    except Exception as error:  # noqa: BLE001 (its import reads the environment)
+        logger.warning("The token of 'hf auth login' cannot be looked for (%s): none is sent", error)
+        return os.environ.get("HF_TOKEN")
 
     path = Path(constants.HF_TOKEN_PATH)
     try:

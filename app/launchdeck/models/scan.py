@@ -12,7 +12,7 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError, looking_at
 from launchdeck.files.looking import is_there, status_of
-from launchdeck.models.describe import describe, describe_broken, describe_unread, is_companion
+from launchdeck.models.describe import describe, describe_broken, describe_unread, is_companion, speakable
 from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
 from launchdeck.models.errors import does_not_answer
 from launchdeck.models.gguf import read_header, split_name
@@ -71,6 +71,7 @@ class Scanner:
                 )
             if model is None:
                 continue
+            model = speakable(model)
             if model.problem is not None:  # a file that is still being written changes no folder
                 self._places |= {str(file): changed_at_ns(file) for file in model.files}
             yield replace(model, name=candidate.name or model.name, projector=candidate.projector)

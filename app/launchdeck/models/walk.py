@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launchdeck.files.apart import NoAnswerError, looking_at
-from launchdeck.files.looking import status_of
+from launchdeck.files.looking import real_name, status_of
 from launchdeck.models import bounds, ollama
 from launchdeck.models.projectors import is_projector_name, projector_of
 from launchdeck.models.safetensors import SUFFIX, is_safetensors_folder
@@ -107,23 +107,23 @@ class Walk:
             return list(self._stored(Path(folder))), []
         candidates = list(self._files(folder, entries))
         if is_safetensors_folder(names):
-            candidates.insert(0, Candidate(Path(folder), os.path.realpath(folder), is_folder=True))
+            candidates.insert(0, Candidate(Path(folder), real_name(folder), is_folder=True))
         return candidates, [entry.path for entry in entries if self._is(entry, entry.is_dir)]
 
     def _stored(self, store: Path) -> Iterator[Candidate]:
         for folder in ollama.manifest_folders(store):
             self.visited[str(folder)] = changed_at_ns(folder)
         for model in ollama.read_store(store):
-            yield Candidate(model.path, os.path.realpath(model.path), name=model.name, projector=model.projector)
+            yield Candidate(model.path, real_name(model.path), name=model.name, projector=model.projector)
 
     def _files(self, folder: str, entries: list[os.DirEntry[str]]) -> Iterator[Candidate]:
         """The GGUF files of a folder, with the projectors that lie beside them."""
-        real_folder = os.path.realpath(folder)
+        real_folder = real_name(folder)
         projectors = [entry.name for entry in entries if is_projector_name(entry.name)]
         for entry in entries:
             if not entry.name.lower().endswith(GGUF_SUFFIX) or not self._is(entry, entry.is_file):
                 continue
-            real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(real_folder, entry.name)  # noqa: PTH118
+            real = real_name(entry.path) if entry.is_symlink() else os.path.join(real_folder, entry.name)  # noqa: PTH118
             beside = None if entry.name in projectors else projector_of(entry.name, projectors)
             yield Candidate(Path(entry.path), real, projector=Path(folder, beside) if beside else None)
 

@@ -13,6 +13,7 @@ from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.files.removal import remove_tree
 from launchdeck.serving.failures import newer_shim, not_found, record_stays, shim_silent
 from launchdeck.serving.findings import READ_BYTES, LogReader
+from launchdeck.serving.healing import read_healed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.readings import rss_bytes
 from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
@@ -44,7 +45,8 @@ class Seen:
 
 async def look(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> list[Seen]:
     """Every deployment on record, oldest first. Nothing is changed."""
-    return [await _look(record, adapters[record.plan.engine.kind]) for record in read_records(paths.records)]
+    records = await asyncio.to_thread(read_healed, paths)
+    return list(await asyncio.gather(*(_look(record, adapters[record.plan.engine.kind]) for record in records)))
 
 
 async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> list[Deployment]:
@@ -122,12 +124,15 @@ async def stop(paths: Paths, name: str) -> bool:
     return await _stop(_find(paths, name))
 
 
-async def stop_all(paths: Paths) -> None:
-    """Raises LaunchdeckError for the first that does not answer, when all others are stopped."""
-    live = [record for record in read_records(paths.records) if is_supervised(record.status)]
+async def stop_all(paths: Paths) -> list[str]:
+    """The names of those that ran. Raises LaunchdeckError for the first that does not answer, when all others are
+    stopped.
+    """
+    live = [record for record in await asyncio.to_thread(read_healed, paths) if is_supervised(record.status)]
     for outcome in await asyncio.gather(*map(_stop, live), return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
+    return [record.plan.model_id for record in live]
 
 
 def keep_all(paths: Paths) -> None:
@@ -191,7 +196,7 @@ async def _stop_live(client: ShimClient, record: Record) -> None:
 
 def _find(paths: Paths, name: str) -> Record:
     """By the deployment's id or the model's, the newest first."""
-    for record in reversed(read_records(paths.records)):
+    for record in reversed(read_healed(paths)):
         if name in {record.status.id, record.plan.model_id}:
             return record
     raise not_found(name)

@@ -24,6 +24,7 @@ from launchdeck.serving.failures import (
     shim_silent,
     still_runs,
 )
+from launchdeck.serving.healing import HEALED_S
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
@@ -54,8 +55,6 @@ logger = logging.getLogger(__name__)
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
 ADOPTION_PATIENCE_S: Final = 3.0
-HEALED_S: Final = 6.0
-"""By then a shim that lives has written a damaged record anew, see `Record.heal`."""
 
 
 class ProcessManager:

@@ -78,7 +78,9 @@ def run_shim(spec: dict[str, Any], listener: socket.socket, answer: int) -> int:
 def leave_terminal(folder: str) -> None:
     """Standard input and output to nowhere; standard error, where only a traceback of the shim goes, to a file."""
     null = os.open(os.devnull, os.O_RDWR)
-    errors = os.open(os.path.join(folder, "shim.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    errors = os.open(
+        os.path.join(folder, "shim.err"), os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600
+    )
     for target, source in ((0, null), (1, null), (2, errors)):
         os.dup2(source, target)
 

@@ -13,6 +13,7 @@ import stat
 import time
 
 from launchdeck.files.removal import remove_file
+from launchdeck.serving.shim_record import create_file
 
 PREFIX = "log-"
 OFFSET_DIGITS = 15
@@ -107,8 +108,7 @@ class LogWriter:
     def _open_segment(self, offset: int) -> int:
         self._close_segment()
         self._prune()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        self._file = os.open(_path(self._folder, offset), flags, 0o600)
+        self._file = create_file(self._folder, _name(offset))
         self._room_bytes = self._head_bytes - offset if offset < self._head_bytes else self._tail_segment_bytes
         return self._file
 

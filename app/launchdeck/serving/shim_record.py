@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 
+from launchdeck.files.removal import remove_file
 from launchdeck.serving.processes import boot_id, read_stat
 
 RECORD_VERSION = 1
@@ -29,6 +30,15 @@ def make_folder(path: str) -> None:
         os.makedirs(path, exist_ok=True)
     finally:
         os.umask(mask)
+
+
+def create_file(folder: str, name: str) -> int:
+    """A new file, open for writing. What lies in its place is removed, and never written to: a link may lead to a file
+    of somebody else, and a pipe would hold us up until somebody reads it. Raises OSError.
+    """
+    remove_file(folder, name)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(os.path.join(folder, name), flags, 0o600)
 
 
 class Record:
@@ -105,7 +115,7 @@ class Record:
     def save(self) -> None:
         """Raises OSError."""
         temporary = self._path + ".new"
-        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        file = create_file(os.path.dirname(temporary), os.path.basename(temporary))
         try:
             content = json.dumps(self.facts).encode()
             while content:

@@ -133,7 +133,10 @@ def _cannot_be_made(folder: Path, error: OSError) -> LaunchdeckError:
 def _make_private(folder: Path) -> None:
     if os.name == "nt":  # a profile's folders are private there
         return
-    status = folder.stat()
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise _cannot_be_made(folder, error) from error
     if status.st_uid != os.geteuid():
         raise LaunchdeckError.of(
             Cause.CONFLICT,
@@ -143,4 +146,15 @@ def _make_private(folder: Path) -> None:
             ),
         )
     if status.st_mode & 0o077:
-        folder.chmod(0o700)
+        try:
+            folder.chmod(0o700)
+        except OSError as error:
+            raise LaunchdeckError.of(
+                Cause.START_FAILED,
+                Message(
+                    "The folder {folder} can be read by others, and that cannot be changed: {reason}.",
+                    folder=folder,
+                    reason=error.strerror,
+                ),
+                Message("Take it from them (chmod 700), or name another one in the variable LAUNCHDECK_HOME."),
+            ) from error
