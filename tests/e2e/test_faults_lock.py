@@ -86,6 +86,20 @@ def test_a_window_that_is_stopped_is_told_and_answers_when_it_goes_on() -> None:
         assert app.terminate() == 0
 
 
+def test_a_serve_that_is_stopped_is_told_to_a_window() -> None:
+    with application() as app:
+        app.start(SECOND_SERVE[1:])
+        os.kill(app.pid, signal.SIGSTOP)
+        make_old(app)
+        try:
+            status, said, took_s = second(app)
+            assert (status, f"as process {app.pid}, and does not answer" in said) == (1, True), said
+            assert took_s < DEADLINE_S
+        finally:
+            os.kill(app.pid, signal.SIGCONT)
+        assert app.terminate() == 0
+
+
 def test_of_a_window_of_the_version_before_nothing_is_claimed() -> None:
     with application() as app, Holder(app, "window PID") as holder:
         status, said, _ = second(app)

@@ -175,6 +175,14 @@ def test_serve_ends_with_the_reason_where_it_cannot_serve(home: Path) -> None:
     assert list((home / "runtime").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["api-token", "api-url"])
+def test_serve_says_what_lies_in_the_place_of_its_address(home: Path, name: str) -> None:
+    (home / "runtime" / name / "something").mkdir(parents=True)
+    told = launchdeck("serve", "--api-port", 0, expect=1)
+    assert str(home / "runtime" / name) in told
+    assert "Remove what lies there" in told
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_end_of_its_terminal_ends_serve_in_order(home: Path, number: signal.Signals) -> None:
     with started("serve", NOTIFY_SOCKET=str(home / "nobody-listens")) as serve:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
 
+from launchdeck.commands.output import LogFormatter
 from launchdeck.commands.table import print_table
 
 HEADER = ("GPU", "Name", "Use", "Power", "Fan")
@@ -25,6 +27,12 @@ def table(monkeypatch, capsys):
         return capsys.readouterr().out.splitlines()
 
     return lines
+
+
+def test_a_message_passes_for_no_line_of_the_log_and_moves_no_cursor() -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "%s is\x1b[31m odd", ("a\n2026 ERROR y: b",), None)
+    lines = LogFormatter("%(levelname)s %(message)s").format(record).split("\n")
+    assert lines == ["WARNING a", "    2026 ERROR y: b is\ufffd[31m odd"]
 
 
 def columns(text: str) -> int:

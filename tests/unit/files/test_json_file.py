@@ -33,10 +33,11 @@ def test_a_broken_file_is_set_aside_and_told(tmp_path: Path, content: bytes, cap
 
 def test_no_broken_file_takes_the_place_of_another(tmp_path: Path) -> None:
     names = set()
-    for number in range(4):
+    for number in range(12):
         (tmp_path / "x").write_text(str(number))
         names.add(set_aside(tmp_path / "x").name)
-    assert names == {"x.corrupt", "x.corrupt-2", "x.corrupt-3", "x.corrupt-4"}
+    assert names == {"x.corrupt", *(f"x.corrupt-{number}" for number in range(2, 13))}
+    assert sorted(int((tmp_path / name).read_text()) for name in names) == list(range(12))
     assert all(map(is_aside, names))
     assert not is_aside("x")
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fakes.confined import run_confined
 from launchdeck.files.looking import expanded, is_file, is_folder, is_there, real
 from launchdeck.files.reading import DEPTH_LIMIT, NotRegularError, open_regular, parse_json, read_bytes, read_json
 
@@ -89,6 +90,35 @@ def test_json_that_nobody_can_use_is_a_value_error(text: str) -> None:
         parse_json(text)
     assert isinstance(caught.value, ValueError)
     assert len(str(caught.value)) < 300
+
+
+def test_ours_may_name_files_whose_names_are_no_text() -> None:
+    name = os.fsdecode(b"\xff\xfe")
+    assert parse_json(json.dumps([name])) == [name]
+    with pytest.raises(ValueError, match="surrogates"):
+        parse_json(json.dumps([name]), foreign=True)
+
+
+def test_a_link_that_may_not_be_read_leads_to_itself(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(_UNREADABLE)
+    assert run_confined(script, tmp_path) == "True\n"
+
+
+_UNREADABLE = """
+import sys
+from pathlib import Path
+from fakes.confined import run_confined
+from launchdeck.files.looking import real
+folder = Path(sys.argv[1]).resolve()
+(folder / "shut").mkdir()
+(folder / "shut" / "link").symlink_to("../script.py")
+(folder / "link").symlink_to("shut/link")
+(folder / "shut").chmod(0)
+places = [folder / "link", folder / "shut" / "link", Path("/proc/1/root/x")]
+print(all(real(place).is_absolute() for place in places))
+(folder / "shut").chmod(0o700)
+"""
 
 
 @given(

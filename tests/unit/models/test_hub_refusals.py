@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -178,3 +180,15 @@ def test_search_and_download_go_through_a_socks_proxy(server, monkeypatch, tmp_p
     assert (tmp_path / REPOSITORY / "tiny-q4.gguf").read_bytes() == b"tiny" * 1000
     assert set(socks.asked) == {("hub.test", 80)}
     assert len(socks.asked) == 3
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"])
+def test_a_variable_of_the_hubs_library_that_is_no_number_costs_its_token_alone(name: str) -> None:
+    """The library reads it when it is imported."""
+    script = "from launchdeck.models.hub_access import token; print(token(print))"
+    environment = {**os.environ, name: "soon", "HF_TOKEN": "hf_abc"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "HF_TOKEN" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -158,3 +159,17 @@ def test_default_folders_are_ours_and_those_that_exist(tmp_path: Path) -> None:
     assert folders[0] == tmp_path / "data" / "models"
     assert tmp_path / "hf" / "hub" in folders
     assert tmp_path / "none" not in folders
+
+
+@pytest.mark.parametrize("name", [b"\xff\xfe.gguf", b"folder-\xff/model.gguf"])
+def test_a_name_that_is_no_text_is_a_problem_and_costs_no_other(tmp_path: Path, name: bytes) -> None:
+    odd = tmp_path / os.fsdecode(name)
+    odd.parent.mkdir(exist_ok=True)
+    llama().write(odd)
+    llama(n_embd=128).write(tmp_path / "good.gguf")
+    found = {model.path: model for model in scan([tmp_path])}
+    assert found[tmp_path / "good.gguf"].problem is None
+    for model in (found[odd], inspect(odd)):
+        assert "rename it" in str(model.problem)
+        assert model.server_types == ()
+        str(model.problem).encode()

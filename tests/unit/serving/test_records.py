@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +112,17 @@ def test_records_are_read_oldest_first(tmp_path: Path) -> None:
     assert first.plan == plan_of()
     assert first.status.tree == ((11, 101), (12, 102))
     assert first.status.note.ready_at_s == 6.5
+
+
+def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:
+    """Names of files are bytes; in Python's texts some of these are halves of surrogate pairs."""
+    model = Path(os.fsdecode(b"/models/\xff\xfe.gguf"))
+    plan = fake_planner()(replace(REQUEST, model_path=model), 8001)
+    socket = os.fsdecode(b"/run/\xff/0000000a.sock")
+    write_record(tmp_path, A, facts_of(A, plan=to_json(plan), socket=socket))
+    (record,) = read_records(tmp_path)
+    assert record.plan.request.model_path == model
+    assert str(record.status.socket) == socket
 
 
 def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def test_presets_are_saved_replaced_and_deleted(file: Path) -> None:
     again.delete_preset("Fast")
     again.delete_preset("never there")
     assert RequestMemory(file).preset_names == ("long",)
+
+
+def test_a_model_whose_name_is_no_text_is_remembered(file: Path) -> None:
+    request = ModelLoadRequest(Path(os.fsdecode(b"/models/\xff.gguf")))
+    RequestMemory(file).remember(request)
+    assert RequestMemory(file).last(request.model_path) == request
 
 
 @pytest.mark.parametrize("name", ["", "x" * 61])

@@ -15,7 +15,7 @@ import pytest
 
 from fakes.serving import Watch, spec_of, until, until_async
 from launchdeck.serving.processes import identify, is_alive
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim_log import LogWriter, read_log, segments
 
 TICKS_S = 5.0
 """Two looks of a shim at its files, and some."""
@@ -264,3 +264,38 @@ def test_a_shim_without_descriptors_goes_on_when_there_are_some_again() -> None:
         assert 1 <= told.count("Too many open files") <= 20
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_lies_in_the_place_of_a_new_record_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    """A pipe used to hold up the shim for good, a link led its record over another file."""
+
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        watch = await Watch.start(spec)
+        other = tmp_path / "other"
+        other.write_text("years of it")
+        _make(Path(spec["folder"]) / "record.json.new", kind, other)
+        (Path(spec["folder"]) / "record.json").write_text("{damaged")
+        await watch.client.ask("note", note={"ready_at_s": 5.0})
+        assert record_of(spec)["note"] == {"ready_at_s": 5.0}
+        assert (await watch.stop())["stop_asked"]
+        assert other.read_text() == "years of it"
+        assert not (Path(spec["folder"]) / "record.json").is_symlink()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_what_lies_in_the_place_of_the_next_part_of_the_log_is_not_written_to(tmp_path: Path, kind: str) -> None:
+    other = tmp_path / "other"
+    other.write_text("years of it")
+    log = LogWriter(str(tmp_path), SMALL_LOG_BYTES)
+    head = b"x" * (SMALL_LOG_BYTES // 2)
+    _make(tmp_path / f"log-{len(head):015}", kind, other)
+    log.write(head)
+    log.write(b"and on")
+    log.close()
+    assert log.error is None
+    assert other.read_text() == "years of it"
+    assert read_log(str(tmp_path), len(head), 100) == (len(head), b"and on")

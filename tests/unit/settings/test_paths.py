@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -89,4 +90,18 @@ def test_a_short_place_of_somebody_else_is_refused(tmp_path: Path, short_place: 
     real = Path.stat
     monkeypatch.setattr(Path, "stat", lambda path, **kw: theirs if path == short_place else real(path, **kw))
     with pytest.raises(LaunchdeckError, match="belongs to another user"):
+        paths.create()
+
+
+def test_a_folder_that_cannot_be_made_private_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a read-only disk."""
+    paths = Paths.resolve()
+    paths.create()
+    paths.state.chmod(0o755)
+
+    def refused(*_args: object, **_kwargs: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "chmod", refused)
+    with pytest.raises(LaunchdeckError, match="can be read by others, and that cannot be changed: Read-only"):
         paths.create()
