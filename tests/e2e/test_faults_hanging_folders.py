@@ -61,7 +61,11 @@ def test_it_ends_soon_whenever_it_is_asked_to(app: RealApplication, command: str
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_so_it_does_on_any_signal(app: RealApplication, command: str, number: signal.Signals) -> None:
-    app.start(COMMANDS[command])
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup, the application would rightly ignore SIGHUP
+    try:
+        app.start(COMMANDS[command])
+    finally:
+        signal.signal(number, before)
     status, _ = ends_after(app, number)
     assert status == 0, app.errors
 
