@@ -8,6 +8,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from launchdeck.domain.text import Message
 from launchdeck.files.aside import set_aside
 from launchdeck.files.reading import read_json
 from launchdeck.files.replacing import replace_text
@@ -20,15 +21,16 @@ logger = logging.getLogger(__name__)
 
 class JsonFile:
     """Belongs to one thread at a time. What could not be read, say because a disk was away, is never written over: the
-    next `write` sets the file aside first.
+    next `write` sets the file aside first. `problem` is what there was to tell of it, None if nothing; the log has it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.problem: Message | None = None
         self._is_unread = False
 
     def read(self) -> dict[str, Any]:
-        """The object in the file, an empty one where there is none. A broken file is set aside, and the log says so."""
+        """The object in the file, an empty one where there is none. A broken file is set aside, and told."""
         try:
             document = read_json(self.path)
             if not isinstance(document, dict):
@@ -37,7 +39,10 @@ class JsonFile:
             return {}
         except OSError as error:
             self._is_unread = True
-            logger.warning("%s cannot be read (%s): nothing in it is known", self.path, error)
+            reason = error.strerror or str(error)
+            self._tell(
+                Message("{path} cannot be read ({reason}): nothing in it is known.", path=self.path, reason=reason)
+            )
             return {}
         except ValueError as error:
             self.set_aside(error)
@@ -57,12 +62,22 @@ class JsonFile:
     def keep_before_writing(self) -> None:
         """Have the file set aside by the next `write`: something in it could not be used, the rest is."""
         self._is_unread = True
+        self._tell(
+            Message("Not all that stands in {path} can be used; it is kept when it is written again.", path=self.path)
+        )
 
     def set_aside(self, reason: object) -> None:
-        """Keep a file of no use out of the way, and log so."""
+        """Keep a file of no use out of the way, and tell so."""
         kept = set_aside(self.path)
         self._is_unread = kept == self.path
-        logger.warning("%s cannot be used (%s); it is kept as %s", self.path, reason, kept.name)
+        self._tell(
+            Message(
+                "{path} cannot be used ({reason}); it is kept as {kept}.",
+                path=self.path,
+                reason=str(reason),
+                kept=kept.name,
+            )
+        )
 
     def write_if_possible(self, document: dict[str, Any]) -> None:
         """The same for what can be found out again: that it cannot be written is logged, and costs nothing else."""
@@ -70,3 +85,7 @@ class JsonFile:
             self.write(document)
         except OSError as error:
             logger.warning("%s cannot be written (%s): what stands in it is found out again", self.path, error)
+
+    def _tell(self, problem: Message) -> None:
+        self.problem = problem
+        logger.warning("%s", problem)

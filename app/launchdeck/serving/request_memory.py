@@ -38,6 +38,11 @@ class RequestMemory:
         self._memory = self._read()
 
     @property
+    def problem(self) -> Message | None:
+        """What there is to tell of the file, None if nothing."""
+        return self._file.problem
+
+    @property
     def preset_names(self) -> tuple[str, ...]:
         return tuple(sorted(self._memory.presets, key=str.casefold))
 

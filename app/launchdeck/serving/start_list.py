@@ -40,6 +40,11 @@ class StartList:
             self._file.keep_before_writing()
 
     @property
+    def problem(self) -> Message | None:
+        """What there is to tell of the file, None if nothing."""
+        return self._file.problem
+
+    @property
     def requests(self) -> tuple[ModelLoadRequest, ...]:
         """Each with the name of its deployment."""
         return tuple(self._requests.values())

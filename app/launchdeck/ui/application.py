@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from launchdeck.ui.window_api import WindowApi
 
 _SCREENSHOT_PAUSE_S = 0.5
+_MOST_PROBLEMS = 5  # the window is for the models
 _ADOPTION_S = 2.0
 _BEHIND_THE_WINDOW = tuple(
     f"launchdeck.{name}"
@@ -107,11 +108,9 @@ class WindowApplication(QObject):
         """What touches disks, drivers and networks. A quit meanwhile leaves out the rest."""
         self.sampler.start()
         self.tray.show_if_possible()
-        settings_problem = self._setup.store.problem
-        if settings_problem is not None:
-            self.window.notice.show_text(tr(settings_problem))
-        if problems := await self.core.manager.adopt():
-            self.window.notice.show_text("\n".join(tr(problem) for problem in (settings_problem, *problems) if problem))
+        problems = [self._setup.store.problem, self.core.requests.problem, self.core.manager.start_list.problem]
+        self._tell_problems(problems)
+        self._tell_problems([*problems, *await self.core.manager.adopt()])
         if self._quit.is_set():
             return
         self.controller.spawn(self._discover())
@@ -122,6 +121,14 @@ class WindowApplication(QObject):
         await _import_to_its_end("pyqtgraph")  # it makes no object of Qt's when imported
         self.panels.charts.show_history(await self._history.open(self._setup.settings.sampling_interval_s))
         await self.controller.spawn(self.api.apply())
+
+    def _tell_problems(self, problems: Sequence[Message | None]) -> None:
+        words = [tr(problem) for problem in problems if problem is not None]
+        if len(words) > _MOST_PROBLEMS:
+            more = Message("and {count} more: the log has them all.", count=len(words) - _MOST_PROBLEMS + 1)
+            words[_MOST_PROBLEMS - 1 :] = [tr(more)]
+        if words:
+            self.window.notice.show_text("\n".join(words))
 
     async def end(self, *, keep: bool) -> None:
         """Take everything down; `keep` leaves the models serving. What matters comes first, what may hang last."""

@@ -121,3 +121,11 @@ for place in (folder, record.parent):
     place.chmod(0o700)
 assert (folder / "x.json").read_text() == "{broken"
 """
+
+
+def test_what_there_is_to_tell_is_a_sentence(tmp_path: Path) -> None:
+    file = JsonFile(tmp_path / "x.json")
+    assert (file.read(), file.problem) == ({}, None)
+    file.path.write_text("{")
+    file.read()
+    assert "it is kept as x.json.corrupt" in str(file.problem)
