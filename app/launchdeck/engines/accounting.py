@@ -20,6 +20,7 @@ from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, LaunchPlan, Tier
 from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
+from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.json_file import JsonFile
 from launchdeck.files.looking import is_file
 from launchdeck.planning.compute import FORMS_VERSION
@@ -115,7 +116,10 @@ def _program(plan: LaunchPlan) -> Path | None:
     if plan.engine.kind is not EngineKind.LLAMA_SERVER or plan.engine.path is None:
         return None
     program = plan.engine.path.with_name(PROGRAM)
-    return program if is_file(program) else None
+    try:
+        return program if is_file(program) else None
+    except NoAnswerError:
+        return None
 
 
 def _counted_load(plan: LaunchPlan) -> Load:

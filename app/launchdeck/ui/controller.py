@@ -22,8 +22,9 @@ from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line
-from launchdeck.files.apart import run_apart
+from launchdeck.files.apart import NoAnswerError, run_apart
 from launchdeck.files.looking import is_folder
+from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S
 from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
@@ -145,6 +146,9 @@ class Controller(QObject):
         except LaunchdeckError as error:
             logger.info("%s", error)
             self._window.notice.show_failure(error.failure)
+        except NoAnswerError as error:
+            logger.info("%s", error)
+            self._window.notice.show_failure(silent(error).failure)
         except Exception:
             logger.exception("unexpected failure")
             self._window.notice.show_text(tr("Something unexpected went wrong; the log has the details."))
