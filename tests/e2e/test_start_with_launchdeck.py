@@ -102,5 +102,5 @@ def test_the_list_is_kept_in_order_and_a_broken_one_aside(tmp_path: Path, caplog
     assert file.stat().st_mode & 0o777 == 0o600
     file.write_text('{"b": 5')
     assert StartList(file).requests == ()
-    assert file.with_suffix(".corrupt").read_text() == '{"b": 5'
-    assert "kept as list.corrupt" in caplog.text
+    assert file.with_name(f"{file.name}.corrupt").read_text() == '{"b": 5'
+    assert "kept as list.json.corrupt" in caplog.text
