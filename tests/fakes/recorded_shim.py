@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-ID = "af916c56"
+ID = "fbe8cdec"
 LOG = b"first line\n"
 
 
