@@ -59,6 +59,8 @@ class PortTable:
 
     def adopt(self, port: int) -> None:
         """A model that already runs has this port."""
+        if self._locks.get(port) is not None:  # two records may name one port, and one lock is enough
+            return
         try:
             self._locks[port] = self._lock(port)
         except OSError as error:

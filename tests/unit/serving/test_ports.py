@@ -209,3 +209,13 @@ def test_a_port_is_given_again_once_its_lock_file_is_mended(tmp_path: Path) -> N
     (tmp_path / f"port-{port}.lock").rmdir()
     assert table.reserve(range(port, port + 1)) == port
     table.release(port)
+
+
+def test_a_port_that_two_records_name_is_locked_once_and_given_back(tmp_path: Path) -> None:
+    """The second used to throw the first one's lock away, which was then held until the end of the process."""
+    port = free_port()
+    table = PortTable(tmp_path)
+    table.adopt(port)
+    table.adopt(port)
+    table.release(port)
+    assert PortTable(tmp_path).reserve(range(port, port + 1)) == port
