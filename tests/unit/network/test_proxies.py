@@ -16,15 +16,6 @@ pytestmark = pytest.mark.usefixtures("plain_network")
 
 
 @pytest.fixture
-def server() -> Iterator[FakeHub]:
-    server = FakeHub()
-    server.files = {"them/Tiny-GGUF/tiny.gguf": b"tiny"}
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-@pytest.fixture
 def socks(server: FakeHub) -> Iterator[FakeSocks]:
     socks = FakeSocks(("127.0.0.1", server.server_address[1]))
     yield socks

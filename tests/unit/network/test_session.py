@@ -6,11 +6,9 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from fakes.hub import FakeHub
 from fakes.socks import FakeSocks
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.network import session
@@ -18,15 +16,6 @@ from launchdeck.network.addresses import is_address
 from launchdeck.network.session import ask
 
 pytestmark = pytest.mark.usefixtures("plain_network")
-
-
-@pytest.fixture
-def server() -> Iterator[FakeHub]:
-    server = FakeHub()
-    server.files = {"them/Tiny-GGUF/tiny.gguf": b"tiny"}
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def refusal(url: str) -> tuple[str, float]:
