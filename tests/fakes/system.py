@@ -10,7 +10,7 @@ NVIDIA, AMD = 0x10DE, 0x1002
 GIB = 2**30
 
 
-def build(folder: Path, name: str) -> Path:
+def build(folder: Path, name: str = "root") -> Path:
     """Compile NAME.c, which shows a process that preloads it another system than the machine's."""
     library = folder / f"{name}.so"
     source = Path(__file__).with_name(f"{name}.c")

@@ -9,7 +9,7 @@ from functools import lru_cache
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading
 from launchdeck.domain.model import ModelInfo, ServerType
-from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
+from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, PlannedGpu, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import flash_attention
@@ -114,6 +114,7 @@ def _plan_llama(
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
         flash_attention=load.flash_attention,
+        gpus=tuple(PlannedGpu.of(reading.gpu) for reading in readings),
     )
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading
 from launchdeck.domain.model import ServerType
-from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan
+from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan, PlannedGpu
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.choose import Choice
@@ -96,6 +96,7 @@ def plan_vllm(
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
+        gpus=tuple(map(PlannedGpu.of, gpus)),
     )
 
 
