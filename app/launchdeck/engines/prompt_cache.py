@@ -40,7 +40,8 @@ def resolved_mib(
     """MiB; None where the engine has no such option: then it keeps no prompts. What is left to us never takes more than
     is there: a quarter of the RAM that is free and promised to nobody, so that several models share it.
 
-    Source: `server_context` of llama.cpp, which keeps prompts of completions alone.
+    None for embeddings: idle slots are saved there too (b10605: 31 MiB for each text of 1390 tokens), and never taken
+    up again. None with RPC workers: their devices cannot save a slot, and the engine would end.
     """
     if engine.flags and FLAG not in engine.flags:
         return request.cache_ram_mib or None
