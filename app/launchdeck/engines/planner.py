@@ -52,6 +52,7 @@ class Planner:
         self._before_s: float | None = None
         self._ended: frozenset[int] = frozenset()
         self._live: dict[str, Deployment] = {}
+        self._machines: dict[tuple[str | None, Path | None], Inventory] = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
         self.engines: tuple[EngineInfo, ...] | None = None
@@ -71,6 +72,7 @@ class Planner:
         if self._inventory is not None and self._inventory is not inventory:
             self._before_s = self._inventory.sampled_at_s
         self._inventory, self._ended = inventory, self._ended & seen
+        self._machines = {}  # last: who looks meanwhile keeps what it finds with the old ones
         if inventory is not None:
             for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
@@ -85,6 +87,7 @@ class Planner:
         self._live = {**others, deployment.id: deployment} if deployment.state.is_live else others
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
+        self._machines = {}
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
         """The plan for this request, from the model's file as it is now.
@@ -127,12 +130,19 @@ class Planner:
         """The latest reading, for this launch. Nothing is promised to itself: what lives under its name is an attempt
         of the same launch, because no other can have that name.
         """
+        known, live = self._machines, self._live.values()
         if self._inventory is None:
             return None
-        name, path = (request.model_id, request.model_path) if request else (None, None)
-        others = [deployment for deployment in self._live.values() if deployment.plan.model_id != name]
-        promised = promises(others, self._inventory, before_s=self._before_s, shared=path)
-        return with_promises(without_processes(self._inventory, self._ended), promised)
+        own, shared = (request.model_id, request.model_path) if request else (None, None)
+        if all(deployment.plan.model_id != own for deployment in live):
+            own = None
+        if all(deployment.plan.request.model_path != shared for deployment in live):
+            shared = None
+        if (own, shared) not in known:
+            others = [deployment for deployment in live if deployment.plan.model_id != own]
+            promised = promises(others, self._inventory, before_s=self._before_s, shared=shared)
+            known[own, shared] = with_promises(without_processes(self._inventory, self._ended), promised)
+        return known[own, shared]
 
     def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
         """The last resort: what a model's header holds and nobody thought of is the model's fault, and told as that."""
