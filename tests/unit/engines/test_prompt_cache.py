@@ -16,6 +16,7 @@ from launchdeck.domain.gpu import GpuType, Inventory
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, ModelLoadRequest
+from launchdeck.engines import advice
 from launchdeck.engines.planner import Planner
 from launchdeck.settings.schema import Settings
 
@@ -92,9 +93,15 @@ def test_several_models_share_what_is_free(model: Path) -> None:
 
 def test_a_number_of_ones_own_is_taken_and_counted(plan_of: Any) -> None:
     plan = plan_of(20_000, cache_ram_mib=30_000)
+
+    def preview(asked: ModelLoadRequest) -> LaunchPlan | None:
+        found: LaunchPlan = plan_of(20_000, cache_ram_mib=asked.cache_ram_mib)
+        return found
+
     assert said(plan) == "30000"
     assert plan.estimate.host.overhead_bytes == 30_000 * MIB
     assert plan.verdict is Verdict.DOES_NOT_FIT
+    assert [dict(fix.changes) for fix in advice.fixes(plan, preview)] == [{"cache_ram_mib": None}]
     assert said(plan_of(cache_ram_mib=0)) == "0"
     as_before = plan_of(extra_args=("--cache-ram", "512"))
     assert (said(as_before), as_before.estimate.host.overhead_bytes) == ("512", 512 * MIB)
