@@ -111,9 +111,11 @@ def _print(plan: LaunchPlan) -> None:
     for device in (*plan.estimate.devices, plan.estimate.host):
         if device.promises:
             names = ", ".join(dict.fromkeys(promise.model_id for promise in device.promises))
-            print_line(f"note: {_gib(device.promised_bytes)} more on {device.device} are promised to {names}")
+            print_line(f"note: {_gib(device.promised_bytes)} GiB more are free on {device.device}, promised to {names}")
     if plan.estimate.host.overhead_bytes:
-        print_line(f"note: the prompt cache takes up to {_gib(plan.estimate.host.overhead_bytes)} on the host, in time")
+        print_line(
+            f"note: in time, kept prompts take up to {_gib(plan.estimate.host.overhead_bytes)} GiB of the host's"
+        )
     for warning in (plan.blocker, *plan.warnings):
         if warning is not None:
             print_line(f"note: {warning}")
