@@ -82,7 +82,9 @@ def test_what_does_not_fit_is_left_out_and_told_and_what_comes_after_it_is_not()
             bench.manager.start_list.mark(name, ModelLoadRequest(Path("/models/demo.gguf")), marked=True)
         (failure,) = await start_marked(bench.manager, inventory)
         assert failure.cause is Cause.OUT_OF_MEMORY
-        assert str(failure.message) == "huge does not start with Launchdeck: There is not enough free memory for it."
+        assert str(failure.message) == (
+            "huge does not start with Launchdeck: huge needs 1048576.0 GiB of RAM, 0.0 free."
+        )
         (running,) = bench.manager.deployments
         assert (running.plan.model_id, running.state) == ("small", State.RUNNING)
         await bench.manager.stop_all()

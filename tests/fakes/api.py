@@ -46,6 +46,7 @@ class ApiBench:
             planner=self.planner.plan,
             adapters=adapters(),
         )
+        self.manager.subscribe(self.planner.on_deployment)
         self.handed_over = 0
         self._lets_go = hand_over
         self.backend = Backend(self.setup, self.planner, self.manager, hand_over=self._hand_over)

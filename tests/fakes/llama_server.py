@@ -4,6 +4,8 @@ llama-server does, and started with a model it becomes the fake server, or the r
 
 What it does then is told in a file beside the model (`NAME.gguf.switches`, a JSON list): switches of fake_server.py.
 The real server takes those that concern the tree: workers that leave the session, stubborn or not.
+
+The lines of the devices that it lists stand in the environment (DEVICES_VARIABLE).
 """
 
 import json
@@ -13,10 +15,12 @@ import sys
 from pathlib import Path
 
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
+DEVICES_VARIABLE = "LAUNCHDECK_FAKE_DEVICES"
 VERSION = "version: 10605 (fake)\nbuilt for tests\n"
 OPTIONS = (
     "model alias host port ctx-size parallel kv-unified fit n-gpu-layers device split-mode tensor-split main-gpu "
-    "embeddings pooling metrics threads batch-size ubatch-size cache-type-k cache-type-v flash-attn log-verbosity"
+    "embeddings pooling metrics threads batch-size ubatch-size cache-type-k cache-type-v flash-attn log-verbosity "
+    "cache-ram"
 )
 HELP = "".join(f"--{name} VALUE\n" for name in OPTIONS.split())
 WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
@@ -41,7 +45,8 @@ def main() -> None:
     if "--model" in arguments:
         command = [sys.executable, "-I", str(FAKE_SERVER), *switches_of(arguments), *arguments]
         os.execv(sys.executable, command)
-    answers = {"--version": VERSION, "--help": HELP, "--list-devices": "Available devices:\n"}
+    devices = "Available devices:\n" + os.environ.get(DEVICES_VARIABLE, "")
+    answers = {"--version": VERSION, "--help": HELP, "--list-devices": devices}
     sys.stdout.write(next((answer for option, answer in answers.items() if option in arguments), ""))
 
 

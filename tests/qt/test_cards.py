@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
 from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
 from launchdeck.domain.deployment import State
 from launchdeck.domain.detection import Outcome, Step
-from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory, Promise
 from launchdeck.domain.plan import DeviceEstimate
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -47,6 +47,15 @@ def test_a_card_for_every_gpu_and_the_cpu(cards: GpuCards):
     assert [card.accessibleName() for card in cards.cards()] == ["0 RTX 4090", "1 RX 7900 XTX", "CPU"]
     assert str(cards.cards()[0].facts) == "11.4 / 24 GiB, 43 %, 61 °C, 212 W"
     assert str(cards.cards()[2].facts) == "18.2 / 64 GiB, 12 %"
+
+
+def test_what_is_promised_stands_in_the_bar_of_a_gpu_by_the_models_name(cards: GpuCards):
+    promised = (Promise("coder", 3 * GIB),)
+    whole = inventory(replace(one_gpu().gpus[0], promises=promised))
+    cards.show_inventory(replace(whole, cpu=replace(whole.cpu, promises=promised)))
+    on_gpu, on_cpu = ([segment.label for segment in card.segments] for card in cards.cards())
+    assert on_gpu == ["Other processes", "Promised to coder"]
+    assert on_cpu == ["Other processes"], "a model's mapped pages stand there as its own already"
 
 
 def test_cards_are_kept_from_sample_to_sample(cards: GpuCards):

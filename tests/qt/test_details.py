@@ -38,6 +38,13 @@ class TestRows:
         assert row(deployment, "Compute buffers on RAM").applied == "0.02 GiB"
         assert row(deployment, "Total on RAM").measured == "1.00 GiB"
 
+    def test_the_prompt_cache_that_fills_with_time_is_not_compared_with_what_is_there(self):
+        deployment = samples.deployment(rss_bytes=samples.GIB)
+        estimate = deployment.plan.estimate
+        host = replace(estimate.host, weights_bytes=samples.GIB, kv_bytes=0, compute_bytes=0)
+        filled = replace(estimate, host=replace(host, overhead_bytes=8 * samples.GIB))
+        assert row(with_plan(deployment, estimate=filled), "Total on RAM").predicted == "1.00 GiB"
+
     def test_another_number_of_layers_or_context_than_asked_for_is_marked(self):
         deployment = samples.deployment(applied=replace(samples.APPLIED, layers_offloaded=20, n_ctx=4096, n_slots=1))
         assert [row(deployment, label).agrees for label in ("Layers on GPUs", "Context", "Slots")] == [False] * 3

@@ -51,6 +51,18 @@ def test_left_alone_they_ask_for_nothing(opened, big):
     assert opened.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=8192)
 
 
+def test_the_prompt_cache_is_auto_or_a_number_and_zero_is_none(qtbot, opened):
+    field = named(opened, "RAM in which prompts may be kept, in MiB")
+    assert field.text() == "auto"
+    type_into(qtbot, field, "512")
+    assert opened.request().cache_ram_mib == 512
+    assert "--cache-ram 512" in command(opened)
+    type_into(qtbot, field, "0")
+    assert opened.request().cache_ram_mib == 0
+    opened.show_request(ModelLoadRequest(opened.request().model_path, cache_ram_mib=None))
+    assert (field.text(), opened.request().cache_ram_mib) == ("auto", None)
+
+
 def test_threads_and_batches_go_into_the_command_and_empty_is_auto(qtbot, opened):
     for name, text in (("CPU threads", "6"), ("Tokens in a batch", "1024"), ("Tokens computed at once", "256")):
         assert named(opened, name).text() == "auto"

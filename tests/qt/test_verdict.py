@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fakes import samples
+from launchdeck.domain.gpu import Promise
 from launchdeck.domain.plan import Verdict
 from launchdeck.ui.estimate_panel import EstimatePanel
 from launchdeck.ui.verdict import chip, sentence
@@ -45,6 +46,20 @@ def test_the_device_that_is_worst_off_decides(devices, verdict, word):
     plan = plan_of(*devices)
     assert plan.verdict is verdict
     assert chip(plan.verdict)[0] == word
+
+
+def test_the_form_says_what_of_the_free_memory_is_promised_and_to_whom(qtbot):
+    panel = EstimatePanel(lambda _request: None)
+    qtbot.addWidget(panel)
+    panel.show()
+    plan = plan_of((11.9, 0.7))
+    promised = (Promise("coder", int(11.7 * samples.GIB)),)
+    device = replace(plan.estimate.devices[0], promises=promised)
+    panel.show_plan(replace(plan, estimate=replace(plan.estimate, devices=(device,))))
+    assert "✗ <b>11.9</b> of 12.4 GiB free" in texts(panel)
+    assert "of 12.4 free, 11.7 promised to coder" in texts(panel)
+    panel.show_plan(plan)
+    assert not any("promised" in text for text in texts(panel))
 
 
 def test_ram_counts_too():

@@ -28,7 +28,9 @@ class GpuProcess(Answer):
 
 
 class Gpu(Answer):
-    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone."""
+    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone.
+    `promised_memory_mb`: the part of the free memory that launches will take and do not hold yet.
+    """
 
     index: int
     uuid: str
@@ -38,6 +40,7 @@ class Gpu(Answer):
     total_memory_mb: int | None
     used_memory_mb: int | None
     free_memory_mb: int | None
+    promised_memory_mb: int
     utilization_percent: int | None
     core_percents: list[int]
     temperature_c: int | None
@@ -101,9 +104,15 @@ class DeviceMemory(Answer):
 
 
 class DeviceEstimate(DeviceMemory):
+    """`free_bytes` is what remains after `promised_bytes`, which the models in `promised_to` will take. On the host
+    `overhead_bytes` is what the prompt cache may grow to.
+    """
+
     overhead_bytes: int
     total_bytes: int
     free_bytes: int | None
+    promised_bytes: int
+    promised_to: list[str]
     fits: bool | None
 
 

@@ -51,6 +51,7 @@ class Backend:
         self.status = Channel(kept=0)
         self.events = Channel(kept=KEPT_EVENTS)
         self.gpus_document: bytes | None = None
+        self._is_promise_old = False
         self.starts: Counter[str] = Counter()
         self._dismissed = dismissed
         self._states: dict[str, State] = {d.id: d.state for d in manager.deployments}
@@ -59,9 +60,18 @@ class Backend:
         self._unsubscribe = manager.subscribe(self._on_deployment)
 
     def on_inventory(self, inventory: Inventory) -> None:
-        """A new reading of all devices; the planner has it already."""
-        self.gpus_document = dumps(to_document(inventory))
+        """A new reading of all devices; the planner has it already, and knows what of it is promised."""
+        self._is_promise_old = False
+        self.gpus_document = dumps(to_document(self.planner.inventory or inventory))
         self.gpus.publish(self.gpus_document)
+
+    def current_gpus_document(self) -> bytes | None:
+        """The latest one, with what was promised since."""
+        inventory = self.planner.inventory
+        if self._is_promise_old and self.gpus_document is not None and inventory is not None:
+            self.gpus_document = dumps(to_document(inventory))
+        self._is_promise_old = False
+        return self.gpus_document
 
     def close(self) -> None:
         """End every stream. May be called again."""
@@ -132,6 +142,7 @@ class Backend:
         if before is None and not deployment.adopted:
             self.starts[deployment.plan.model_id] += 1
         self._states[deployment.id] = deployment.state
+        self._is_promise_old = True
         failure = deployment.failure
         self.events.publish(
             dumps(

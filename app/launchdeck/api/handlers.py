@@ -21,6 +21,7 @@ from launchdeck.models.library import known_models
 from launchdeck.planning.ports import no_port
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
@@ -41,11 +42,11 @@ async def ping(_backend: Backend, _request: Request) -> ASGIApp:
 async def gpus(backend: Backend, _request: Request) -> ASGIApp:
     if backend.gpus_document is None:
         backend.on_inventory(await backend.known_inventory())
-    return _json(backend.gpus_document or b"")
+    return _json(backend.current_gpus_document() or b"")
 
 
 async def gpus_stream(backend: Backend, request: Request) -> ASGIApp:
-    parts = backend.gpus.follow(_last_id(request), lambda: backend.gpus_document)
+    parts = backend.gpus.follow(_last_id(request), backend.current_gpus_document)
     return EventStream(parts, backend.closing)
 
 
@@ -55,12 +56,16 @@ async def models(backend: Backend, _request: Request) -> ASGIApp:
 
 
 async def load(backend: Backend, request: Request) -> ASGIApp:
-    deployment = await backend.manager.load(await _load_request(backend, request))
-    return _json(dumps(_started(backend, deployment)), 202)
+    """Nobody has looked at an estimate before: what does not fit is refused, unless it is forced."""
+    body = parse(LoadBody, await request.body())
+    asked = await _load_request(backend, body)
+    is_forced = getattr(body, "force", False)
+    loading = backend.manager.load(asked) if is_forced else backend.manager.load(asked, only_if=backend.planner.refuse)
+    return _json(dumps(_started(backend, await loading)), 202)
 
 
 async def plan(backend: Backend, request: Request) -> ASGIApp:
-    asked = await _load_request(backend, request)
+    asked = await _load_request(backend, parse(LoadBody, await request.body()))
     port = backend.manager.suggest_port()
     if port is None:
         raise no_port(backend.setup.settings.ports)
@@ -130,9 +135,8 @@ async def hand_over(backend: Backend, request: Request) -> ASGIApp:
     return _json(dumps({"handed_over": True}))
 
 
-async def _load_request(backend: Backend, request: Request) -> ModelLoadRequest:
+async def _load_request(backend: Backend, body: BaseModel) -> ModelLoadRequest:
     """The request in the body, if its paths and addresses may be used. Raises LaunchdeckError."""
-    body = parse(LoadBody, await request.body())
     asked = load_request(body, await backend.known_inventory())
     check_rpc_workers(asked.rpc_workers, backend.setup.settings)
     await run_apart(lambda: check_model_path(asked.model_path, backend.setup.settings, backend.setup.paths))

@@ -68,7 +68,7 @@ OPERATIONS: Final = (
     _post(
         "/api/inference/load",
         handlers.load,
-        "Start a model; loading-status tells how it goes",
+        "Start a model that fits, or that is forced; loading-status tells how it goes",
         answers.Started,
         status=202,
         body=LoadBody,

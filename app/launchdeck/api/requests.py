@@ -36,6 +36,7 @@ MEANINGS: Final = {
     "n_threads": "Threads on the CPU; null leaves it to the engine.",
     "n_batch": "Tokens in a batch; null leaves it to the engine.",
     "n_ubatch": "Tokens computed at once; null leaves it to the engine.",
+    "cache_ram_mib": "MiB of RAM in which prompts may be kept; 0 none, null as much as is well to spare.",
     "n_cpu_moe": "The experts of that many blocks stay in RAM.",
     "extra_args": "Further arguments for llama-server; only harmless ones are taken.",
 }
@@ -55,11 +56,12 @@ _WORDS: Final = {
 
 
 def _load_fields() -> Iterator[tuple[str, Any]]:
-    """The fields of every other door's request, and `gpu_index` for one GPU."""
+    """The fields of every other door's request, `gpu_index` for one GPU, and `force`."""
     hints = get_type_hints(ModelLoadRequest)
     for field in dataclasses.fields(ModelLoadRequest):
         default = ... if field.default is dataclasses.MISSING else field.default
         yield field.name, (hints[field.name], Field(default, description=MEANINGS.get(field.name)))
+    yield "force", (bool, Field(False, description="Start it although it does not fit."))
     yield "gpu_index", (int | None, Field(None, description="One place in the GPU list, instead of gpu_indices."))
 
 
@@ -101,13 +103,13 @@ def parse(kind: type[Body], body: bytes) -> Body:
 
 
 def load_request(body: BaseModel, inventory: Inventory) -> ModelLoadRequest:
-    """The request that every door makes.
+    """The request that every door makes. Whether it is forced is no part of it.
 
     Raises:
         LaunchdeckError: both ways of naming GPUs are used.
     """
     values = {name: getattr(body, name) for name in type(body).model_fields}
-    gpu_index = values.pop("gpu_index")
+    gpu_index, _ = values.pop("gpu_index"), values.pop("force")
     if gpu_index is not None:
         if values["gpu_indices"] is not None:
             raise LaunchdeckError.of(

@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
             Message("Start one: 'launchdeck' opens the window, 'launchdeck serve &' does without one."),
         )
     request = request_from(options, model_path(options.model, SettingsStore(paths.settings_file).settings, paths))
-    body: dict[str, Any] = to_json(request) | {"model_id": options.name}
+    body: dict[str, Any] = to_json(request) | {"model_id": options.name, "force": options.force}
     started = client.post("/api/inference/load", body)
     for warning in started["warnings"]:
         print(f"note: {warning}", file=sys.stderr)  # noqa: T201

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
 from typing import Final
 
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
 from launchdeck.commands.table import print_table
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
+from launchdeck.engines.promises import promises, with_promises
+from launchdeck.engines.registry import adapters
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.source import ONCE, InventorySource, open_source
+from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -25,7 +29,8 @@ _OPTIONAL: Final = [_HEADER.index(name) for name in ("Fan", "Clock", "Power")]
 
 def run(options: argparse.Namespace) -> int:
     """Print the inventory once, or again and again: a table, or the document that `--inventory` reads."""
-    settings = SettingsStore(Paths.resolve().settings_file).settings
+    paths = Paths.resolve()
+    settings = SettingsStore(paths.settings_file).settings
     recorded = getattr(options, "inventory", None)
     if options.watch:
         source = open_source(settings.detection, recorded)
@@ -34,9 +39,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         inventory = _first_reading(source)
         if options.watch:
-            _watch(source, inventory, settings.sampling_interval_s, as_json=options.json)
+            _watch(source, inventory, settings.sampling_interval_s, paths if options.json else None)
         elif options.json:
-            print_json(to_document(inventory))
+            print_json(to_document(_promised(inventory, paths)))
         else:
             _print_table(inventory)
     finally:
@@ -53,11 +58,19 @@ def _first_reading(source: InventorySource) -> Inventory:
     return source.read()
 
 
-def _watch(source: InventorySource, inventory: Inventory, interval_s: float, *, as_json: bool) -> None:
-    """Until Ctrl-C. The table is drawn in place; of documents there is one a line."""
+def _promised(inventory: Inventory, paths: Paths) -> Inventory:
+    """With what models take that are loading now, asked of their supervisors."""
+    if inventory.replayed:
+        return inventory
+    deployments = asyncio.run(direct.status(paths, adapters()))
+    return with_promises(inventory, promises(deployments, inventory, before_s=None))
+
+
+def _watch(source: InventorySource, inventory: Inventory, interval_s: float, documents_of: Paths | None) -> None:
+    """Until Ctrl-C. The table is drawn in place; of documents (with these folders) there is one a line."""
     while True:
-        if as_json:
-            print_json_line(to_document(inventory))
+        if documents_of is not None:
+            print_json_line(to_document(_promised(inventory, documents_of)))
         else:
             clear_terminal()
             _print_table(inventory)

@@ -121,6 +121,12 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ubatch-size", type=int, metavar="N", help="of these at once (default: 512)")
     parser.add_argument("--n-cpu-moe", type=int, default=0, metavar="N", help="blocks whose experts stay in RAM")
     parser.add_argument(
+        "--cache-ram",
+        type=values.mebibytes,
+        metavar="MIB",
+        help="RAM in which prompts may be kept, 0: none (default: as much as is well to spare, at most 8192)",
+    )
+    parser.add_argument(
         "--extra-args", type=values.words, default="", metavar="WORDS", help="more arguments, as one word in quotes"
     )
     parser.add_argument("--serve", choices=("llm", "embedding"), help="serve as (default: what the model is made for)")
@@ -129,6 +135,7 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
 
 def _add_deploy_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the model's name in requests (default: the file's)")
+    parser.add_argument("--force", action="store_true", help="start it although it does not fit")
     parser.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,

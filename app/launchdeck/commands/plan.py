@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from pathlib import Path
 
 from launchdeck.commands.model_name import model_path
@@ -19,12 +20,14 @@ from launchdeck.domain.request import (
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
+from launchdeck.engines.registry import adapters
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.hardware.source import ONCE, open_source
 from launchdeck.models.describe import inspect
 from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S
 from launchdeck.planning.ports import no_port
+from launchdeck.serving import direct
 from launchdeck.serving.port_table import PortTable
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
@@ -40,9 +43,11 @@ def run(options: argparse.Namespace) -> int:
     planner = Planner(lambda: settings, paths)
     source = open_source(settings.detection, getattr(options, "inventory", None), patience=ONCE)
     try:
-        planner.inventory = source.read()
+        planner.inventory = inventory = source.read()
     finally:
         source.close()
+    for deployment in () if inventory.replayed else asyncio.run(direct.status(paths, adapters())):
+        planner.on_deployment(deployment)  # what it will still take is not free
     planner.engines = find_engines(settings, paths).engines
     port = PortTable(paths.runtime).suggest(settings.ports)
     if port is None:
@@ -75,6 +80,7 @@ def request_from(options: argparse.Namespace, path: Path) -> ModelLoadRequest:
         n_ubatch=options.ubatch_size,
         n_cpu_moe=options.n_cpu_moe,
         extra_args=options.extra_args,
+        cache_ram_mib=options.cache_ram,
     )
 
 
@@ -102,6 +108,14 @@ def _print(plan: LaunchPlan) -> None:
     print_table(
         header, [_row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
     )
+    for device in (*plan.estimate.devices, plan.estimate.host):
+        if device.promises:
+            names = ", ".join(dict.fromkeys(promise.model_id for promise in device.promises))
+            print_line(f"note: {_gib(device.promised_bytes)} GiB more are free on {device.device}, promised to {names}")
+    if plan.estimate.host.overhead_bytes:
+        print_line(
+            f"note: in time, kept prompts take up to {_gib(plan.estimate.host.overhead_bytes)} GiB of the host's"
+        )
     for warning in (plan.blocker, *plan.warnings):
         if warning is not None:
             print_line(f"note: {warning}")

@@ -10,6 +10,7 @@ from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, EVEN_SPLIT
 
 MAX_PORT: Final = 65535
 MAX_LOG_LINES: Final = 10_000
+MAX_MIB: Final = 1 << 20
 _RPC_PREFIX: Final = "rpc:"
 
 
@@ -67,6 +68,11 @@ def port(text: str) -> int:
 def line_count(text: str) -> int:
     """Of a log."""
     return _within(text, 1, MAX_LOG_LINES)
+
+
+def mebibytes(text: str) -> int:
+    """Of memory."""
+    return _within(text, 0, MAX_MIB)
 
 
 def _within(text: str, low: int, high: int) -> int:

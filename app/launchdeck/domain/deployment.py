@@ -93,8 +93,9 @@ class Deployment:
 
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
     `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
-    that the driver counts there for these processes; `vram_bytes` is their sum. `lost_gpus` are the places of those of
-    its GPUs that do not answer any more.
+    that the driver counts there for these processes; `vram_bytes` is their sum. `own_ram_bytes` is the part of
+    `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the places of
+    those of its GPUs that do not answer any more.
     """
 
     id: str
@@ -108,6 +109,7 @@ class Deployment:
     applied: Applied = Applied()
     pids: tuple[int, ...] = ()
     rss_bytes: int | None = None
+    own_ram_bytes: int | None = None
     vram_bytes: int | None = None
     vram_by_gpu: tuple[tuple[int, int], ...] = ()
     exit: Exit | None = None

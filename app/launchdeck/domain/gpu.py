@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from launchdeck.domain.detection import Step
+from launchdeck.domain.limits import Bytes
 
 
 class GpuType(StrEnum):
@@ -83,11 +84,24 @@ class GpuSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Promise:
+    """Memory that a launch will take and does not hold yet. `model_id` is the name of its deployment."""
+
+    model_id: str
+    size_bytes: Bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GpuReading:
-    """A device and its latest sample."""
+    """A device and its latest sample. `promises` are parts of what the sample has as free: together never more."""
 
     gpu: Gpu
     sample: GpuSample
+    promises: tuple[Promise, ...] = ()
+
+    @property
+    def promised_bytes(self) -> int:
+        return sum(promise.size_bytes for promise in self.promises)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ UnixSeconds = Annotated[float, Between(0, 1 << 33)]
 Port = Annotated[int, Between(1, 65535)]
 Count = Annotated[int, Between(0, (1 << 31) - 1)]
 """What engines and widgets take: a signed 32-bit number."""
+Bytes = Annotated[int, Between(0, 1 << 53)]
+"""Of any memory."""
 Pid = Annotated[int, Between(2, 1 << 22)]
 """A process of ours: never init, and at most what Linux gives out (PID_MAX_LIMIT)."""
 StartTime = Annotated[int, Between(0, 1 << 62)]

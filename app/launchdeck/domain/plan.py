@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from launchdeck.domain.errors import Failure
-from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.gpu import Gpu, GpuType, Promise
 from launchdeck.domain.limits import Count, Port
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.request import ModelLoadRequest
@@ -90,7 +90,8 @@ class Tier(StrEnum):
 @dataclass(frozen=True, slots=True)
 class DeviceEstimate:
     """Predicted bytes on one device. `weights`, `kv`, `compute` mean what llama.cpp's buffer lines mean;
-    `overhead` is what the driver's context takes besides. `free_bytes` is None where nobody can tell.
+    `overhead` is what the driver's context takes besides; on the host it is what the prompt cache may grow to.
+    `free_bytes` is None where nobody can tell, and what remains after the `promises` to other launches.
     Weights and KV (`kv_tier`) come from the closed form, which is exact, wherever there is one.
     """
 
@@ -103,6 +104,12 @@ class DeviceEstimate:
     compute_tier: Tier = Tier.FORMULA
     overhead_tier: Tier = Tier.FORMULA
     kv_tier: Tier = Tier.FORMULA
+    promises: tuple[Promise, ...] = ()
+
+    @property
+    def promised_bytes(self) -> int:
+        """How much of the free memory is promised to other launches."""
+        return sum(promise.size_bytes for promise in self.promises)
 
     @property
     def total_bytes(self) -> int:

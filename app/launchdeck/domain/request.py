@@ -42,6 +42,7 @@ class ModelLoadRequest:
     `split`: each device's share; EVEN_SPLIT equal ones; None by free memory.
     `n_threads`, `n_batch`, `n_ubatch`: None leaves them to the engine (an embedding's batch is as long as its context).
     `n_cpu_moe`: the experts of that many blocks, the first ones, stay in RAM while the rest of the block does not.
+    `cache_ram_mib`: MiB of RAM in which llama-server may keep prompts; 0 none, None as much as is well to spare.
     `extra_args`: further words of the command line, from `engines.extra_args.ALLOWED`.
     """
 
@@ -64,3 +65,4 @@ class ModelLoadRequest:
     n_ubatch: Count | None = None
     n_cpu_moe: Count = 0
     extra_args: tuple[str, ...] = ()
+    cache_ram_mib: Count | None = None

@@ -32,7 +32,8 @@ def fixes(plan: LaunchPlan, preview: Preview) -> tuple[Fix, ...]:
     if plan.verdict is Verdict.FITS:
         return tuple(_experts(plan, preview))
     fewer = tuple(_fewer_layers(plan))
-    others = (fix for offer in (_other_gpu, _experts, _smaller_cache, _less_context) for fix in offer(plan, preview))
+    offers = (_fewer_prompts, _other_gpu, _experts, _smaller_cache, _less_context)
+    others = (fix for offer in offers for fix in offer(plan, preview))
     return (*(fix for _, fix in zip(range(MOST_FIXES - len(fewer)), others, strict=False)), *fewer)
 
 
@@ -107,6 +108,12 @@ def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle * CONTEXT_STEP) else (low, middle)
     return max(low * CONTEXT_STEP, known) or None
+
+
+def _fewer_prompts(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
+    """As many as there is room for, where a number of one's own is too large."""
+    if plan.request.cache_ram_mib and plan.estimate.host.fits is False:
+        yield from _if_it_fits(plan, preview, Message("Keep as many prompts as fit"), cache_ram_mib=None)
 
 
 def _other_gpu(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:

@@ -10,6 +10,7 @@ from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines import prompt_cache
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 from launchdeck.models.ggml import BY_NAME
@@ -199,6 +200,11 @@ def _check_work(request: ModelLoadRequest) -> None:
                 Message("{number} {what} cannot be had.", number=number, what=what),
                 Message("Ask for 1 to {limit}.", limit=limit),
             )
+    if not 0 <= (request.cache_ram_mib or 0) <= prompt_cache.MOST_MIB:
+        raise _refusal(
+            Message("A prompt cache of {number} MiB cannot be had.", number=request.cache_ram_mib),
+            Message("Ask for 0 (none) to {limit} MiB.", limit=prompt_cache.MOST_MIB),
+        )
     shares = request.split or ()
     if not all(isfinite(share) and share >= 0 for share in shares) or (shares and not sum(shares)):
         raise _refusal(

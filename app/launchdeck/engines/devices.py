@@ -95,10 +95,10 @@ def engine_devices(
 
 
 def free_bytes(reading: GpuReading) -> int | None:
-    """A sleeping GPU is not woken to be asked; nothing runs on it."""
-    if reading.sample.state is GpuState.ASLEEP:
-        return reading.gpu.total_memory_bytes
-    return reading.sample.free_memory_bytes
+    """What is free and promised to nobody. A sleeping GPU is not woken to be asked; nothing runs on it."""
+    asleep = reading.sample.state is GpuState.ASLEEP
+    free = reading.gpu.total_memory_bytes if asleep else reading.sample.free_memory_bytes
+    return None if free is None else max(free - reading.promised_bytes, 0)
 
 
 def _unmasked_name(engine: EngineInfo, gpu: Gpu) -> str | None:

@@ -47,5 +47,7 @@ def _device(device: DeviceEstimate) -> dict[str, Any]:
         "overhead_bytes": device.overhead_bytes,
         "total_bytes": device.total_bytes,
         "free_bytes": device.free_bytes,
+        "promised_bytes": device.promised_bytes,
+        "promised_to": list(dict.fromkeys(promise.model_id for promise in device.promises)),
         "fits": device.fits,
     }

@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--embeddings", action="store_true", help="serve embeddings")
     parser.add_argument("--rerank", action="store_true", help="serve scores of texts for a question")
     parser.add_argument("--pooling", choices=POOLINGS, help="default: the model's own")
+    parser.add_argument("--cache-ram", type=int, default=8192, help="MiB of RAM for saved prompts, 0: none")
     parser.add_argument("--threads", type=int, default=-1)
     parser.add_argument("--metrics", action="store_true", help="serve /metrics")
     parser.add_argument("--log-verbosity", type=int, default=3)
@@ -121,6 +122,7 @@ def _params(xllamacpp: Any, options: argparse.Namespace) -> Any:
     pooling = "rank" if options.rerank else options.pooling
     if pooling:
         params.pooling_type = getattr(xllamacpp.llama_pooling_type, f"LLAMA_POOLING_TYPE_{pooling.upper()}")
+    params.cache_ram_mib = options.cache_ram
     params.cpuparams.n_threads = options.threads
     params.endpoint_metrics = options.metrics
     params.verbosity = options.log_verbosity

@@ -32,7 +32,7 @@ class LlamaLaunch:
     """All that llama-server is told. `devices` are its own names, empty for the CPU; `split` is each one's share.
 
     `pooling` is one of llama.cpp's words (RANK_POOLING serves a reranker), None leaves it to the model. `n_gpu_layers`
-    is the number itself, never "auto".
+    is the number itself, never "auto". `cache_ram_mib` is None where the engine keeps no prompts.
     """
 
     model_path: Path
@@ -54,6 +54,7 @@ class LlamaLaunch:
     n_batch: int = DEFAULT_BATCH
     n_ubatch: int = DEFAULT_UBATCH
     n_cpu_moe: int = 0
+    cache_ram_mib: int | None = None
     extra_args: tuple[str, ...] = ()
 
 
@@ -79,7 +80,7 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--metrics",),
         ("--log-verbosity", str(VERBOSITY)),
     ]
-    asked = [*_asked_options(launch), *extra_args.options(launch.extra_args)]
+    asked = [*_asked_options(launch), *_cache_options(launch), *extra_args.options(launch.extra_args)]
     for name, *_ in asked:
         if not _knows(engine, name):
             raise _unknown_option(engine, name)
@@ -130,6 +131,13 @@ def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
     if launch.pooling:
         options.append(("--pooling", launch.pooling))
     return options
+
+
+def _cache_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
+    """Not twice: an expert's own argument says it as well."""
+    if launch.cache_ram_mib is None or "--cache-ram" in launch.extra_args:
+        return []
+    return [("--cache-ram", str(launch.cache_ram_mib))]
 
 
 def _unknown_option(engine: EngineInfo, name: str) -> LaunchdeckError:

@@ -32,6 +32,7 @@ _MEANINGS = {
     "--embeddings": Message("Serve embeddings instead of answers."),
     "--rerank": Message("Serve scores that rank texts by how well they answer a question."),
     "--pooling": Message("How the states of all tokens become one embedding."),
+    "--cache-ram": Message("How many MiB of RAM prompts may be kept in, to be taken up again; 0: none."),
     "--metrics": Message("Tell counters at /metrics."),
     "--log-verbosity": Message("Log what was really applied: layers, buffers, devices."),
     "CUDA_VISIBLE_DEVICES": Message("The NVIDIA GPUs that the engine may see."),

@@ -12,7 +12,7 @@ from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, PlannedGpu, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines import flash_attention
+from launchdeck.engines import flash_attention, prompt_cache
 from launchdeck.engines.checks import check_cache, check_request, check_split
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
@@ -23,7 +23,7 @@ from launchdeck.engines.context import (
     resolve_context,
     resolve_layers,
 )
-from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
+from launchdeck.engines.devices import EngineDevice, engine_devices, free_bytes, is_masked
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
@@ -35,6 +35,7 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
+from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.targets import target_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
@@ -85,6 +86,10 @@ def _plan_llama(
     launch = replace(launch, n_gpu_layers=resolved, flash_attention=flash_attention.resolved(request, memory, resolved))
     on_gpus = resolved if readings else 0
     load = flash_attention.attending(replace(load, n_gpu_layers=resolved), request, choice.engine, memory, on_gpus)
+    estimate = _estimate(context, memory, load, readings)
+    on_workers = bool(request.rpc_workers) and resolved > 0
+    cache_ram_mib = prompt_cache.resolved_mib(request, choice.engine, estimate.host, on_workers=on_workers)
+    launch = replace(launch, cache_ram_mib=cache_ram_mib)
     environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
@@ -103,12 +108,13 @@ def _plan_llama(
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, memory, load),
+        estimate=prompt_cache.counted(estimate, cache_ram_mib),
         warnings=(
             *choice.warnings,
             *_unknown(context.model, memory),
             *_warnings(request, context, devices, largest),
             *flash_attention.warnings_of_attention(request, choice.engine, memory, on_gpus),
+            *prompt_cache.warnings_of_cache(request, on_workers=on_workers),
         ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
@@ -256,9 +262,10 @@ def _environment(
     return place(masked, machine) if masked else unmasked()
 
 
-def _estimate(context: PlanningContext, memory: MemoryModel, load: Load) -> Estimate:
-    estimate = memory.estimate(load)
-    return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
+def _estimate(context: PlanningContext, memory: MemoryModel, load: Load, readings: Sequence[GpuReading]) -> Estimate:
+    estimate, cpu = memory.estimate(load), context.inventory.cpu
+    estimate = replace(estimate, host=replace(estimate.host, free_bytes=free_bytes(cpu)))
+    return naming_promises(estimate, readings, cpu)
 
 
 def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:

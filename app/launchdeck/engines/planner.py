@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.model import ModelFormat, ModelInfo
@@ -18,6 +18,8 @@ from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.plan import plan_launch
+from launchdeck.engines.promises import promises, with_promises
+from launchdeck.engines.refusals import refusal
 from launchdeck.engines.residuals import Residuals
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.models.describe import describe_unread, inspect
@@ -47,39 +49,45 @@ class Planner:
         self._headers = HeaderCache()
         self._known: dict[Path, _Known] = {}
         self._inventory: Inventory | None = None
-        self._pids: dict[str, tuple[int, ...]] = {}
+        self._before_s: float | None = None
         self._ended: frozenset[int] = frozenset()
-        self._running: dict[str, Deployment] = {}
+        self._live: dict[str, Deployment] = {}
+        self._machines: dict[tuple[str | None, Path | None], Inventory] = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
         self.engines: tuple[EngineInfo, ...] | None = None
 
     @property
     def inventory(self) -> Inventory | None:
-        """The latest reading, without what deployments held that have ended since."""
-        return None if self._inventory is None else without_processes(self._inventory, self._ended)
+        """The latest reading, without what deployments held that have ended since, and with what is promised to those
+        that live.
+        """
+        return self._machine(None)
 
     @inventory.setter
     def inventory(self, inventory: Inventory | None) -> None:
         seen = {
             process.pid for reading in (inventory.gpus if inventory else ()) for process in reading.sample.processes
         }
+        if self._inventory is not None and self._inventory is not inventory:
+            self._before_s = self._inventory.sampled_at_s
         self._inventory, self._ended = inventory, self._ended & seen
+        self._machines = {}  # last: who looks meanwhile keeps what it finds with the old ones
         if inventory is not None:
-            for deployment in self._running.values():
+            for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
 
     def on_deployment(self, deployment: Deployment) -> None:
-        """News of a deployment: what it held is free once it has ended, before the next reading says so; and while it
-        runs, the readings teach what the driver takes besides its buffers.
+        """News of a deployment: from its first moment what it will take is promised; what its processes held is free
+        once they have ended, before the next reading says so; and while it runs, the readings teach what the driver
+        takes besides its buffers.
         """
-        self._running = {key: kept for key, kept in self._running.items() if key != deployment.id}
-        if deployment.state is State.RUNNING:
-            self._running[deployment.id] = deployment
-        if deployment.pids:
-            self._pids[deployment.id] = deployment.pids
-        if not deployment.state.is_live:
-            self._ended |= frozenset(self._pids.pop(deployment.id, ()))
+        before = self._live.get(deployment.id)
+        others = {key: kept for key, kept in self._live.items() if key != deployment.id}
+        self._live = {**others, deployment.id: deployment} if deployment.state.is_live else others
+        pids = frozenset(deployment.pids if deployment.state.is_live else ())
+        self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
+        self._machines = {}
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
         """The plan for this request, from the model's file as it is now.
@@ -104,7 +112,7 @@ class Planner:
             LaunchdeckError: as for `plan`.
         """
         known = self._known.get(request.model_path)
-        inventory = self.inventory
+        inventory = self._machine(request)
         if known is None or inventory is None or self.engines is None:
             return None
         model, memory = known
@@ -117,6 +125,24 @@ class Planner:
             residuals=self._residuals,
         )
         return self._accounting.refine(self._plan(request, context, port))
+
+    def _machine(self, request: ModelLoadRequest | None) -> Inventory | None:
+        """The latest reading, for this launch. Nothing is promised to itself: what lives under its name is an attempt
+        of the same launch, because no other can have that name.
+        """
+        known, live = self._machines, self._live.values()
+        if self._inventory is None:
+            return None
+        own, shared = (request.model_id, request.model_path) if request else (None, None)
+        if all(deployment.plan.model_id != own for deployment in live):
+            own = None
+        if all(deployment.plan.request.model_path != shared for deployment in live):
+            shared = None
+        if (own, shared) not in known:
+            others = [deployment for deployment in live if deployment.plan.model_id != own]
+            promised = promises(others, self._inventory, before_s=self._before_s, shared=shared)
+            known[own, shared] = with_promises(without_processes(self._inventory, self._ended), promised)
+        return known[own, shared]
 
     def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
         """The last resort: what a model's header holds and nobody thought of is the model's fault, and told as that."""
@@ -135,8 +161,17 @@ class Planner:
         """The failure of this launch, with what would have helped in numbers. Any thread."""
         fixes = failure.fixes
         if failure.cause is Cause.OUT_OF_MEMORY:
-            fixes = advice.after_failure(plan, failure, lambda asked: self.preview(asked, plan.port))
+            same = plan.model_id
+            fixes = advice.after_failure(
+                plan, failure, lambda asked: self.preview(replace(asked, model_id=same), plan.port)
+            )
         return replace(failure, fixes=advice.useful(plan, fixes))
+
+    def refuse(self, plan: LaunchPlan) -> Failure | None:
+        """Why a launch is not started that nobody has looked at: it does not fit. Any thread."""
+        models = {pid: deployment.plan.model_id for deployment in self._live.values() for pid in deployment.pids}
+        why = refusal(plan, self._inventory, models)
+        return why and replace(why, fixes=advice.fixes(plan, lambda asked: self.preview(asked, plan.port)))
 
     def can_account(self, plan: LaunchPlan) -> bool:
         """Whether the engine could say more exactly what this plan takes."""

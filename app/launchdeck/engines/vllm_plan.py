@@ -23,6 +23,7 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.vllm_argv import (
     CACHE_SPACE_VARIABLE,
     DEFAULT_BATCH,
@@ -91,7 +92,7 @@ def plan_vllm(
         n_ctx=launch.n_ctx,
         device_names=_device_names(load),
         layers=LayerPlan(request.n_gpu_layers, resolved, memory.layer_count, largest),
-        estimate=budget.estimate,
+        estimate=naming_promises(budget.estimate, readings, context.inventory.cpu),
         warnings=(*choice.warnings, *_warnings(request, memory, load, budget, dtype)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
@@ -124,7 +125,7 @@ def _load(
         ),
         tensor_parallel=tensor_parallel,
         pipeline_parallel=max(len(readings) // tensor_parallel, 1),
-        host_free_bytes=context.inventory.cpu.sample.free_memory_bytes,
+        host_free_bytes=free_bytes(context.inventory.cpu),
     )
 
 
@@ -251,6 +252,7 @@ def _ignored(request: ModelLoadRequest) -> list[str]:
         "threads": request.n_threads is not None,
         "ubatch-size": request.n_ubatch is not None,
         "n-cpu-moe": request.n_cpu_moe != 0,
+        "cache-ram": request.cache_ram_mib is not None,
         "extra-args": bool(request.extra_args),
     }
     return [name for name, is_changed in changed.items() if is_changed]

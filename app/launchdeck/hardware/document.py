@@ -20,6 +20,8 @@ _STATES: Final = {GpuState.STALLED: GpuState.LOST}
 def to_document(inventory: Inventory) -> dict[str, Any]:
     """`gpus` holds GPUs only, and with none the CPU; `cpu` is always the CPU. Memory is in MiB, rounded down.
 
+    `free_memory_mb` is what was measured; `promised_memory_mb` of it is promised to launches that do not hold it yet.
+    It is told, and not read back: nothing is launched on a recorded machine.
     `detection` tells, for every source that was to be asked, what came of it.
     """
     readings = inventory.gpus or (inventory.cpu,)
@@ -69,6 +71,7 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "total_memory_mb": _mib(gpu.total_memory_bytes),
         "used_memory_mb": _mib(sample.used_memory_bytes),
         "free_memory_mb": _mib(sample.free_memory_bytes),
+        "promised_memory_mb": _mib(reading.promised_bytes),
         "utilization_percent": sample.utilization_percent,
         "core_percents": list(sample.core_percents),
         "temperature_c": sample.temperature_c,

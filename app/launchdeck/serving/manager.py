@@ -28,7 +28,7 @@ from launchdeck.serving.healing import HEALED_S
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.readings import rss_bytes, vram_by_gpu
+from launchdeck.serving.readings import own_ram_bytes, rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.errors import Failure
     from launchdeck.domain.gpu import Inventory
-    from launchdeck.domain.plan import EngineKind, LaunchPlan, Verdict
+    from launchdeck.domain.plan import EngineKind, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
@@ -114,9 +114,9 @@ class ProcessManager:
         return self._find(deployment_id).deployment
 
     async def load(
-        self, request: ModelLoadRequest, *, only_if: Callable[[Verdict], Failure | None] = lambda _verdict: None
+        self, request: ModelLoadRequest, *, only_if: Callable[[LaunchPlan], Failure | None] = lambda _plan: None
     ) -> Deployment:
-        """Start a model, and return at once. `only_if` tells by the plan's verdict why not to.
+        """Start a model, and return at once. `only_if` tells by the plan why not to; it is called in any thread.
 
         Raises:
             LaunchdeckError: nothing was started.
@@ -125,10 +125,10 @@ class ProcessManager:
             raise linux_only()
         async with self._naming:
             supervisor = await self._prepare(request, only_if)
-        plan = supervisor.deployment.plan
-        if plan.secret_env and self._settings().model_api_keys:
-            supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
-        supervisor.launch()
+            plan = supervisor.deployment.plan
+            if plan.secret_env and self._settings().model_api_keys:
+                supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
+            supervisor.launch()  # tells of it: whoever is planned next has to find this one's memory promised
         return supervisor.deployment
 
     async def stop(self, deployment_id: str) -> None:
@@ -210,7 +210,7 @@ class ProcessManager:
         """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
-            supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))
+            supervisor.measure(rss_bytes(pids), own_ram_bytes(pids), vram_by_gpu(pids, inventory))
             supervisor.note_lost_gpus(self._lost_gpus(supervisor.deployment, inventory))
 
     def _lost_gpus(self, deployment: Deployment, inventory: Inventory) -> tuple[int, ...]:
@@ -243,7 +243,8 @@ class ProcessManager:
         self._ports.release(self._ports_in_use[deployment.id])
         self._ports_in_use[deployment.id] = port
         request = deployment.plan.request
-        plan = await asyncio.to_thread(self._planner, replace(request, model_id=deployment.plan.model_id), port)
+        async with self._naming:
+            plan = await asyncio.to_thread(self._planner, replace(request, model_id=deployment.plan.model_id), port)
         return replace(plan, request=request)
 
     async def close(self, *, keep: bool) -> None:
@@ -259,7 +260,7 @@ class ProcessManager:
             if not deployment.state.is_live:
                 self.dismiss(deployment.id)
 
-    async def _prepare(self, request: ModelLoadRequest, only_if: Callable[[Verdict], Failure | None]) -> Supervisor:
+    async def _prepare(self, request: ModelLoadRequest, only_if: Callable[[LaunchPlan], Failure | None]) -> Supervisor:
         """A deployment that has its port and its name. Raises LaunchdeckError."""
         port = self._reserve()
         try:
@@ -314,7 +315,7 @@ class ProcessManager:
             raise launch_failed(error) from error
 
     async def _plan(
-        self, request: ModelLoadRequest, port: int, only_if: Callable[[Verdict], Failure | None]
+        self, request: ModelLoadRequest, port: int, only_if: Callable[[LaunchPlan], Failure | None]
     ) -> LaunchPlan:
         """A plan that can be started, under a name that no other model has. Raises LaunchdeckError."""
         plan = await asyncio.to_thread(self._planner, request, port)
@@ -325,7 +326,7 @@ class ProcessManager:
             number = next(n for n in range(2, len(names) + 3) if f"{plan.model_id}-{n}" not in names)
             renamed = replace(request, model_id=f"{plan.model_id}-{number}")
             plan = await asyncio.to_thread(self._planner, renamed, port)
-        refusal = plan.blocker or only_if(plan.verdict)
+        refusal = plan.blocker or await asyncio.to_thread(only_if, plan)
         if refusal is not None:
             raise LaunchdeckError(refusal)
         return plan

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.refusals import refusal
 from launchdeck.files.json_file import JsonFile
 from launchdeck.serving.codec import decoded, to_json
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from launchdeck.domain.gpu import Inventory
+    from launchdeck.domain.plan import LaunchPlan
     from launchdeck.serving.manager import ProcessManager
 
 logger = logging.getLogger(__name__)
@@ -91,7 +92,7 @@ async def start_marked(manager: ProcessManager, inventory: Callable[[], Inventor
 
 
 async def _start(manager: ProcessManager, request: ModelLoadRequest, inventory: Callable[[], Inventory | None]) -> None:
-    deployment = await manager.load(request, only_if=_fits)
+    deployment = await manager.load(request, only_if=lambda plan: _fits(plan, inventory()))
     while (state := manager.deployment(deployment.id).state).is_live and state is not State.RUNNING:  # noqa: ASYNC110
         await asyncio.sleep(LOOK_S)
     ready_at_s = manager.deployment(deployment.id).ready_at_s
@@ -102,14 +103,9 @@ async def _start(manager: ProcessManager, request: ModelLoadRequest, inventory: 
         await asyncio.sleep(LOOK_S)
 
 
-def _fits(verdict: Verdict) -> Failure | None:
-    if verdict is not Verdict.DOES_NOT_FIT:
-        return None
-    return Failure(
-        Cause.OUT_OF_MEMORY,
-        Message("There is not enough free memory for it."),
-        Message("Stop something else, then deploy it."),
-    )
+def _fits(plan: LaunchPlan, inventory: Inventory | None) -> Failure | None:
+    why = refusal(plan, inventory)
+    return why and replace(why, advice=Message("Stop something else, then deploy it."))
 
 
 def _left_out(request: ModelLoadRequest, why: Failure) -> Failure:

@@ -138,10 +138,14 @@ class Supervisor:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    def measure(self, rss_bytes: int | None, vram_by_gpu: tuple[tuple[int, int], ...]) -> None:
+    def measure(
+        self, rss_bytes: int | None, own_ram_bytes: int | None, vram_by_gpu: tuple[tuple[int, int], ...]
+    ) -> None:
         if self.deployment.state.is_live:
             vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
-            self._change(rss_bytes=rss_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu)
+            self._change(
+                rss_bytes=rss_bytes, own_ram_bytes=own_ram_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu
+            )
 
     def note_lost_gpus(self, indices: tuple[int, ...]) -> None:
         """Of its GPUs these do not answer any more."""
@@ -243,7 +247,8 @@ class Supervisor:
         """Say every second how long it still takes. A stop ends it at once."""
         self._attached.set()  # there is nothing now that a quit would have to wait for
         self._ready_at_s = None
-        self._change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), rss_bytes=None, vram_bytes=None)
+        unmeasured: dict[str, Any] = {"rss_bytes": None, "own_ram_bytes": None, "vram_bytes": None}
+        self._change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), **unmeasured)
         until_s = time.monotonic() + pause_s
         while (left_s := until_s - time.monotonic()) > 0 and not self._stop_asked.is_set():
             self._change(restart=Restart(self._backoff.restarts, MOST_RESTARTS, math.ceil(left_s)))
@@ -300,6 +305,7 @@ class Supervisor:
             stage=None,
             pids=(),
             rss_bytes=None,
+            own_ram_bytes=None,
             vram_bytes=None,
         )
 

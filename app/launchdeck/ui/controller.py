@@ -103,15 +103,21 @@ class Controller(QObject):
         """A new reading of all devices."""
         self._inventory = self._planner.inventory = inventory
         self._manager.observe(inventory)
-        self._panels.cards.show_inventory(inventory)
+        self._show_promises()
         self._panels.charts.show_inventory(inventory)
-        self._panels.form.set_inventory(inventory)
         self._tray.show_inventory(inventory)
         self._warn(inventory)
         if self._detection is not None:
             self._detection.show_inventory(inventory)
         if inventory.replayed:
             self._window.show_replay()
+
+    def _show_promises(self) -> None:
+        """What is free, and what of it is promised, where that is told."""
+        known = self._planner.inventory
+        if known is not None:
+            self._panels.cards.show_inventory(known)
+            self._panels.form.set_inventory(known)
 
     def _warn(self, inventory: Inventory) -> None:
         """Mark the cards as long as an alert lasts; tell of a new one once, unless it happened elsewhere."""
@@ -252,6 +258,7 @@ class Controller(QObject):
             self._panels.deployments.update_deployment(deployment)
         else:
             self.show_all()
+            self._show_promises()
             self._panels.form.refresh()  # ports and memory have changed
             self._mark(deployment)
 

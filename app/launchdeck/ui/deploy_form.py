@@ -240,7 +240,8 @@ class DeployForm(QFrame):
 def _offered(inventory: Inventory) -> tuple[object, ...]:
     """What the form tells of the devices."""
     readings = (*inventory.gpus, inventory.cpu)
-    return (inventory.replayed, *((r.gpu, r.sample.state, gib(r.sample.free_memory_bytes)) for r in readings))
+    memory = ((gib(r.sample.free_memory_bytes), gib(r.promised_bytes)) for r in readings)
+    return (inventory.replayed, *((r.gpu, r.sample.state) for r in readings), *memory)
 
 
 class _FormScroll(QScrollArea):

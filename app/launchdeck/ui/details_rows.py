@@ -156,7 +156,7 @@ def _host(deployment: Deployment) -> list[DetailRow]:
         *_parts(deployment, "RAM", host, names),
         DetailRow(
             tr("Total on {device}", device="RAM"),
-            predicted=gib_with_unit(host.total_bytes, 2),
+            predicted=gib_with_unit(host.total_bytes - host.overhead_bytes, 2),  # prompts come with time
             measured=_compared(deployment.rss_bytes, None),
         ),
     ]

@@ -11,6 +11,7 @@ from launchdeck.domain.errors import Cause
 from launchdeck.domain.plan import Tier, Verdict
 from launchdeck.engines import advice
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
+from launchdeck.planning.estimate import HOST
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
 from launchdeck.ui.format import gib
@@ -29,7 +30,7 @@ _WANTS_ENGINE = frozenset({Cause.ENGINE_MISSING, Cause.ENGINE_UNSUITED})
 
 
 class DeviceEstimateRow(QWidget):
-    """One device: its name, needed of free, the bar, and what each colour is."""
+    """One device: its name, needed of free, the bar, what each colour is, and to whom free memory is promised."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,6 +39,7 @@ class DeviceEstimateRow(QWidget):
         self._bar = StackedBar(height_px=13)
         self._legend = QLabel(wordWrap=True, textFormat=Qt.TextFormat.RichText)
         self._legend.setProperty("role", "small")
+        self._promised = _wrapping_label("small")
         head = QHBoxLayout()
         head.addWidget(self._name)
         head.addStretch(1)
@@ -48,18 +50,22 @@ class DeviceEstimateRow(QWidget):
         column.addLayout(head)
         column.addWidget(self._bar)
         column.addWidget(self._legend)
+        column.addWidget(self._promised)
 
     def show_estimate(self, name: str, estimate: DeviceEstimate, margin_bytes: int) -> None:
         segments = _segments(estimate)
         self._name.setText(name)
         needed = f"<b>{gib(estimate.total_bytes)}</b>"
-        free = "" if estimate.free_bytes is None else gib(estimate.free_bytes)
+        free_bytes = _free_bytes(estimate)
+        free = "" if free_bytes is None else gib(free_bytes)
         text = tr("{needed} of {free} GiB free", needed=needed, free=free) if free else f"{needed} GiB"
         verdict = estimate.verdict(margin_bytes)
         self._sum.setText(f"{verdicts.sign(verdict)} {text}" if verdict in _REMARKABLE else text)
         self._sum.setToolTip(verdicts.chip(verdict)[0])
         self._bar.setAccessibleName(tr("Predicted memory on {device}", device=name))
-        self._bar.show_segments(segments, estimate.total_bytes if estimate.free_bytes is None else estimate.free_bytes)
+        self._bar.show_segments(segments, estimate.total_bytes if free_bytes is None else free_bytes)
+        self._promised.setText(_promised_text(estimate))
+        self._promised.setVisible(bool(estimate.promises))
         self._legend.setText("&nbsp; ".join(_legend_entry(segment) for segment in segments if segment.size_bytes))
         self._legend.setToolTip(_origins(estimate))
 
@@ -200,11 +206,14 @@ def _wants_engine(failure: Failure | None) -> bool:
 
 
 def _shown_devices(plan: LaunchPlan) -> tuple[tuple[str, DeviceEstimate, int], ...]:
-    """Name, estimate and margin of the chosen GPUs, and of the RAM where layers or experts are left for it."""
+    """Name, estimate and margin of the chosen GPUs, and of the RAM where layers or experts are left for it, or where it
+    has too little.
+    """
     devices = tuple(
         (device_label(plan, place), device, plan.margin_bytes) for place, device in enumerate(plan.estimate.devices)
     )
-    if devices and plan.layers.resolved == plan.layers.total and not plan.request.n_cpu_moe:
+    is_on_gpus = devices and plan.layers.resolved == plan.layers.total and not plan.request.n_cpu_moe
+    if is_on_gpus and plan.estimate.host.fits is not False:
         return devices
     return (*devices, ("RAM", plan.estimate.host, 0))
 
@@ -215,8 +224,29 @@ def _segments(estimate: DeviceEstimate) -> tuple[Segment, ...]:
         Segment(tr("weights"), estimate.weights_bytes, colors[0]),
         Segment("KV", estimate.kv_bytes, colors[1]),
         Segment(tr("compute"), estimate.compute_bytes, colors[2]),
-        Segment(tr("driver"), estimate.overhead_bytes, tokens().muted),
+        Segment(_overhead_label(estimate), estimate.overhead_bytes, tokens().muted),
+        Segment(tr("promised"), estimate.promised_bytes, tokens().faint),
     )
+
+
+def _overhead_label(estimate: DeviceEstimate) -> str:
+    return tr("prompt cache, up to") if estimate.device == HOST else tr("driver")
+
+
+def _free_bytes(estimate: DeviceEstimate) -> int | None:
+    """All that is free, what is promised included."""
+    return None if estimate.free_bytes is None else estimate.free_bytes + estimate.promised_bytes
+
+
+def _promised_text(estimate: DeviceEstimate) -> str:
+    """To whom, for the line below the sum: "of 12.4 free, 11.7 promised to coder"."""
+    if not estimate.promises:
+        return ""
+    names = ", ".join(dict.fromkeys(promise.model_id for promise in estimate.promises))
+    promised, free_bytes = gib(estimate.promised_bytes), _free_bytes(estimate)
+    if free_bytes is None:
+        return tr("{promised} promised to {names}", promised=promised, names=names)
+    return tr("of {free} free, {promised} promised to {names}", free=gib(free_bytes), promised=promised, names=names)
 
 
 def _origins(estimate: DeviceEstimate) -> str:
@@ -228,7 +258,7 @@ def _origins(estimate: DeviceEstimate) -> str:
         Tier.MEASURED: tr("measured at the last start on this GPU"),
     }
     lines = [f"{tr('weights')}, KV: {words[estimate.kv_tier]}", f"{tr('compute')}: {words[estimate.compute_tier]}"]
-    if estimate.overhead_bytes:
+    if estimate.overhead_bytes and estimate.device != HOST:
         usual = tr("a usual value, until a start has shown the real one")
         measured = estimate.overhead_tier is Tier.MEASURED
         lines.append(f"{tr('driver')}: {words[Tier.MEASURED] if measured else usual}")

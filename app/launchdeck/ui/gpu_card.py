@@ -208,7 +208,13 @@ def _in_role(label: QLabel, role: str) -> QLabel:
 def _segments(reading: GpuReading, deployments: Sequence[Deployment]) -> list[Segment]:
     ours = [Segment(d.plan.model_id, held_bytes(reading, d), model_color(d.id)) for d in deployments]
     others = Segment(tr("Other processes"), others_bytes(reading, deployments), theme.tokens().muted)
-    return [*ours, others]
+    if reading.gpu.gpu_type is GpuType.CPU:
+        return [*ours, others]  # of RAM the pages of models' files are promised, which stand there as theirs already
+    promised = (
+        Segment(tr("Promised to {names}", names=promise.model_id), promise.size_bytes, theme.tokens().faint)
+        for promise in reading.promises
+    )
+    return [*ours, others, *promised]
 
 
 def _facts(reading: GpuReading) -> Facts:

@@ -1,4 +1,6 @@
-"""What few launches need: a name of one's own, cache types, flash attention, split, threads, batches, experts."""
+"""What few launches need: a name of one's own, cache types, flash attention, split, threads, batches, experts, and how
+many prompts are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QW
 from launchdeck.domain.request import FlashAttention
 from launchdeck.engines.checks import MAX_BATCH, MAX_THREADS
 from launchdeck.engines.llama_argv import CACHE_TYPES
+from launchdeck.engines.prompt_cache import MOST_MIB
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.number_field import NumberField
 from launchdeck.ui.preset_bar import PresetBar
@@ -45,6 +48,7 @@ class MoreSettings(QWidget):
         self._batch = _optional_number(tr("Tokens in a batch"), MAX_BATCH)
         self._ubatch = _optional_number(tr("Tokens computed at once"), MAX_BATCH)
         self._experts = NumberField(tr("Blocks whose experts stay in RAM"))
+        self._cache_ram = _cache_ram_field()
         self._extra_args = QLineEdit(placeholderText="--temp 0.7 --seed 1")
         self._extra_args.setAccessibleName(tr("Extra arguments for the engine"))
         self._lay_out()
@@ -71,6 +75,7 @@ class MoreSettings(QWidget):
             "n_batch": self._batch.value() or None,
             "n_ubatch": self._ubatch.value() or None,
             "n_cpu_moe": self._experts.value(),
+            "cache_ram_mib": None if self._cache_ram.value() < 0 else self._cache_ram.value(),
             "extra_args": _words(self._extra_args.text()),
         }
 
@@ -86,6 +91,7 @@ class MoreSettings(QWidget):
         self._batch.setValue(request.n_batch or 0)
         self._ubatch.setValue(request.n_ubatch or 0)
         self._experts.setValue(request.n_cpu_moe)
+        self._cache_ram.setValue(-1 if request.cache_ram_mib is None else request.cache_ram_mib)
         self._extra_args.setText(shlex.join(request.extra_args))
         self.blockSignals(False)
 
@@ -93,7 +99,7 @@ class MoreSettings(QWidget):
         """What the wheel would change."""
         yield self.presets.combo
         yield from (self._cache_type_k, self._cache_type_v, self._split.combo)
-        yield from (self._threads, self._batch, self._ubatch, self._experts)
+        yield from (self._threads, self._batch, self._ubatch, self._experts, self._cache_ram)
 
     def _lay_out(self) -> None:
         form = QFormLayout(self, horizontalSpacing=12, verticalSpacing=8)
@@ -108,6 +114,7 @@ class MoreSettings(QWidget):
             (tr("Threads"), (self._threads,)),
             (tr("Batch, at once"), (self._batch, self._ubatch)),
             (tr("Experts in RAM"), (self._experts,)),
+            (tr("Prompt cache"), (self._cache_ram,)),
             (tr("Extra"), (self._extra_args,)),
         ):
             row = QHBoxLayout(spacing=8)
@@ -121,7 +128,7 @@ class MoreSettings(QWidget):
             edit.textEdited.connect(lambda _: self.chosen.emit())
         for combo in (self._cache_type_k, self._cache_type_v):
             combo.activated.connect(lambda _: self.chosen.emit())
-        for number in (self._threads, self._batch, self._ubatch, self._experts):
+        for number in (self._threads, self._batch, self._ubatch, self._experts, self._cache_ram):
             number.valueChanged.connect(lambda _: self.chosen.emit())
         self._flash_attention.changed.connect(lambda _: self.chosen.emit())
         self._split.chosen.connect(self.chosen)
@@ -141,6 +148,15 @@ def _optional_number(name: str, largest: int) -> NumberField:
     field = NumberField(name, 0, largest)
     field.setSpecialValueText(tr("auto"))
     field.setToolTip(name)
+    return field
+
+
+def _cache_ram_field() -> NumberField:
+    """Below 0 it is left to Launchdeck."""
+    field = NumberField(tr("RAM in which prompts may be kept, in MiB"), -1, MOST_MIB, -1)
+    field.setSpecialValueText(tr("auto"))
+    field.setSuffix(" MiB")
+    field.setToolTip(tr("RAM in which prompts may be kept, to be taken up again faster; 0: none"))
     return field
 
 

@@ -330,7 +330,7 @@ def test_unknown_paths_and_methods_are_problems_too() -> None:
 
 
 def test_everything_a_launch_can_be_asked_for_can_be_asked_for_over_http() -> None:
-    assert set(ModelLoadRequest.__dataclass_fields__) | {"gpu_index"} == set(LoadBody.model_fields)
+    assert set(ModelLoadRequest.__dataclass_fields__) | {"gpu_index", "force"} == set(LoadBody.model_fields)
     assert set(ModelLoadRequest.__dataclass_fields__) == set(MEANINGS)
 
 

@@ -459,7 +459,7 @@ def test_the_document_is_the_contract(plan_of: Any) -> None:
     }
     (device,) = document["estimate"]["devices"]
     keys = {"device", "weights_bytes", "kv_bytes", "compute_bytes", "overhead_bytes", "total_bytes", "free_bytes"}
-    assert set(device) == set(document["estimate"]["host"]) == keys | {"fits"}
+    assert set(device) == set(document["estimate"]["host"]) == keys | {"fits", "promised_bytes", "promised_to"}
     assert device["total_bytes"] == sum(device[f"{part}_bytes"] for part in ("weights", "kv", "compute", "overhead"))
 
 

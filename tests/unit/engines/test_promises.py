@@ -1,0 +1,247 @@
+"""What launches were promised, and when that ends: by readings, as the planner hears of both."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fakes import gguf_models, samples
+from fakes.samples import GIB, gpu, inventory
+from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuState, GpuType, Inventory, Promise
+from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan, PlannedGpu, Verdict
+from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.engines.planner import Planner
+from launchdeck.engines.promises import promises, with_promises
+from launchdeck.serving.codec import from_json, to_json
+from launchdeck.settings.schema import Settings
+
+PID = 4242
+PREDICTED = 11 * GIB
+WEIGHTS, CACHE, PROMPTS = 3 * GIB, 2 * GIB, 4 * GIB
+READY_S = 900.0
+
+
+def machine(
+    *held_bytes: int | None, at_s: float = 1000.0, integrated: bool = False, state: GpuState = GpuState.ACTIVE
+) -> Inventory:
+    """One GPU with 20 GiB free, on which the driver counts these bytes for the deployment's process, if any."""
+    reading = gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 4)
+    processes = (GpuProcess(7, "python", GIB), *(GpuProcess(PID, "llama-server", held) for held in held_bytes))
+    reading = replace(
+        reading,
+        gpu=replace(reading.gpu, integrated=integrated),
+        sample=replace(reading.sample, processes=processes, sampled_at_s=at_s, state=state),
+    )
+    whole = inventory(reading)
+    cpu = replace(whole.cpu, sample=replace(whole.cpu.sample, sampled_at_s=at_s))
+    return replace(whole, cpu=cpu, sampled_at_s=at_s)
+
+
+def launch(state: State = State.LOADING, name: str = "coder", **changes: Any) -> Deployment:
+    host = DeviceEstimate("CPU", WEIGHTS, CACHE, 0, PROMPTS, 40 * GIB)
+    device = DeviceEstimate("GPU 0", PREDICTED, 0, 0, 0, 20 * GIB)
+    plan = replace(samples.plan(name), estimate=Estimate((device,), host), gpus=(PlannedGpu(5, "GPU-0", "RTX 4090"),))
+    values: dict[str, Any] = {"plan": plan, "pids": (PID,), "ready_at_s": None}
+    return samples.deployment(name, name, state, **(values | changes))
+
+
+def on_gpu(seen: Inventory, *deployments: Deployment, before_s: float | None = None) -> int:
+    (reading,) = with_promises(seen, promises(deployments, seen, before_s=before_s)).gpus
+    return reading.promised_bytes
+
+
+def in_ram(seen: Inventory, *deployments: Deployment, shared: Path | None = None) -> int:
+    return with_promises(seen, promises(deployments, seen, before_s=None, shared=shared)).cpu.promised_bytes
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.STARTING, State.LOADING])
+def test_a_launch_is_promised_all_that_was_predicted(state: State) -> None:
+    seen = machine()
+    told = with_promises(seen, promises([launch(state)], seen, before_s=None))
+    assert told.gpus[0].promises == (Promise("coder", PREDICTED),)
+    assert told.gpus[0].sample is seen.gpus[0].sample, "what was measured stays what it was"
+
+
+@pytest.mark.parametrize("state", [State.STOPPING, State.STOPPED, State.FAILED])
+def test_what_ends_takes_no_more(state: State) -> None:
+    assert on_gpu(machine(), launch(state)) == 0
+    assert in_ram(machine(), launch(state)) == 0
+
+
+@pytest.mark.parametrize(("held", "left"), [(3 * GIB, 8 * GIB), (PREDICTED, 0), (12 * GIB, 0)])
+def test_what_it_holds_already_is_counted_once(held: int, left: int) -> None:
+    assert on_gpu(machine(held), launch()) == left
+
+
+def test_the_first_reading_of_a_ready_engine_shows_all_where_the_driver_counts() -> None:
+    running = launch(State.RUNNING, ready_at_s=READY_S)
+    assert on_gpu(machine(10 * GIB, at_s=READY_S - 1), running) == GIB
+    assert on_gpu(machine(10 * GIB, at_s=READY_S + 1), running) == 0
+
+
+@pytest.mark.parametrize("held", [(), (None,)], ids=["not listed", "not counted"])
+def test_where_the_driver_does_not_count_the_second_reading_ends_it(held: tuple[None, ...]) -> None:
+    running = launch(State.RUNNING, ready_at_s=READY_S)
+    seen = machine(*held, at_s=READY_S + 6)
+    assert on_gpu(seen, running, before_s=READY_S - 4) == PREDICTED
+    assert on_gpu(seen, running, before_s=READY_S + 1) == 0
+
+
+def test_what_has_run_for_long_when_it_is_adopted_is_in_the_first_reading() -> None:
+    running = launch(State.RUNNING, ready_at_s=READY_S, adopted=True)
+    assert on_gpu(machine(at_s=READY_S + 3600), running) == 0
+
+
+def test_no_more_is_promised_than_is_free_and_the_first_comes_first() -> None:
+    seen = machine()
+    told = with_promises(seen, promises([launch(), launch(name="writer")], seen, before_s=None)).gpus[0]
+    assert told.promises == (Promise("coder", PREDICTED), Promise("writer", 20 * GIB - PREDICTED))
+
+
+def test_of_a_sleeping_gpu_all_memory_can_be_promised() -> None:
+    assert on_gpu(machine(state=GpuState.ASLEEP), launch()) == PREDICTED
+
+
+def test_an_integrated_gpu_and_ram_are_one_memory() -> None:
+    seen = machine(integrated=True)
+    told = with_promises(seen, promises([launch()], seen, before_s=None))
+    wanted = (Promise("coder", PREDICTED + WEIGHTS + CACHE + PROMPTS),)
+    assert (told.gpus[0].promises, told.cpu.promises) == (wanted, wanted)
+
+
+def test_a_gpu_that_is_not_there_is_promised_to_nobody() -> None:
+    seen = inventory(replace(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 4), gpu=replace(machine().gpus[0].gpu, uuid="x")))
+    assert on_gpu(seen, launch()) == 0
+
+
+@pytest.mark.parametrize(
+    ("own_bytes", "ready_at_s", "left"),
+    [
+        (None, None, WEIGHTS + CACHE + PROMPTS),
+        (GIB, None, WEIGHTS + CACHE + PROMPTS - GIB),
+        (CACHE, READY_S, WEIGHTS + PROMPTS),
+        (0, READY_S, WEIGHTS + PROMPTS),  # pinned by a driver, and counted for nobody
+        (CACHE + PROMPTS, READY_S, WEIGHTS),  # the prompts have come
+        (WEIGHTS + CACHE + PROMPTS, READY_S, 0),  # weights that were copied
+    ],
+)
+def test_in_ram_the_kernel_counts_what_is_the_processes_own(
+    own_bytes: int | None, ready_at_s: float | None, left: int
+) -> None:
+    state = State.LOADING if ready_at_s is None else State.RUNNING
+    assert in_ram(machine(), launch(state, own_ram_bytes=own_bytes, ready_at_s=ready_at_s)) == left
+
+
+def test_a_file_is_mapped_by_two_models_once() -> None:
+    one = launch()
+    assert in_ram(machine(), one, shared=one.plan.request.model_path) == CACHE + PROMPTS
+    assert in_ram(machine(), one, shared=Path("/models/another.gguf")) == WEIGHTS + CACHE + PROMPTS
+
+
+# On the planner
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """8 GiB."""
+    shape = {"n_layer": 40, "n_embd": 5120, "n_head": 40, "n_head_kv": 8, "n_ff": 17408, "head_dim": 128}
+    dense = gguf_models.llama(architecture="qwen3", n_vocab=151936, n_ctx=40960, quant="q4_k", head_norm=True, **shape)
+    return dense.write(tmp_path_factory.mktemp("models") / "dense.gguf")
+
+
+@pytest.fixture
+def planner(model: Path) -> Planner:
+    planner = Planner(Settings)
+    planner.engines = (samples.LLAMA_SERVER,)
+    planner.inventory = inventory(*(gpu(n, "RTX 4090", GpuType.NVIDIA, 24, used) for n, used in ((0, 2), (1, 4))))
+    planner.prepare(model)
+    return planner
+
+
+def planned(planner: Planner, model: Path, **changes: Any) -> LaunchPlan:
+    plan = planner.preview(ModelLoadRequest(model, **changes), 8001)
+    assert plan is not None
+    return plan
+
+
+def queued(plan: LaunchPlan, key: str = "d1") -> Deployment:
+    return Deployment(key, plan, State.QUEUED, created_at_s=1000.0)
+
+
+def test_the_gpu_with_the_most_memory_is_the_one_that_is_promised_to_nobody(planner: Planner, model: Path) -> None:
+    first = planned(planner, model)
+    assert [one.uuid for one in first.gpus] == ["GPU-0"]
+    planner.on_deployment(queued(first))
+    second = planned(planner, model)
+    assert [one.uuid for one in second.gpus] == ["GPU-1"]
+    planner.on_deployment(queued(second, "d2"))
+    third = planned(planner, model)
+    (device,) = third.estimate.devices
+    assert device.total_bytes + third.margin_bytes <= (device.free_bytes or 0)
+    assert device.promises[0].model_id == second.model_id or device.promises[0].model_id == first.model_id
+
+
+def test_a_launch_is_promised_nothing_of_its_own_when_it_is_planned_again(planner: Planner, model: Path) -> None:
+    plan = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS)
+    planner.on_deployment(queued(plan))
+    again = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, model_id=plan.model_id)
+    assert again.estimate == plan.estimate
+    assert again.argv == plan.argv
+    other = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, model_id="other")
+    assert other.estimate.devices[0].promised_bytes == plan.estimate.devices[0].total_bytes
+
+
+def test_between_two_attempts_the_dead_hold_nothing_and_the_promise_stands(planner: Planner, model: Path) -> None:
+    plan = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS)
+    loading = replace(queued(plan), state=State.LOADING, pids=(PID,))
+    planner.on_deployment(loading)
+    held = plan.estimate.devices[0].total_bytes
+    seen = planner.inventory
+    assert seen is not None
+    planner.inventory = replace(seen, gpus=(holding(seen.gpus[0], held), seen.gpus[1]))
+    assert planned(planner, model, gpu_indices=(0,), model_id="other").estimate.devices[0].promised_bytes == 0
+    planner.on_deployment(replace(loading, state=State.QUEUED, pids=()))
+    (device,) = planned(planner, model, gpu_indices=(0,), model_id="other").estimate.devices
+    assert device.promised_bytes == held
+    assert (device.free_bytes or 0) + held == 22 * GIB
+
+
+def holding(reading: GpuReading, held_bytes: int) -> GpuReading:
+    sample = replace(
+        reading.sample,
+        used_memory_bytes=(reading.sample.used_memory_bytes or 0) + held_bytes,
+        free_memory_bytes=(reading.sample.free_memory_bytes or 0) - held_bytes,
+        processes=(GpuProcess(PID, "llama-server", held_bytes),),
+    )
+    return replace(reading, promises=(), sample=sample)
+
+
+def test_a_refusal_names_the_promise_or_who_holds_the_memory(planner: Planner, model: Path) -> None:
+    ask = {"gpu_indices": (0,), "n_gpu_layers": ALL_LAYERS}
+    fitting = planned(planner, model, **ask)
+    assert planner.refuse(fitting) is None
+    for key in ("one", "two"):
+        planner.on_deployment(queued(planned(planner, model, **ask, model_id=key), key))
+    refused = planner.refuse(planned(planner, model, **ask))
+    assert refused is not None
+    assert str(refused.message).endswith("promised to one, two.")
+    for key in ("one", "two"):
+        planner.on_deployment(replace(queued(fitting, key), state=State.STOPPED))
+    seen = planner.inventory
+    assert seen is not None
+    planner.inventory = replace(seen, gpus=(holding(seen.gpus[0], 20 * GIB), seen.gpus[1]))
+    refused = planner.refuse(planned(planner, model, **ask))
+    assert refused is not None
+    assert str(refused.message).endswith(f"20.0 held by llama-server (pid {PID}).")
+
+
+def test_what_is_told_of_a_promise_stays_in_the_plan_and_old_plans_have_none() -> None:
+    device = replace(samples.device_estimate("GPU 0", 11, 12), promises=(Promise("coder", GIB),))
+    assert from_json(DeviceEstimate, to_json(device)) == device
+    old = {name: value for name, value in to_json(device).items() if name != "promises"}
+    assert from_json(DeviceEstimate, old).promised_bytes == 0
+    assert device.verdict(0) is Verdict.FITS
