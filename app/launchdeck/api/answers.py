@@ -28,13 +28,18 @@ class GpuProcess(Answer):
 
 
 class Gpu(Answer):
-    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone."""
+    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone.
+
+    `ours`: whether models may be placed on it; `hidden_by` is the variable that hides it, "NAME=VALUE".
+    """
 
     index: int
     uuid: str
     pci_address: str | None
     name: str
     gpu_type: GpuTypeName
+    ours: bool
+    hidden_by: str | None
     total_memory_mb: int | None
     used_memory_mb: int | None
     free_memory_mb: int | None

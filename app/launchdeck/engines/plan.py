@@ -24,7 +24,6 @@ from launchdeck.engines.context import (
     resolve_layers,
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, is_masked
-from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -35,7 +34,7 @@ from launchdeck.engines.llama_argv import (
     LlamaLaunch,
     llama_argv,
 )
-from launchdeck.engines.targets import target_gpus
+from launchdeck.engines.targets import target_gpus, warnings_without_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
@@ -277,12 +276,11 @@ def _warnings(
     devices: Sequence[EngineDevice],
     largest: int | None,
 ) -> tuple[Message, ...]:
-    warnings = []
+    warnings: list[Message] = []
     asked = request.n_gpu_layers
     if not devices:
-        if request.gpu_indices is None and context.inventory.gpus and asked != 0:
-            warnings.append(NO_ENGINE_FOR_GPUS)
-        elif asked not in {None, 0}:
+        warnings += warnings_without_gpus(request, context.inventory)
+        if not warnings and asked not in {None, 0}:
             warnings.append(Message("On the CPU no layer is placed on a GPU; the layers asked for are ignored."))
     elif asked is None and largest == 0:
         warnings.append(Message("Not one layer fits on the chosen devices: the model will run on the CPU."))
