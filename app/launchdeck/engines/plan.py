@@ -31,6 +31,7 @@ from launchdeck.engines.llama_argv import (
     KEY_VARIABLE,
     OPTION_VARIABLES,
     PROGRESS_ENV,
+    UNIFIED_MEMORY,
     LlamaLaunch,
     llama_argv,
 )
@@ -108,6 +109,7 @@ def _plan_llama(
             *_unknown(context.model, memory),
             *_warnings(request, context, devices, largest),
             *flash_attention.warnings_of_attention(request, choice.engine, memory, on_gpus),
+            *_taken_away(context, choice.engine, readings if on_gpus else ()),
         ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
@@ -266,6 +268,18 @@ def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:
     message = Message(
         "Launchdeck does not know the architecture {name}: its memory is estimated from keys and tensors alone.",
         name=model.architecture,
+    )
+    return (message,)
+
+
+def _taken_away(context: PlanningContext, engine: EngineInfo, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
+    """A model that does not fit is to fail where it can be seen, and the estimate is one of the GPU's own memory."""
+    is_read = any(is_masked(engine, reading.gpu) for reading in readings)
+    if UNIFIED_MEMORY not in context.inherited or not is_read:
+        return ()
+    message = Message(
+        "{name} is set, and is taken away from the engine: with it, what does not fit on the GPU spills into RAM.",
+        name=UNIFIED_MEMORY,
     )
     return (message,)
 

@@ -22,6 +22,7 @@ from launchdeck.domain.request import CPU_ONLY, EVEN_SPLIT, BackendChoice, Flash
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import describe
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import MemoryModel
@@ -348,6 +349,38 @@ def test_a_machine_without_a_gpu_of_ours_says_why_it_is_the_cpu(plan_of: Any, fa
     doubtful = masked(TWO_ALIKE, 0, 1, mask=replace(MASK, doubt=Message("Nobody can tell.")))
     assert warnings_of(plan_of(machine=doubtful)) == "Nobody can tell."
     assert str(failure_of(machine=doubtful, gpu_indices=(1,)).advice) == "Nobody can tell."
+
+
+def test_a_vulkan_engine_is_kept_off_what_its_mask_hides(plan_of: Any, failure_of: Any) -> None:
+    vulkan = replace(
+        LLAMA_SERVER,
+        gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}),
+        flags=frozenset({"--device"}),
+        devices=("Vulkan0: AMD Radeon RX 7900 XTX (24560 MiB, 20000 MiB free)",
+                 "Vulkan1: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 MiB free)"),
+        hidden_devices=frozenset({"Vulkan0"}),
+    )  # fmt: skip
+    plan = plan_of(engines=(vulkan,))
+    assert (plan.request.gpu_indices, option(plan, "--device")) == ((0,), "Vulkan1")
+    failure = failure_of(engines=(vulkan,), gpu_indices=(1,))
+    assert "GGML_VK_VISIBLE_DEVICES" in str(failure.advice)
+
+
+def test_memory_that_spills_into_ram_is_taken_away_and_told(folder: Path) -> None:
+    def plan_in(environ: dict[str, str], **request: Any) -> LaunchPlan:
+        planner = Planner(Settings, environ=environ)
+        planner.inventory, planner.engines = two_gpus(), (ABLE,)
+        return planner.plan(ModelLoadRequest(folder / "small.gguf", **request), 8001)
+
+    name = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
+    for value in ("0", "1"):
+        plan = plan_in({name: value}, gpu_indices=(0,))
+        assert name in plan.env_unset
+        assert name in warnings_of(plan)
+    assert name not in warnings_of(plan_in({name: "1"}, n_gpu_layers=0))
+    without = plan_in({"PATH": "/bin"}, gpu_indices=(0,))
+    assert name in without.env_unset
+    assert name not in warnings_of(without)
 
 
 def test_a_sleeping_gpu_counts_as_empty_and_a_lost_one_is_refused(plan_of: Any, failure_of: Any) -> None:
