@@ -205,6 +205,7 @@ class Deployment(Answer):
     context_length: int
     progress: float | None
     stage: str | None
+    queued_because: str | None
     applied: Applied
     predicted: Estimate
     measured: Measured

@@ -9,6 +9,7 @@ from typing import Final
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.text import Message
 
 DEPLOYMENT_ID: Final = re.compile(r"[0-9a-f]{8}")
 """What every id is, in its whole length: it names a folder and a socket."""
@@ -94,7 +95,7 @@ class Deployment:
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
     `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
     that the driver counts there for these processes; `vram_bytes` is their sum. `lost_gpus` are the places of those of
-    its GPUs that do not answer any more.
+    its GPUs that do not answer any more. `queued_because` is a clause while it waits for its turn to be launched.
     """
 
     id: str
@@ -115,3 +116,4 @@ class Deployment:
     restart: Restart | None = None
     lost_gpus: tuple[int, ...] = ()
     adopted: bool = False
+    queued_because: Message | None = None
