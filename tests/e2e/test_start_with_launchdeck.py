@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import pytest
 
 from e2e.real_application import DEADLINE_S, WITHOUT_WINDOW, application
 from fakes.samples import two_gpus
-from fakes.serving import Bench, alive, fake_planner, no_process_left, until
+from fakes.serving import Bench, Planner, alive, fake_planner, no_process_left, until
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause
 from launchdeck.domain.gpu import Inventory
-from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan
+from launchdeck.domain.plan import DeviceEstimate, EngineKind, Estimate, LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.serving.start_list import StartList, start_marked
 
@@ -90,6 +91,78 @@ def test_what_does_not_fit_is_left_out_and_told_and_what_comes_after_it_is_not()
         await bench.manager.stop_all()
 
     asyncio.run(scenario())
+
+
+def marked_bench(planner: Planner, *names: str) -> Bench:
+    bench = Bench(planner=planner, last_port=65535)
+    for name in names:
+        bench.manager.start_list.mark(name, ModelLoadRequest(Path("/models/demo.gguf")), marked=True)
+    return bench
+
+
+def states_by_name(bench: Bench) -> dict[str, State]:
+    return {deployment.plan.model_id: deployment.state for deployment in bench.manager.deployments}
+
+
+def reading() -> Inventory:
+    return replace(two_gpus(), sampled_at_s=1e12)
+
+
+def test_a_model_that_never_gets_ready_holds_nobody_up(caplog: pytest.LogCaptureFixture) -> None:
+    def planner(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        load_s = 600 if request.model_id == "endless" else 0
+        return fake_planner("--load-s", load_s)(request, port)
+
+    async def scenario() -> None:
+        bench = marked_bench(planner, "endless", "next", "last")
+        assert await asyncio.wait_for(start_marked(bench.manager, reading, patience_s=2.0), 60) == []
+        assert states_by_name(bench) == {"endless": State.LOADING, "next": State.RUNNING, "last": State.RUNNING}
+        await bench.manager.stop_all()
+
+    asyncio.run(scenario())
+    assert "endless is not ready after 2.0 s" in caplog.text
+
+
+def test_one_that_is_queued_is_not_waited_for() -> None:
+    """A vLLM that never gets ready, one that waits for its GPU, and a llama-server that does not."""
+
+    def planner(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        plan = fake_planner("--load-s", 0 if request.model_id == "llama" else 600)(request, port)
+        if request.model_id == "llama":
+            return plan
+        return replace(
+            plan,
+            engine=replace(plan.engine, kind=EngineKind.VLLM),
+            gpus=(PlannedGpu(0, "GPU-0", "RTX 4090"),),
+        )
+
+    async def scenario() -> None:
+        bench = marked_bench(planner, "endless", "queued", "llama")
+        began_s = time.monotonic()
+        assert await asyncio.wait_for(start_marked(bench.manager, reading, patience_s=4.0), 60) == []
+        assert states_by_name(bench) == {"endless": State.LOADING, "queued": State.QUEUED, "llama": State.RUNNING}
+        assert time.monotonic() - began_s >= 4.0, "the first was given its time"
+        await bench.manager.stop_all()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.expects_log_errors
+def test_a_mistake_over_one_costs_that_one_alone(caplog: pytest.LogCaptureFixture) -> None:
+    def planner(request: ModelLoadRequest, port: int) -> LaunchPlan:
+        if request.model_id == "strange":
+            raise ValueError("nobody thought of this")
+        return fake_planner()(request, port)
+
+    async def scenario() -> None:
+        bench = marked_bench(planner, "strange", "usual")
+        (failure,) = await start_marked(bench.manager, reading)
+        assert str(failure.message).startswith("strange does not start with Launchdeck: ")
+        assert states_by_name(bench) == {"usual": State.RUNNING}
+        await bench.manager.stop_all()
+
+    asyncio.run(scenario())
+    assert "nobody thought of this" in caplog.text
 
 
 def test_the_list_is_kept_in_order_and_a_broken_one_aside(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

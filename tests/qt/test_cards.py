@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
 from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
 from launchdeck.domain.deployment import State
 from launchdeck.domain.detection import Outcome, Step
-from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory, Promise
+from launchdeck.domain.gpu import GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory, Promise
 from launchdeck.domain.plan import DeviceEstimate
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -72,6 +72,19 @@ def test_a_card_goes_with_its_gpu(qtbot, cards: GpuCards):
     cards.show_inventory(inventory(two_gpus().gpus[1]))
     assert [card.accessibleName() for card in cards.cards()] == ["1 RX 7900 XTX", "CPU"]
     assert cards.cards()[0] is kept
+
+
+def test_a_gpu_that_a_mask_hides_is_shown_and_marked(cards: GpuCards):
+    machine = two_gpus()
+    hidden = replace(machine.gpus[0].gpu, ours=False, hidden_by=GpuMask("CUDA_VISIBLE_DEVICES=-1"))
+    cards.show_inventory(replace(machine, gpus=(replace(machine.gpus[0], gpu=hidden), machine.gpus[1])))
+    first, second, _cpu = cards.cards()
+    assert "not ours" in [label.text() for label in first.findChildren(QLabel)]
+    assert first.toolTip() == "It is hidden from Launchdeck by CUDA_VISIBLE_DEVICES=-1."
+    assert first.toolTip() in first.accessibleDescription()
+    assert str(first.facts) == "11.4 / 24 GiB, 43 %, 61 °C, 212 W"
+    assert "not ours" not in [label.text() for label in second.findChildren(QLabel)]
+    assert second.toolTip() == ""
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,13 @@ from PySide6.QtWidgets import QApplication, QPushButton
 
 from fakes import samples
 from fakes.recorded import offered_fixes
-from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.gpu import GpuMask, GpuType
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.engines import advice
 from launchdeck.engines.llama_argv import CONTEXT_STEP
+from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.ui import theme
 from launchdeck.ui.command_view import CommandText
 from launchdeck.ui.deploy_form import DeployForm
@@ -53,6 +54,27 @@ class TestFirstSight:
         fresh.set_models((big,))
         fresh.set_inventory(planner.inventory)
         assert fresh.request().gpu_indices == (0,)
+
+    def test_a_gpu_that_is_not_ours_is_shown_and_cannot_be_chosen(self, qtbot, planner, big, tmp_path):
+        first, second = (samples.gpu(place, "RTX 4090", GpuType.NVIDIA, 24, 2 + place) for place in range(2))
+        mask = GpuMask("CUDA_VISIBLE_DEVICES=1")
+        hidden = replace(first, gpu=replace(first.gpu, ours=False, hidden_by=mask))
+        planner.inventory = samples.inventory(hidden, second)
+        fresh = DeployForm(lambda request: planner.preview(request, PORT))
+        qtbot.addWidget(fresh)
+        memory = RequestMemory(tmp_path / "requests.json")
+        memory.remember(ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=4096))
+        fresh.use_memory(memory)
+        fresh.set_models((big,))
+        fresh.set_inventory(planner.inventory)
+        assert (fresh.request().gpu_indices, fresh.request().n_ctx) == ((1,), 4096)
+        devices = named(fresh, "GPU")
+        item = devices.model().item(0)
+        assert not item.isEnabled()
+        assert item.data(TRAILING_ROLE) == "not ours"
+        assert mask.setting in item.toolTip()
+        devices.toggle(0)
+        assert fresh.request().gpu_indices == (1,)
 
     def test_the_size_and_the_free_memory_stand_in_the_fields(self, form, big):
         assert named(form, "Model").trailing() == f"{big.size_bytes / samples.GIB:.1f} GiB"

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from fakes import samples
 from launchdeck.domain.deployment import Applied, State
+from launchdeck.domain.text import Message
 from launchdeck.ui import i18n, theme
 from launchdeck.ui.deployments_model import SORT_ROLE, Column, DeploymentsModel
 from launchdeck.ui.deployments_view import DeploymentsView
@@ -76,6 +77,18 @@ class TestModel:
         state = model.index(0, Column.STATE)
         assert state.data() == "It needs 48 GiB, 32 GiB are free."
         assert state.data(Qt.ItemDataRole.ToolTipRole).endswith("Put fewer layers on the GPU.")
+
+    def test_what_waits_for_its_turn_says_for_what(self, qtbot):
+        reason = Message("waits until {name} has started", name="qwen3-8b")
+        queued = replace(samples.deployment("a", state=State.QUEUED), queued_because=reason)
+        view = DeploymentsView()
+        qtbot.addWidget(view)
+        view.set_deployments((queued,))
+        state = view.model().index(0, Column.STATE)
+        assert state.data() == state.data(Qt.ItemDataRole.ToolTipRole) == "waits until qwen3-8b has started"
+        assert view.columnSpan(0, Column.STATE) == Column.VRAM - Column.STATE
+        view.update_deployment(replace(queued, state=State.STARTING, queued_because=None))
+        assert view.columnSpan(0, Column.STATE) == 1
 
     def test_what_was_not_measured_is_a_dash(self):
         model = DeploymentsModel()

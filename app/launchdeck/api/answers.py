@@ -30,6 +30,7 @@ class GpuProcess(Answer):
 class Gpu(Answer):
     """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone.
     `promised_memory_mb`: the part of the free memory that launches will take and do not hold yet.
+    `ours`: whether models may be placed on it; `hidden_by` is the variable that hides it, "NAME=VALUE".
     """
 
     index: int
@@ -37,6 +38,8 @@ class Gpu(Answer):
     pci_address: str | None
     name: str
     gpu_type: GpuTypeName
+    ours: bool
+    hidden_by: str | None
     total_memory_mb: int | None
     used_memory_mb: int | None
     free_memory_mb: int | None
@@ -209,6 +212,7 @@ class Deployment(Answer):
     context_length: int
     progress: float | None
     stage: str | None
+    queued_because: str | None
     applied: Applied
     predicted: Estimate
     measured: Measured

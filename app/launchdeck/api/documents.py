@@ -53,6 +53,7 @@ def deployment_document(
         "context_length": plan.n_ctx,
         "progress": 1.0 if deployment.state is State.RUNNING else deployment.progress,
         "stage": deployment.stage,
+        "queued_because": None if deployment.queued_because is None else str(deployment.queued_because),
         "applied": _applied(deployment.applied),
         "predicted": estimate_document(plan.estimate),
         "measured": _measured(deployment),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
 from launchdeck.commands.table import print_table
-from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
+from launchdeck.domain.gpu import GpuMask, GpuReading, GpuState, Inventory
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.registry import adapters
 from launchdeck.hardware.document import to_document
@@ -21,6 +22,7 @@ from launchdeck.settings.store import SettingsStore
 MIB: Final = 1024 * 1024
 _LOAD_TIME_S: Final = 0.11  # what the CPU's load needs to be told, see hardware.cpu
 _NOT_MEASURABLE: Final = "-"
+_NOT_OURS: Final = "not ours"
 _HEADER: Final = ("GPU", "Name", "Used MiB", "Total MiB", "Use", "Temp", "Power", "Clock", "Fan", "State")
 
 _NAME: Final = _HEADER.index("Name")
@@ -85,6 +87,8 @@ def _print_table(inventory: Inventory) -> None:
     print_table(_HEADER, rows, right=frozenset(range(2, len(_HEADER) - 1)), elastic=_NAME, optional=_OPTIONAL)
     if any(_NOT_MEASURABLE in row for row in rows):
         print_line(f"{_NOT_MEASURABLE}: not measurable")
+    for mask in dict.fromkeys(reading.gpu.hidden_by for reading in inventory.gpus if reading.gpu.hidden_by):
+        print_line(_about(mask))
     versions = dict.fromkeys(reading.gpu.driver_version for reading in inventory.gpus if reading.gpu.driver_version)
     drivers = f" (driver {', '.join(versions)})" if versions else ""
     note = "REPLAY of a recorded inventory, " if inventory.replayed else ""
@@ -103,8 +107,20 @@ def _row(place: str, reading: GpuReading) -> tuple[str, ...]:
         _power(reading),
         _value(sample.graphics_clock_mhz, "MHz"),
         _value(sample.fan_percent, "%"),
-        "" if sample.state is GpuState.ACTIVE else str(sample.state),
+        ", ".join(_states(reading)),
     )
+
+
+def _states(reading: GpuReading) -> Iterator[str]:
+    """Nothing of a GPU that is as it should be."""
+    if reading.sample.state is not GpuState.ACTIVE:
+        yield str(reading.sample.state)
+    if not reading.gpu.ours:
+        yield _NOT_OURS
+
+
+def _about(mask: GpuMask) -> str:
+    return f"{_NOT_OURS}: {mask.doubt or f'hidden from Launchdeck by {mask.setting}'}"
 
 
 def _mib(size_bytes: int | None) -> str:

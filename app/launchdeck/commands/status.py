@@ -84,6 +84,8 @@ def _print(document: dict[str, Any]) -> None:
         return
     print_table(_HEADER, [_row(entry) for entry in entries], right=frozenset({6, 7, 8, 9}))
     for entry in entries:
+        if entry.get("queued_because"):  # an application of an older version does not tell
+            print_line(shown(f"{entry['model_id']}: {entry['queued_because']}"))
         if entry["error"] is not None:
             words = " ".join(filter(None, (entry["error"]["message"], entry["error"]["advice"])))
             print_line(shown(f"{entry['model_id']}: {words}"))

@@ -9,6 +9,7 @@ from typing import Final
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.plan import LaunchPlan
+from launchdeck.domain.text import Message
 
 DEPLOYMENT_ID: Final = re.compile(r"[0-9a-f]{8}")
 """What every id is, in its whole length: it names a folder and a socket."""
@@ -95,7 +96,8 @@ class Deployment:
     `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
     that the driver counts there for these processes; `vram_bytes` is their sum. `own_ram_bytes` is the part of
     `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the places of
-    those of its GPUs that do not answer any more.
+    those of its GPUs that do not answer any more. `queued_because` is a clause while it waits for its turn to be
+    launched.
     """
 
     id: str
@@ -117,3 +119,4 @@ class Deployment:
     restart: Restart | None = None
     lost_gpus: tuple[int, ...] = ()
     adopted: bool = False
+    queued_because: Message | None = None

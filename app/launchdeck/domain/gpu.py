@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from launchdeck.domain.detection import Step
 from launchdeck.domain.limits import Bytes
+from launchdeck.domain.text import Message
 
 
 class GpuType(StrEnum):
@@ -32,11 +33,23 @@ class GpuState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class GpuMask:
+    """A variable that was set before Launchdeck started and hides a GPU from it: `setting` is "NAME=VALUE".
+
+    `doubt` is a sentence where nobody can tell which GPUs it means, with what would make it clear.
+    """
+
+    setting: str
+    doubt: Message | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
     """What does not change while a GPU is there. Its identity is `uuid`; `index` is only its place in our list.
 
     `hip_id` is the number by which AMD's HIP counts it, None where that is not known.
     `gfx_target` is the architecture of an AMD GPU as ROCm calls it: "gfx1100".
+    `ours`: whether models may be placed on it; it is shown in any case. `hidden_by` is why not (None: not known).
     """
 
     index: int
@@ -50,6 +63,8 @@ class Gpu:
     integrated: bool = False
     hip_id: int | None = None
     gfx_target: str | None = None
+    ours: bool = True
+    hidden_by: GpuMask | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class EngineInfo:
 
     `gpu_types` are the vendors it has a backend for; `devices` are the lines with which it lists this machine's
     devices: "CUDA0: NAME (TOTAL MiB, FREE MiB free)". `build` is its own build number, None if unknown.
-    `architectures` are those of transformers that a vLLM knows (empty: not asked).
+    `architectures` are those of transformers that a vLLM knows (empty: not asked). `hidden_devices` are the names of
+    those of `devices` that a mask set before Launchdeck started keeps it off.
     """
 
     kind: EngineKind
@@ -53,6 +54,7 @@ class EngineInfo:
     supports_rpc: bool = False
     build: int | None = None
     architectures: frozenset[str] = frozenset()
+    hidden_devices: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:

@@ -14,6 +14,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.devices import can_use
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.rules import Advice, advise
+from launchdeck.planning.placement import VULKAN_MASK
 
 # What a plan is made for where the engine itself is not there: it can do all that llama-server can.
 ANY_LLAMA_SERVER = EngineInfo(
@@ -255,10 +256,16 @@ def _why_none(
             Message("No engine can use all of {gpus} together.", gpus=", ".join(gpu.name for gpu in gpus)),
             Message("Choose GPUs of one vendor."),
         )
+    advice = _VLLM_FOR_GPU if backend is Backend.VLLM else _HOW_TO_GET.get(unusable.gpu_type)
+    if any(engine.hidden_devices for engine in fitting):
+        advice = Message(
+            "{mask} hides GPUs from engines built for Vulkan: choose another GPU, or start Launchdeck without it.",
+            mask=VULKAN_MASK,
+        )
     return Failure(
         Cause.ENGINE_UNSUITED,
         Message("No engine found here can use {gpu} ({names}).", gpu=unusable.name, names=_names(fitting)),
-        _VLLM_FOR_GPU if backend is Backend.VLLM else _HOW_TO_GET.get(unusable.gpu_type),
+        advice,
         fixes=(RUN_ON_CPU,),
     )
 

@@ -22,7 +22,10 @@ DEFAULT_CONTEXT_LIMIT = 8192
 
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
-    """What a plan is made from besides the request. `memory` is made of the model's header."""
+    """What a plan is made from besides the request. `memory` is made of the model's header.
+
+    `inherited` are the names of the variables in Launchdeck's own environment.
+    """
 
     inventory: Inventory
     engines: tuple[EngineInfo, ...]
@@ -30,6 +33,7 @@ class PlanningContext:
     model: ModelInfo
     memory: MemoryModel | VllmMemory | None
     residuals: Residuals = field(default_factory=Residuals)
+    inherited: frozenset[str] = frozenset()
 
 
 def default_model_id(model: ModelInfo) -> str:

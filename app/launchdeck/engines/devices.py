@@ -72,7 +72,10 @@ def can_use(engine: EngineInfo, gpu: Gpu) -> bool:
     """Whether this engine has a backend for this GPU, and can be told to use this one."""
     if gpu.gpu_type not in engine.gpu_types:
         return False
-    return is_masked(engine, gpu) or ("--device" in engine.flags and _unmasked_name(engine, gpu) is not None)
+    if is_masked(engine, gpu):
+        return True
+    name = _unmasked_name(engine, gpu)
+    return "--device" in engine.flags and name is not None and name not in engine.hidden_devices
 
 
 def engine_devices(

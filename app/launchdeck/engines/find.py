@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpa
 from launchdeck.engines.fetched import FetchedEngine, fetched_engines
 from launchdeck.engines.offers import OfferKind
 from launchdeck.engines.vllm_find import find_vllm
+from launchdeck.engines.vulkan_mask import hidden_devices
 from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.looking import expanded, is_file, on_path, real
 from launchdeck.models.errors import does_not_answer
+from launchdeck.planning.placement import VULKAN_MASK
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -147,4 +150,5 @@ def _engine(candidate: Candidate, able: Capabilities, workers: Sequence[str]) ->
         flags=able.flags,
         supports_rpc=supports_rpc,
         build=able.build,
+        hidden_devices=hidden_devices(devices, os.environ.get(VULKAN_MASK)),
     )

@@ -16,8 +16,10 @@ KEY_VARIABLE = "LLAMA_API_KEY"
 # A server that believes it has a router above it tells how far loading has come, on standard output, and ends when its
 # standard input does. The number is the router's port, which it does not use for that.
 PROGRESS_ENV = ("LLAMA_SERVER_ROUTER_PORT", "1")
+# Its mere presence, even as "0", lets what does not fit on a GPU spill into RAM without a word.
+UNIFIED_MEMORY = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
 # The environment sets any option that the command line leaves out, so none is inherited.
-OPTION_VARIABLES = ("LLAMA_ARG_*", "LLAMA_LOG_*", KEY_VARIABLE)
+OPTION_VARIABLES = ("LLAMA_ARG_*", "LLAMA_LOG_*", KEY_VARIABLE, UNIFIED_MEMORY)
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
 CONTEXT_STEP = 256

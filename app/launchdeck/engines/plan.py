@@ -24,7 +24,6 @@ from launchdeck.engines.context import (
     resolve_layers,
 )
 from launchdeck.engines.devices import EngineDevice, engine_devices, free_bytes, is_masked
-from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -32,11 +31,12 @@ from launchdeck.engines.llama_argv import (
     KEY_VARIABLE,
     OPTION_VARIABLES,
     PROGRESS_ENV,
+    UNIFIED_MEMORY,
     LlamaLaunch,
     llama_argv,
 )
 from launchdeck.engines.promises import naming_promises
-from launchdeck.engines.targets import target_gpus
+from launchdeck.engines.targets import target_gpus, warnings_without_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
@@ -115,6 +115,7 @@ def _plan_llama(
             *_warnings(request, context, devices, largest),
             *flash_attention.warnings_of_attention(request, choice.engine, memory, on_gpus),
             *prompt_cache.warnings_of_cache(request, on_workers=on_workers),
+            *_taken_away(context, choice.engine, readings if on_gpus else ()),
         ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
@@ -278,18 +279,29 @@ def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:
     return (message,)
 
 
+def _taken_away(context: PlanningContext, engine: EngineInfo, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
+    """A model that does not fit is to fail where it can be seen, and the estimate is one of the GPU's own memory."""
+    is_read = any(is_masked(engine, reading.gpu) for reading in readings)
+    if UNIFIED_MEMORY not in context.inherited or not is_read:
+        return ()
+    message = Message(
+        "{name} is set, and is taken away from the engine: with it, what does not fit on the GPU spills into RAM.",
+        name=UNIFIED_MEMORY,
+    )
+    return (message,)
+
+
 def _warnings(
     request: ModelLoadRequest,
     context: PlanningContext,
     devices: Sequence[EngineDevice],
     largest: int | None,
 ) -> tuple[Message, ...]:
-    warnings = []
+    warnings: list[Message] = []
     asked = request.n_gpu_layers
     if not devices:
-        if request.gpu_indices is None and context.inventory.gpus and asked != 0:
-            warnings.append(NO_ENGINE_FOR_GPUS)
-        elif asked not in {None, 0}:
+        warnings += warnings_without_gpus(request, context.inventory)
+        if not warnings and asked not in {None, 0}:
             warnings.append(Message("On the CPU no layer is placed on a GPU; the layers asked for are ignored."))
     elif asked is None and largest == 0:
         warnings.append(Message("Not one layer fits on the chosen devices: the model will run on the CPU."))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,8 +45,16 @@ class Planner:
     `plan` may be called from any thread; `preview` never touches the disk.
     """
 
-    def __init__(self, settings: Callable[[], Settings], paths: Paths | None = None) -> None:
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        paths: Paths | None = None,
+        *,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """`environ` is what engines inherit."""
         self._settings = settings
+        self._inherited = frozenset(environ)
         self._headers = HeaderCache()
         self._known: dict[Path, _Known] = {}
         self._inventory: Inventory | None = None
@@ -123,6 +132,7 @@ class Planner:
             model=model,
             memory=memory,
             residuals=self._residuals,
+            inherited=self._inherited,
         )
         return self._accounting.refine(self._plan(request, context, port))
 

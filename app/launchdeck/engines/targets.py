@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import free_bytes
-from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS, RUN_ON_CPU
 
 
 def target_gpus(
     request: ModelLoadRequest, inventory: Inventory, usable: Callable[[Gpu], bool]
 ) -> tuple[GpuReading, ...]:
-    """The GPUs asked for, in that order. Where the choice is ours, the one with the most free memory that some engine
-    can use, and none if there is none.
+    """The GPUs asked for, in that order. Where the choice is left to us, the one of ours with the most free memory that
+    some engine can use, and none if there is none.
 
     Raises:
-        LaunchdeckError: there is no such GPU, it is asked for twice, or it does not answer any more.
+        LaunchdeckError: there is no such GPU, it is not ours, it is asked for twice, or it does not answer any more.
     """
     if request.gpu_indices is None:
-        free = [reading for reading in inventory.gpus if _is_there(reading) and usable(reading.gpu)]
+        free = [r for r in inventory.gpus if _is_there(r) and r.gpu.ours and usable(r.gpu)]
         return tuple(sorted(free, key=lambda reading: free_bytes(reading) or 0, reverse=True)[:1])
     by_index = {reading.gpu.index: reading for reading in inventory.gpus}
     if len(set(request.gpu_indices)) < len(request.gpu_indices):
@@ -30,12 +30,44 @@ def target_gpus(
     for index in request.gpu_indices:
         if index not in by_index:
             raise _unknown(index, sorted(by_index))
+        if not by_index[index].gpu.ours:
+            raise _hidden(by_index[index].gpu)
         if not _is_there(by_index[index]):
             raise _refusal(
                 Message("GPU {index} ({name}) does not answer any more.", index=index, name=by_index[index].gpu.name),
                 Message("Choose another GPU, or restart the machine."),
             )
     return tuple(by_index[index] for index in request.gpu_indices)
+
+
+def warnings_without_gpus(request: ModelLoadRequest, inventory: Inventory) -> Iterator[Message]:
+    """What there is to say where the choice of a GPU was left to us and none was taken: it will be the CPU."""
+    if request.gpu_indices is not None or request.n_gpu_layers == 0 or not inventory.gpus:
+        return
+    if any(reading.gpu.ours for reading in inventory.gpus):
+        yield NO_ENGINE_FOR_GPUS
+    for mask in dict.fromkeys(reading.gpu.hidden_by for reading in inventory.gpus if reading.gpu.hidden_by):
+        yield mask.doubt or Message(
+            "GPUs of this machine are hidden from Launchdeck by {mask}: the model will run on the CPU.",
+            mask=mask.setting,
+        )
+
+
+def _hidden(gpu: Gpu) -> LaunchdeckError:
+    if gpu.hidden_by is None:  # so says a recorded inventory
+        return _refusal(
+            Message("GPU {index} ({name}) is hidden from Launchdeck.", index=gpu.index, name=gpu.name),
+            Message("Choose another GPU."),
+        )
+    return _refusal(
+        Message(
+            "GPU {index} ({name}) is hidden from Launchdeck by {mask}.",
+            index=gpu.index,
+            name=gpu.name,
+            mask=gpu.hidden_by.setting,
+        ),
+        gpu.hidden_by.doubt or Message("Choose another GPU, or start Launchdeck without that variable."),
+    )
 
 
 def _is_there(reading: GpuReading) -> bool:

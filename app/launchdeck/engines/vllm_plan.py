@@ -24,6 +24,7 @@ from launchdeck.engines.context import (
 from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.promises import naming_promises
+from launchdeck.engines.targets import warnings_without_gpus
 from launchdeck.engines.vllm_argv import (
     CACHE_SPACE_VARIABLE,
     DEFAULT_BATCH,
@@ -93,7 +94,7 @@ def plan_vllm(
         device_names=_device_names(load),
         layers=LayerPlan(request.n_gpu_layers, resolved, memory.layer_count, largest),
         estimate=naming_promises(budget.estimate, readings, context.inventory.cpu),
-        warnings=(*choice.warnings, *_warnings(request, memory, load, budget, dtype)),
+        warnings=(*choice.warnings, *_warnings(request, context, memory, load, budget, dtype)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
@@ -199,9 +200,14 @@ def _device_names(load: VllmLoad) -> tuple[str, ...]:
 
 
 def _warnings(
-    request: ModelLoadRequest, memory: VllmMemory, load: VllmLoad, budget: VllmBudget, dtype: str
+    request: ModelLoadRequest,
+    context: PlanningContext,
+    memory: VllmMemory,
+    load: VllmLoad,
+    budget: VllmBudget,
+    dtype: str,
 ) -> tuple[Message, ...]:
-    warnings = []
+    warnings: list[Message] = []
     if ignored := _ignored(request):
         warnings.append(Message("vLLM has no such settings, they are ignored: {names}.", names=", ".join(ignored)))
     if dtype == "half" and memory.dtype == "bfloat16":
@@ -209,6 +215,7 @@ def _warnings(
     if load.devices:
         warnings += _fit_warnings(memory, load, budget)
     else:
+        warnings += warnings_without_gpus(request, context.inventory)
         warnings.append(Message("Without a GPU llama-server is the better engine, with the model as a GGUF file."))
     return tuple(warnings)
 

@@ -6,7 +6,7 @@ import time
 from typing import Any, Final
 
 from launchdeck.domain.detection import Step
-from launchdeck.domain.gpu import Gpu, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.domain.gpu import Gpu, GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.domain.text import Message
 from launchdeck.hardware.json_object import JsonObject, unusable
 
@@ -68,6 +68,8 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "pci_address": gpu.pci_address,
         "name": gpu.name,
         "gpu_type": str(gpu.gpu_type),
+        "ours": gpu.ours,
+        "hidden_by": gpu.hidden_by and gpu.hidden_by.setting,
         "total_memory_mb": _mib(gpu.total_memory_bytes),
         "used_memory_mb": _mib(sample.used_memory_bytes),
         "free_memory_mb": _mib(sample.free_memory_bytes),
@@ -102,6 +104,7 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
     if entry.number("index") not in {None, place}:
         raise unusable(entry.path("index"), Message("{place}, its place in the list", place=place))
     gpu_type = entry.choice("gpu_type", GpuType)
+    hidden_by = entry.text("hidden_by")
     gpu = Gpu(
         index=place,
         uuid=entry.text("uuid") or f"{gpu_type}-{place}",
@@ -114,6 +117,8 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
         integrated=entry.truth("integrated"),
         hip_id=entry.integer("hip_id"),
         gfx_target=entry.text("gfx_target"),
+        ours=entry.truth("ours", default=True),
+        hidden_by=GpuMask(hidden_by) if hidden_by else None,
     )
     return GpuReading(gpu, _sample(entry, sampled_at_s))
 

@@ -52,11 +52,11 @@ class JsonObject:
         """Left out: none."""
         return [round(_number(value, f"{self.path(key)}[{index}]")) for index, value in enumerate(self._list(key))]
 
-    def truth(self, key: str) -> bool:
-        """Left out: False."""
+    def truth(self, key: str, *, default: bool = False) -> bool:
+        """Left out: `default`."""
         value = self._values.get(key)
         if value is None or isinstance(value, bool):
-            return value is True
+            return default if value is None else value
         raise unusable(self.path(key), Message("true or false"))
 
     def choice(self, key: str, kind: type[_Choice], default: _Choice | None = None) -> _Choice:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuType
 from launchdeck.domain.text import Message
+from launchdeck.hardware.masks import without_masks
 from launchdeck.hardware.pci import normalise_address, read_text
 
 _PROBE = """
@@ -128,7 +130,14 @@ class TorchDetector(ABC):
 
     def _ask(self) -> dict[str, Any]:
         command = [sys.executable, "-c", _PROBE]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=self._timeout_s, check=False)
+        result = subprocess.run(
+            command,
+            env=without_masks(os.environ),
+            capture_output=True,
+            text=True,
+            timeout=self._timeout_s,
+            check=False,
+        )
         if result.returncode:
             last_line = result.stderr.strip().rpartition("\n")[2]
             raise OSError(last_line or f"exit status {result.returncode}")

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import ClassVar, TypeVar
 
 from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventory
+from launchdeck.domain.text import Message
 from launchdeck.hardware.amd import AMDSMIDetector
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import GPUDetector
+from launchdeck.hardware.masks import resolve
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.owned_detector import OwnedDetector
 from launchdeck.hardware.patience import Patience
 from launchdeck.hardware.source import WATCHING
 from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
+
+logger = logging.getLogger(__name__)
 
 _SURVEY_INTERVAL_S = 10.0
 _METRICS = ("used_memory_bytes", "free_memory_bytes", "utilization_percent", "temperature_c", "power_watts")
@@ -63,14 +69,19 @@ class UnifiedGPUDetector:
         detectors: Sequence[GPUDetector] | None = None,
         patience: Patience = WATCHING,
         clock: Callable[[], float] = time.monotonic,
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
-        """`detectors` are the chain's, unless given; a CPUDetector, which the list has to end with, is always last."""
+        """`detectors` are the chain's, unless given; a CPUDetector, which the list has to end with, is always last.
+        The masks in `environ` say which of the GPUs are ours.
+        """
         made = self._make_all() if detectors is None else list(detectors)
         *others, self._cpu_detector = made
         self._detectors = [OwnedDetector(detector, patience) for detector in others]
         (self._cpu,) = self._cpu_detector.get_gpu_list()
         self._first_only = detection == "first"
         self._clock = clock
+        self._environ = dict(environ)
+        self._told: set[Message] = set()
         self._devices: dict[str, _Device] = {}
         self._survey_due_s = float("-inf")
 
@@ -160,6 +171,7 @@ class UnifiedGPUDetector:
             device.gpu = replace(device.gpu, index=len(self._devices))
             self._devices[key] = device
         self._keep_apart()
+        self._obey_masks()
 
     def _keep_apart(self) -> None:
         """Two GPUs to which their driver gives one UUID are still two, for all who ask by it: by their addresses."""
@@ -168,6 +180,16 @@ class UnifiedGPUDetector:
             if device.gpu.pci_address is not None and device.gpu.uuid in seen:
                 device.gpu = replace(device.gpu, uuid=device.gpu.pci_address)
             seen.add(device.gpu.uuid)
+
+    def _obey_masks(self) -> None:
+        """Each time for all of them: a GPU that is found late changes the numbers of others."""
+        resolved = resolve([device.gpu for device in self._devices.values()], self._environ)
+        for device, gpu in zip(self._devices.values(), resolved.gpus, strict=True):
+            device.gpu = gpu
+        for warning in resolved.warnings:
+            if warning not in self._told:
+                logger.warning("%s", warning)
+                self._told.add(warning)
 
     def _samples(self, keys: Sequence[str]) -> dict[str, GpuSample]:
         """A sample of each of these devices; a detector is asked once for all that lack something it may know."""

@@ -8,21 +8,20 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.text import Message
+from launchdeck.hardware.masks import BUS_ORDER, CUDA_MASK, CUDA_ORDER, HIP_MASK, OPENCL_MASK, ROCR_MASK, by_bus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-CUDA_MASK = "CUDA_VISIBLE_DEVICES"
-CUDA_ORDER = "CUDA_DEVICE_ORDER"
-HIP_MASK = "HIP_VISIBLE_DEVICES"
+VULKAN_MASK = "GGML_VK_VISIBLE_DEVICES"
 # Every variable that masks or reorders GPUs. Masks stack, and HIP obeys CUDA's as well: all but ours are taken away.
 MASKS = (
     CUDA_MASK,
     CUDA_ORDER,
     HIP_MASK,
-    "ROCR_VISIBLE_DEVICES",
-    "GPU_DEVICE_ORDINAL",
-    "GGML_VK_VISIBLE_DEVICES",
+    ROCR_MASK,
+    OPENCL_MASK,
+    VULKAN_MASK,
     "ONEAPI_DEVICE_SELECTOR",
 )
 # -1 is no device for CUDA and HIP alike. An empty text hides nothing from HIP, which takes it for "not set".
@@ -57,7 +56,7 @@ def place(gpus: Sequence[Gpu], machine: Sequence[Gpu], *, numbered: bool = False
     if vendors == {GpuType.NVIDIA}:
         # CUDA's own order is the fastest first; the UUIDs would do alone, the order makes what CUDA prints agree.
         names = (_pci_place(gpu, machine) if numbered else gpu.uuid for gpu in gpus)
-        return _placement({CUDA_MASK: ",".join(names), CUDA_ORDER: "PCI_BUS_ID"})
+        return _placement({CUDA_MASK: ",".join(names), CUDA_ORDER: BUS_ORDER})
     return _placement({HIP_MASK: ",".join(_hip_name(gpu, machine) for gpu in gpus)})
 
 
@@ -74,8 +73,7 @@ def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
 
 def _pci_place(gpu: Gpu, machine: Sequence[Gpu]) -> str:
     """The GPU's number among those of its vendor, in the order of the PCI bus."""
-    same = (one for one in machine if one.gpu_type is gpu.gpu_type)
-    return str(sorted(same, key=lambda one: one.pci_address or "").index(gpu))
+    return str(by_bus([one for one in machine if one.gpu_type is gpu.gpu_type]).index(gpu))
 
 
 def unmasked() -> Placement:

@@ -13,7 +13,7 @@ class Event(StrEnum):
     """LAUNCH: a supervisor is being started, again if the port was lost to another. STARTED: the engine runs.
     READY: it serves, and it is ours. MISSED: it does not answer; ANSWERED: it does again. STOP: its tree is told
     to end. RETRY: nothing is left, and it will be launched again after a pause. ENDED: as asked, nothing is left.
-    FAILED: nothing is left either, and nobody had asked for that.
+    FAILED: nothing is left either, and nobody had asked for that; or it could not be launched when its turn came.
     """
 
     LAUNCH = "launch"
@@ -29,7 +29,7 @@ class Event(StrEnum):
 
 _NEXT: Final = MappingProxyType(
     {
-        State.QUEUED: {Event.LAUNCH: State.STARTING, Event.STOP: State.STOPPING},
+        State.QUEUED: {Event.LAUNCH: State.STARTING, Event.STOP: State.STOPPING, Event.FAILED: State.FAILED},
         State.STARTING: {
             Event.STARTED: State.LOADING,
             Event.LAUNCH: State.STARTING,

@@ -35,6 +35,7 @@ from launchdeck.serving.shim_client import NewerShimError
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
+from launchdeck.serving.turns import LatestReading, why_not_yet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
 ADOPTION_PATIENCE_S: Final = 3.0
+READINGS_WAITED_FOR: Final = 3
 
 
 class ProcessManager:
@@ -82,6 +84,8 @@ class ProcessManager:
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
         self._gpus_of: dict[str, dict[int, str]] = {}
+        self._only_if: dict[str, Callable[[LaunchPlan], Failure | None]] = {}
+        self._reading = LatestReading()
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -116,7 +120,8 @@ class ProcessManager:
     async def load(
         self, request: ModelLoadRequest, *, only_if: Callable[[LaunchPlan], Failure | None] = lambda _plan: None
     ) -> Deployment:
-        """Start a model, and return at once. `only_if` tells by the plan why not to; it is called in any thread.
+        """Start a model, or queue it, and return at once. `only_if` tells by the plan why not to; it is called in any
+        thread.
 
         Raises:
             LaunchdeckError: nothing was started.
@@ -208,6 +213,7 @@ class ProcessManager:
 
     def observe(self, inventory: Inventory) -> None:
         """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""
+        self._reading.note(inventory)
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), own_ram_bytes(pids), vram_by_gpu(pids, inventory))
@@ -232,6 +238,22 @@ class ProcessManager:
         settings = self._settings()
         spec = build_spec(deployment, api_key=api_key, paths=self._paths, settings=settings, environ=os.environ)
         return await self._launcher.launch(spec)
+
+    def why_not_yet(self, deployment: Deployment) -> Message | None:
+        """What its launch has to wait for; None: nothing."""
+        return why_not_yet(deployment, self.deployments)
+
+    async def plan_in_turn(self, deployment: Deployment) -> LaunchPlan:
+        """The same launch once more, by a reading that knows what the others hold now. Raises LaunchdeckError."""
+        patience_s = READINGS_WAITED_FOR * self._settings().sampling_interval_s
+        if not await self._reading.after(time.time(), patience_s):
+            logger.warning("The GPUs were not read for %s s: %s is planned without", patience_s, deployment.id)
+        request = deployment.plan.request
+        named = replace(request, model_id=deployment.plan.model_id)
+        async with self._naming:  # as for a load: what is promised meanwhile is seen
+            plan = await asyncio.to_thread(self._planner, named, deployment.plan.port)
+        await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
+        return replace(plan, request=replace(plan.request, model_id=request.model_id))
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
@@ -270,6 +292,7 @@ class ProcessManager:
             raise
         deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
         self._ports_in_use[deployment.id] = port
+        self._only_if[deployment.id] = only_if
         return self._add(deployment, LogBuffer())
 
     def _find(self, deployment_id: str) -> Supervisor:
@@ -293,8 +316,11 @@ class ProcessManager:
     def _on_change(self, deployment: Deployment) -> None:
         if not deployment.state.is_live:
             port = self._ports_in_use.pop(deployment.id, None)
+            self._only_if.pop(deployment.id, None)
             if port is not None:
                 self._ports.release(port)
+        for supervisor in self._supervisors.values():
+            supervisor.stir()
         self._tell(deployment)
 
     def _tell(self, deployment: Deployment) -> None:
@@ -326,10 +352,19 @@ class ProcessManager:
             number = next(n for n in range(2, len(names) + 3) if f"{plan.model_id}-{n}" not in names)
             renamed = replace(request, model_id=f"{plan.model_id}-{number}")
             plan = await asyncio.to_thread(self._planner, renamed, port)
-        refusal = plan.blocker or await asyncio.to_thread(only_if, plan)
-        if refusal is not None:
-            raise LaunchdeckError(refusal)
+        await _refuse(plan, only_if)
         return plan
+
+
+def _no_condition(_plan: LaunchPlan) -> Failure | None:
+    return None
+
+
+async def _refuse(plan: LaunchPlan, only_if: Callable[[LaunchPlan], Failure | None]) -> None:
+    """Raises LaunchdeckError if this plan cannot be started, or shall not."""
+    refusal = plan.blocker or await asyncio.to_thread(only_if, plan)
+    if refusal is not None:
+        raise LaunchdeckError(refusal)
 
 
 def _told(record: Record, outcome: Message | BaseException | None) -> Message | None:

@@ -7,13 +7,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.refusals import refusal
 from launchdeck.files.json_file import JsonFile
 from launchdeck.serving.codec import decoded, to_json
+from launchdeck.serving.failures import unexpected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
+LOADING_PATIENCE_S: Final = 60.0
 READING_PATIENCE_S: Final = 90.0
 """At most a minute lies between two readings of the GPUs."""
 
@@ -74,8 +75,11 @@ class StartList:
         self._requests = requests
 
 
-async def start_marked(manager: ProcessManager, inventory: Callable[[], Inventory | None]) -> list[Failure]:
-    """Start what is marked and does not run, each when the one before is ready and its memory is counted.
+async def start_marked(
+    manager: ProcessManager, inventory: Callable[[], Inventory | None], patience_s: float = LOADING_PATIENCE_S
+) -> list[Failure]:
+    """Start what is marked and does not run: each when the one before is ready, has ended or is queued, and at the
+    latest after `patience_s`, for one that never gets ready must not hold up the others.
 
     One that does not fit into what is free then is left out. Gives why one was not started.
     """
@@ -84,21 +88,49 @@ async def start_marked(manager: ProcessManager, inventory: Callable[[], Inventor
         if any(d.plan.model_id == request.model_id and d.state.is_live for d in manager.deployments):
             continue
         try:
-            await _start(manager, request, inventory)
+            await _start(manager, request, inventory, patience_s)
         except LaunchdeckError as error:
             logger.warning("%s does not start with Launchdeck: %s", request.model_id, error)
             failures.append(_left_out(request, error.failure))
+        except Exception as error:
+            logger.exception("%s could not be started with Launchdeck", request.model_id)
+            failures.append(_left_out(request, unexpected(error)))
     return failures
 
 
-async def _start(manager: ProcessManager, request: ModelLoadRequest, inventory: Callable[[], Inventory | None]) -> None:
+async def _start(
+    manager: ProcessManager,
+    request: ModelLoadRequest,
+    inventory: Callable[[], Inventory | None],
+    patience_s: float,
+) -> None:
     deployment = await manager.load(request, only_if=lambda plan: _fits(plan, inventory()))
-    while (state := manager.deployment(deployment.id).state).is_live and state is not State.RUNNING:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
-    ready_at_s = manager.deployment(deployment.id).ready_at_s
-    for _ in range(round(READING_PATIENCE_S / LOOK_S)) if ready_at_s else ():
+    try:
+        async with asyncio.timeout(patience_s):
+            while _still_loads(manager, deployment.id):  # noqa: ASYNC110 (a minute at most, with a model to load)
+                await asyncio.sleep(LOOK_S)
+    except TimeoutError:
+        logger.warning("%s is not ready after %s s: what comes after it starts as well", request.model_id, patience_s)
+        return
+    await _until_counted(manager, deployment.id, inventory)
+
+
+def _still_loads(manager: ProcessManager, deployment_id: str) -> bool:
+    """One that is queued has taken nothing yet, and is planned anew before it does."""
+    now = next((d for d in manager.deployments if d.id == deployment_id), None)
+    return now is not None and now.state.status == "loading" and now.queued_because is None
+
+
+async def _until_counted(
+    manager: ProcessManager, deployment_id: str, inventory: Callable[[], Inventory | None]
+) -> None:
+    """Until a reading of the GPUs knows what it has taken."""
+    now = next((d for d in manager.deployments if d.id == deployment_id), None)
+    if now is None or now.ready_at_s is None:
+        return
+    for _ in range(round(READING_PATIENCE_S / LOOK_S)):
         reading = inventory()
-        if reading is None or reading.sampled_at_s > (ready_at_s or 0.0):
+        if reading is None or reading.sampled_at_s > now.ready_at_s:
             return
         await asyncio.sleep(LOOK_S)
 

@@ -27,16 +27,23 @@ from launchdeck.serving.shim_client import ShimClient
 from launchdeck.serving.sockets import holder_of_port
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
     from typing import Protocol
 
     from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.serving.processes import Process
     from launchdeck.settings.schema import Settings
 
     class Launches(Protocol):
-        """How a manager starts what is supervised. Both raise LaunchdeckError."""
+        """How a manager starts what is supervised. What gives a path or a plan raises LaunchdeckError."""
+
+        def why_not_yet(self, deployment: Deployment) -> Message | None:
+            """What its launch has to wait for; None: nothing."""
+
+        async def plan_in_turn(self, deployment: Deployment) -> LaunchPlan:
+            """The same launch once more, now that it is its turn: what is free has changed meanwhile."""
 
         async def start(self, deployment: Deployment, api_key: str | None) -> Path:
             """The socket of its shim; what an earlier launch left on disk is gone."""
@@ -92,14 +99,25 @@ class Supervisor:
         self._ready_at_s: float | None = None  # monotonic
         self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
         self._attached = asyncio.Event()
+        self._stirred = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     # What the manager does with it
 
     def launch(self) -> None:
-        """Start the model."""
-        self._change(Event.LAUNCH)
-        self._task = asyncio.create_task(self._run(self._launch()))
+        """Start the model, or queue it until it is its turn."""
+        reason = self._launches.why_not_yet(self.deployment)
+        if reason is None:
+            self._change(Event.LAUNCH)
+            life = self._launch()
+        else:
+            self._change(queued_because=reason)
+            life = self._launch_in_turn()
+        self._task = asyncio.create_task(self._run(life))
+
+    def stir(self) -> None:
+        """Something has changed: it may be its turn now."""
+        self._stirred.set()
 
     async def adopt(self, client: ShimClient) -> None:
         """Take over a model that was launched by another run of the application. Returns when its state is known."""
@@ -119,9 +137,10 @@ class Supervisor:
         if self._task is None or self._task.done():
             return
         self._stop_asked.set()
+        self.stir()
         if self.deployment.state is not State.STOPPING:
             self._failure = None  # a lost port does not count any more
-            self._change(Event.STOP)
+            self._change(Event.STOP, queued_because=None)
         await self._tell_stop()
         await asyncio.wait({self._task})
 
@@ -130,6 +149,8 @@ class Supervisor:
         if self._task is None or self._task.done():
             return
         await self._until_attached()
+        if self.deployment.queued_because is not None:
+            logger.warning("%s was still queued and is not started", self.deployment.plan.model_id)
         if self._client is not None:
             try:
                 await self._client.ask("release")
@@ -226,8 +247,7 @@ class Supervisor:
             await self._wait_for_restart(pause_s)
             if self._stop_asked.is_set():
                 break
-            self._begin_again(self.deployment.plan)
-            failure = await self._outcome(self._launch())
+            failure = await self._outcome(self._launch_in_turn())
         self._finish(await self._advised(failure))
 
     def _pause_before_restart_s(self, failure: Failure | None) -> float | None:
@@ -238,7 +258,9 @@ class Supervisor:
         )
         if failure is None or settings.restart == "never" or self._stop_asked.is_set():
             return None
-        if self.deployment.state is State.STOPPING or not may_help(failure, is_recognised=is_recognised):
+        if self.deployment.state in {State.QUEUED, State.STOPPING}:  # it did not come to a launch, or shall end
+            return None
+        if not may_help(failure, is_recognised=is_recognised):
             return None
         served_s = 0.0 if self._ready_at_s is None else time.monotonic() - self._ready_at_s
         return self._backoff.next_pause_s(settings.restart_pause_s, served_s)
@@ -301,6 +323,7 @@ class Supervisor:
             failure=failure,
             exit=self._status and self._status.exit,
             ended_at_s=time.time(),
+            queued_because=None,
             progress=None,
             stage=None,
             pids=(),
@@ -308,6 +331,43 @@ class Supervisor:
             own_ram_bytes=None,
             vram_bytes=None,
         )
+
+    async def _launch_in_turn(self) -> Failure | None:
+        plan: LaunchPlan | None = self.deployment.plan
+        if self._launches.why_not_yet(self.deployment) is not None:
+            plan = await self._plan_in_turn()
+        if plan is None:
+            return None
+        self._begin_again(plan)
+        return await self._launch()
+
+    async def _plan_in_turn(self) -> LaunchPlan | None:
+        """Wait, and plan anew as soon as it may start. None: it was stopped. Raises LaunchdeckError."""
+        self._attached.set()  # there is nothing that a quit would have to wait for
+        plan = None
+        while not self._stop_asked.is_set():
+            self._stirred.clear()
+            reason = self._launches.why_not_yet(self.deployment)
+            if reason is not None:
+                plan = None
+                self._change(queued_because=reason)
+                await self._stirred.wait()
+            elif plan is not None:
+                return plan
+            else:
+                plan = await self._unless_stopped(self._launches.plan_in_turn(self.deployment))
+        return None
+
+    async def _unless_stopped(self, planning: Coroutine[Any, Any, LaunchPlan]) -> LaunchPlan | None:
+        task = asyncio.create_task(planning)
+        stop = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return None if self._stop_asked.is_set() else task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
 
     async def _launch(self) -> Failure | None:
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
@@ -333,7 +393,7 @@ class Supervisor:
         self._failure = self._status = None
         self._attached.clear()
         self._reader = LogReader(self._adapter, self.log)
-        self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied())
+        self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied(), queued_because=None)
 
     async def _supervise(self, client: ShimClient) -> Failure | None:
         """Stay with this shim until its engine is gone; say why it went, None if as asked."""

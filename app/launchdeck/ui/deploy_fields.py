@@ -162,13 +162,14 @@ class DeployFields(QWidget):
         self.changed.emit()
 
     def _recall_model(self) -> None:
-        """As the chosen model was deployed the last time, on GPUs that are still there."""
+        """As the chosen model was deployed the last time, on GPUs that are still there and ours."""
         model = self._model.model_info()
         request = self._recall(model.path) if model else None
         if request is None:
             self._fit_to_model()
             return
-        known = {reading.gpu.index for reading in self._inventory.gpus} if self._inventory else set()
+        readings = self._inventory.gpus if self._inventory else ()
+        known = {reading.gpu.index for reading in readings if reading.gpu.ours}
         if not known.issuperset(request.gpu_indices or ()) or not {*self._rpc_workers}.issuperset(request.rpc_workers):
             request = replace(request, gpu_indices=None, rpc_workers=())
         self.show_request(request)

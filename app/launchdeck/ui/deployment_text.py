@@ -29,7 +29,9 @@ def state_word(state: State) -> str:
 
 
 def state_sentence(deployment: Deployment) -> str:
-    """The state in one word, except for a failure: that says why, or when it is tried again."""
+    """The state in one word, except for a failure: that says why, or when it is tried again; and for a model that
+    waits for its turn.
+    """
     if deployment.restart is not None:
         restart = deployment.restart
         return tr(
@@ -38,6 +40,8 @@ def state_sentence(deployment: Deployment) -> str:
             number=restart.number,
             most=restart.most,
         )
+    if deployment.queued_because is not None:
+        return tr(deployment.queued_because)
     if deployment.state is State.FAILED and deployment.failure:
         return tr(deployment.failure.message)
     if deployment.lost_gpus and deployment.state.is_live:

@@ -183,7 +183,7 @@ class DeploymentsModel(QAbstractTableModel):
                 failure = deployment.failure
                 return "\n".join(tr(part) for part in (failure.message, failure.advice) if part)
             case Column.STATE:
-                return deployment.stage or words.state_word(deployment.state)
+                return deployment.stage or words.state_sentence(deployment)
             case Column.LAYERS if words.layers_differ(deployment):
                 return tr(
                     "{asked} layers were asked for, the engine applied {applied}",

@@ -152,18 +152,20 @@ class DeploymentsView(QTableView):
             self.current_changed.emit(self.current())
 
     def _span_ended(self) -> None:
-        """A failure's sentence takes the room of columns that mean little for it, the button that of the numbers."""
+        """A sentence (of a failure, of a queue) takes the room of columns that mean little for it, the button that of
+        the numbers.
+        """
         self._hint.setVisible(not self._proxy.rowCount())
         shown: list[Deployment] = [
             self._proxy.index(row, 0).data(DEPLOYMENT_ROLE) for row in range(self._proxy.rowCount())
         ]
-        spans = [(deployment.failure is not None, not deployment.state.is_live) for deployment in shown]
+        spans = [(bool(each.failure or each.queued_because), not each.state.is_live) for each in shown]
         if spans == self._spans:
             return
         self._spans = spans
         self.clearSpans()
-        for row, (failed, ended) in enumerate(spans):
-            if failed:
+        for row, (is_sentence, ended) in enumerate(spans):
+            if is_sentence:
                 self.setSpan(row, Column.STATE, 1, Column.VRAM - Column.STATE)
             if ended:
                 self.setSpan(row, Column.VRAM, 1, Column.ACTIONS - Column.VRAM)

@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 
 from launchdeck.ui.format import gib, not_measurable
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.names import why_not_ours
 from launchdeck.ui.theme import tokens
 from launchdeck.ui.trailing_combo import TRAILING_ROLE, TrailingCombo
 
@@ -22,7 +23,10 @@ _DOT_PX = 10
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers."""
+    """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers.
+
+    `why_not_ours` is a sentence for a GPU that is hidden from Launchdeck, and empty for all others.
+    """
 
     key: str
     text: str
@@ -30,6 +34,7 @@ class DeviceEntry:
     gpu_index: int | None = None
     rpc_worker: str | None = None
     usable: bool = True
+    why_not_ours: str = ""
 
     @property
     def is_cpu(self) -> bool:
@@ -156,7 +161,8 @@ def _gpu_entry(reading: GpuReading) -> DeviceEntry:
         f"{gpu.index} {gpu.name}",
         sample.free_memory_bytes,
         gpu_index=gpu.index,
-        usable=sample.state.answers,
+        usable=sample.state.answers and gpu.ours,
+        why_not_ours=why_not_ours(gpu),
     )
 
 
@@ -174,7 +180,9 @@ def _fill(item: QStandardItem, entry: DeviceEntry, *, checked: bool) -> None:
     item.setEnabled(entry.usable)
     if entry.gpu_index is not None:
         item.setIcon(_dot(tokens().curve(entry.gpu_index)))
-    item.setData("" if entry.rpc_worker else _free_text(entry.free_bytes), TRAILING_ROLE)
+    item.setToolTip(entry.why_not_ours)
+    free = "" if entry.rpc_worker else _free_text(entry.free_bytes)
+    item.setData(tr("not ours") if entry.why_not_ours else free, TRAILING_ROLE)
     if not entry.is_cpu:
         item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
 

@@ -17,7 +17,7 @@ from launchdeck.ui.gpu_details import GpuDetails
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.memory_share import held_bytes, others_bytes
 from launchdeck.ui.model_colors import model_color
-from launchdeck.ui.names import place_and_name, short_name, vendor
+from launchdeck.ui.names import place_and_name, short_name, vendor, why_not_ours
 from launchdeck.ui.stacked_bar import Segment, StackedBar
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ class GpuCard(QWidget):
         self._details: GpuDetails | None = None
         self._shown: tuple[GpuReading, Sequence[Deployment]] | None = None
         self.setAccessibleName(place_and_name(gpu))
+        self.setToolTip(why_not_ours(gpu))
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self._column = QVBoxLayout(self)
         self._column.setContentsMargins(13, 11, 13, 11)
@@ -154,7 +155,7 @@ class GpuCard(QWidget):
 
     def _describe(self) -> None:
         """For those who cannot see the card."""
-        parts = [self._alert.text(), str(self.facts), self._bar.accessibleDescription()]
+        parts = [why_not_ours(self.gpu), self._alert.text(), str(self.facts), self._bar.accessibleDescription()]
         self.setAccessibleDescription(". ".join(part for part in parts if part))
 
     def _choose(self) -> None:
@@ -175,7 +176,7 @@ class GpuCard(QWidget):
             row.addWidget(_Dot(self.gpu.index))
             row.addWidget(_label(str(self.gpu.index), "title"))
             row.addWidget(_in_role(ElidedLabel(short_name(self.gpu)), "title"), 1)
-            row.addWidget(_label(vendor(self.gpu), "small"))
+            row.addWidget(_label(vendor(self.gpu) if self.gpu.ours else tr("not ours"), "small"))
         row.addWidget(self._arrow)
         return row
 

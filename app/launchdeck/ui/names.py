@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.text import Message
+from launchdeck.ui.i18n import tr
 
 _VENDORS = {GpuType.NVIDIA: "NVIDIA", GpuType.AMD: "AMD"}
 _NOISE = re.compile(
@@ -29,3 +31,12 @@ def short_name(gpu: Gpu) -> str:
 def place_and_name(gpu: Gpu) -> str:
     """What tells it from the others: "0 RTX 4090"; "CPU" for the CPU."""
     return "CPU" if gpu.gpu_type is GpuType.CPU else f"{gpu.index} {short_name(gpu)}"
+
+
+def why_not_ours(gpu: Gpu) -> str:
+    """What hides this GPU from Launchdeck, for a tooltip; empty for one that is ours."""
+    if gpu.ours:
+        return ""
+    if gpu.hidden_by is None:
+        return tr("It is hidden from Launchdeck.")
+    return tr(gpu.hidden_by.doubt or Message("It is hidden from Launchdeck by {mask}.", mask=gpu.hidden_by.setting))

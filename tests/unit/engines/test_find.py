@@ -20,7 +20,7 @@ PROGRAM = """#!{python}
 import os, sys
 with open({log!r}, "a") as log:
     print(" ".join(sys.argv[1:]), file=log)
-assert "CUDA_VISIBLE_DEVICES" not in os.environ and "LLAMA_ARG_RPC" not in os.environ
+assert not any("VISIBLE_DEVICES" in name for name in os.environ) and "LLAMA_ARG_RPC" not in os.environ
 words = sys.argv[1:]
 if "--version" in words:
     print("version: 10605 (abcdef0)\\nbuilt with a compiler", file=sys.stderr)
@@ -66,6 +66,25 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def find(**settings: object) -> FoundEngines:
     return find_engines(Settings(**settings), Paths.resolve())
+
+
+VULKAN = ("Vulkan0: NVIDIA GeForce RTX 4090", "Vulkan1: AMD Radeon RX 7600", "Vulkan2: NVIDIA GeForce RTX 4090")
+
+
+@pytest.mark.parametrize(
+    ("mask", "hidden"),
+    [(None, set()), ("1", {0, 2}), ("2,0", {1}), ("0 1 02", set()), ("", {0, 1, 2}), ("-1", {0, 1, 2}),
+     ("0,x,1", {1, 2}), ("7", {0, 1, 2})],
+)  # fmt: skip
+def test_an_engine_for_vulkan_lists_all_devices_and_is_kept_off_the_masked_ones(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, mask: str | None, hidden: set[int]
+) -> None:
+    if mask is not None:
+        monkeypatch.setenv("GGML_VK_VISIBLE_DEVICES", mask)
+    machine.add(devices=VULKAN)
+    engine = find().engines[0]
+    assert [line.partition(" (")[0] for line in engine.devices] == list(VULKAN)
+    assert engine.hidden_devices == {f"Vulkan{place}" for place in hidden}
 
 
 def test_an_engine_tells_what_it_can(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,13 +15,14 @@ from fakes.gguf_rare import grok
 from fakes.gguf_zoo import deepseek2, gemma4, mixtral
 from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import GpuState, GpuType, Inventory
+from launchdeck.domain.gpu import GpuMask, GpuState, GpuType, Inventory
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier
 from launchdeck.domain.request import CPU_ONLY, EVEN_SPLIT, BackendChoice, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.plan import PlanningContext, plan_launch
+from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import describe
 from launchdeck.models.gguf import read_header
 from launchdeck.planning.estimate import MemoryModel
@@ -309,6 +310,77 @@ def test_workers_alone_hide_the_gpus_of_this_machine(plan_of: Any) -> None:
     assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "-1"
     assert plan.layers.resolved == LAYERS
     assert "not known" in warnings_of(plan)
+
+
+def masked(machine: Inventory, *places: int, mask: GpuMask | None) -> Inventory:
+    """The machine, with the GPUs at these places hidden from us."""
+    readings = (
+        replace(reading, gpu=replace(reading.gpu, ours=False, hidden_by=mask)) if place in places else reading
+        for place, reading in enumerate(machine.gpus)
+    )
+    return replace(machine, gpus=tuple(readings))
+
+
+MASK = GpuMask("CUDA_VISIBLE_DEVICES=1")
+TWO_ALIKE = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 1), gpu(1, "RTX 4090", GpuType.NVIDIA, 24, 6))
+
+
+def test_a_gpu_that_is_not_ours_is_never_taken(plan_of: Any, failure_of: Any) -> None:
+    machine = masked(TWO_ALIKE, 0, mask=MASK)
+    plan = plan_of(machine=machine)
+    assert plan.request.gpu_indices == (1,)
+    assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+    failure = failure_of(machine=machine, gpu_indices=(1, 0))
+    assert str(failure) == (
+        "GPU 0 (RTX 4090) is hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1. "
+        "Choose another GPU, or start Launchdeck without that variable."
+    )
+    recorded = failure_of(machine=masked(TWO_ALIKE, 0, mask=None), gpu_indices=(0,))
+    assert str(recorded) == "GPU 0 (RTX 4090) is hidden from Launchdeck. Choose another GPU."
+
+
+def test_a_machine_without_a_gpu_of_ours_says_why_it_is_the_cpu(plan_of: Any, failure_of: Any) -> None:
+    plan = plan_of(machine=masked(TWO_ALIKE, 0, 1, mask=MASK))
+    assert (plan.request.gpu_indices, plan.layers.resolved) == ((), 0)
+    assert warnings_of(plan) == (
+        "GPUs of this machine are hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1: the model will run on the CPU."
+    )
+    assert warnings_of(plan_of(machine=masked(TWO_ALIKE, 0, 1, mask=MASK), n_gpu_layers=0)) == ""
+    doubtful = masked(TWO_ALIKE, 0, 1, mask=replace(MASK, doubt=Message("Nobody can tell.")))
+    assert warnings_of(plan_of(machine=doubtful)) == "Nobody can tell."
+    assert str(failure_of(machine=doubtful, gpu_indices=(1,)).advice) == "Nobody can tell."
+
+
+def test_a_vulkan_engine_is_kept_off_what_its_mask_hides(plan_of: Any, failure_of: Any) -> None:
+    vulkan = replace(
+        LLAMA_SERVER,
+        gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}),
+        flags=frozenset({"--device"}),
+        devices=("Vulkan0: AMD Radeon RX 7900 XTX (24560 MiB, 20000 MiB free)",
+                 "Vulkan1: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 MiB free)"),
+        hidden_devices=frozenset({"Vulkan0"}),
+    )  # fmt: skip
+    plan = plan_of(engines=(vulkan,))
+    assert (plan.request.gpu_indices, option(plan, "--device")) == ((0,), "Vulkan1")
+    failure = failure_of(engines=(vulkan,), gpu_indices=(1,))
+    assert "GGML_VK_VISIBLE_DEVICES" in str(failure.advice)
+
+
+def test_memory_that_spills_into_ram_is_taken_away_and_told(folder: Path) -> None:
+    def plan_in(environ: dict[str, str], **request: Any) -> LaunchPlan:
+        planner = Planner(Settings, environ=environ)
+        planner.inventory, planner.engines = two_gpus(), (ABLE,)
+        return planner.plan(ModelLoadRequest(folder / "small.gguf", **request), 8001)
+
+    name = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
+    for value in ("0", "1"):
+        plan = plan_in({name: value}, gpu_indices=(0,))
+        assert name in plan.env_unset
+        assert name in warnings_of(plan)
+    assert name not in warnings_of(plan_in({name: "1"}, n_gpu_layers=0))
+    without = plan_in({"PATH": "/bin"}, gpu_indices=(0,))
+    assert name in without.env_unset
+    assert name not in warnings_of(without)
 
 
 def test_a_sleeping_gpu_counts_as_empty_and_a_lost_one_is_refused(plan_of: Any, failure_of: Any) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fakes.mutations import broken
 from fakes.samples import GIB
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import Gpu, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
+from launchdeck.domain.gpu import Gpu, GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.hardware.document import from_document, to_document
 from launchdeck.hardware.replay import ReplaySource
 
@@ -41,7 +41,19 @@ RTX = GpuReading(
     ),
 )
 APU = GpuReading(
-    Gpu(1, "GPU-b", "0000:0c:00.0", "라데온 780M", GpuType.AMD, None, integrated=True, hip_id=2, gfx_target="gfx1103"),
+    Gpu(
+        1,
+        "GPU-b",
+        "0000:0c:00.0",
+        "라데온 780M",
+        GpuType.AMD,
+        None,
+        integrated=True,
+        hip_id=2,
+        gfx_target="gfx1103",
+        ours=False,
+        hidden_by=GpuMask("HIP_VISIBLE_DEVICES=0"),
+    ),
     GpuSample(1000.5, state=GpuState.ASLEEP, processes=(GpuProcess(8, "", None),)),
 )
 FULL = Inventory((RTX, APU), CPU, "AMDSMIDetector+NVMLDetector", 1000.5)
@@ -53,6 +65,7 @@ def test_the_contract():
     first = document["gpus"][0]
     wanted = {
         "index": 0, "uuid": "GPU-a", "pci_address": "0000:01:00.0", "name": "RTX 4090", "gpu_type": "nvidia",
+        "ours": True,
         "total_memory_mb": 24576, "used_memory_mb": 11264, "free_memory_mb": 13312, "utilization_percent": 43,
         "temperature_c": 61, "power_watts": 210.5, "state": "active",
         "processes": [{"pid": 7, "name": "llama-server", "used_memory_mb": 10240}],
@@ -60,6 +73,7 @@ def test_the_contract():
     assert {key: first[key] for key in wanted} == wanted
     assert (document["total"], document["detector"]) == (2, "AMDSMIDetector+NVMLDetector")
     second = document["gpus"][1]
+    assert (second["ours"], second["hidden_by"]) == (False, "HIP_VISIBLE_DEVICES=0")
     assert (second["state"], second["utilization_percent"], second["total_memory_mb"]) == ("asleep", None, None)
 
 
@@ -97,6 +111,7 @@ def test_a_file_written_by_hand_may_leave_out_what_it_does_not_know():
     assert (reading.sample.free_memory_bytes, reading.sample.state) == (None, GpuState.ACTIVE)
     assert inventory.cpu.gpu.gpu_type is GpuType.CPU
     assert inventory.cpu.gpu.total_memory_bytes is None
+    assert reading.gpu.ours
 
 
 NVIDIA = {"gpu_type": "nvidia"}
@@ -123,6 +138,8 @@ MUTATIONS = 2000
         ({"gpus": [NVIDIA | {"index": 1}]}, "gpus[0].index"),
         ({"gpus": [NVIDIA | {"state": "tired"}]}, "gpus[0].state"),
         ({"gpus": [NVIDIA | {"integrated": "no"}]}, "gpus[0].integrated"),
+        ({"gpus": [NVIDIA | {"ours": "no"}]}, "gpus[0].ours"),
+        ({"gpus": [NVIDIA | {"hidden_by": 1}]}, "gpus[0].hidden_by"),
         ({"gpus": [NVIDIA | {"compute_capability": "new"}]}, "gpus[0].compute_capability"),
         ({"gpus": [NVIDIA | {"processes": [{"pid": "x"}]}]}, "gpus[0].processes[0].pid"),
         ({"gpus": [NVIDIA, {"gpu_type": "cpu"}]}, "gpus"),

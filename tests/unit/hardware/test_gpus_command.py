@@ -10,11 +10,14 @@ import sys
 from fakes.nvml import FakeNvml
 
 
-def gpus(nvml: FakeNvml | None, *arguments: str) -> dict:
-    environment = os.environ | (nvml.environment if nvml else {"LD_LIBRARY_PATH": ""})
-    command = [sys.executable, "-m", "launchdeck", "gpus", "--json", *arguments]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(result.stdout)
+def printed_by_gpus(nvml: FakeNvml | None, *arguments: str, **environ: str) -> str:
+    environment = os.environ | (nvml.environment if nvml else {"LD_LIBRARY_PATH": ""}) | environ
+    command = [sys.executable, "-m", "launchdeck", "gpus", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def gpus(nvml: FakeNvml | None, *arguments: str, **environ: str) -> dict:
+    return json.loads(printed_by_gpus(nvml, "--json", *arguments, **environ))
 
 
 def test_the_drivers_gpus(nvml: FakeNvml):
@@ -42,3 +45,31 @@ def test_what_it_prints_can_be_replayed(nvml: FakeNvml, tmp_path):
     replayed = gpus(None, "--inventory", str(file))
     assert replayed["gpus"] == printed["gpus"]
     assert replayed["detector"] == printed["detector"]
+
+
+def test_a_gpu_that_a_mask_hides_is_listed_and_marked(nvml: FakeNvml):
+    nvml.add_gpu()
+    nvml.add_gpu()
+    first, second = gpus(nvml, CUDA_VISIBLE_DEVICES="1")["gpus"]
+    assert (first["ours"], first["hidden_by"]) == (False, "CUDA_VISIBLE_DEVICES=1")
+    assert (second["ours"], second["hidden_by"]) == (True, None)
+    table = printed_by_gpus(nvml, CUDA_VISIBLE_DEVICES="1").splitlines()
+    assert ["not ours" in line for line in table if "4090" in line] == [True, False]
+    assert "not ours: hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1" in table
+
+
+def test_a_mask_that_nobody_can_read_is_told(nvml: FakeNvml):
+    nvml.add_gpu(name="NVIDIA GeForce RTX 2080")
+    nvml.add_gpu(name="NVIDIA H100")
+    table = printed_by_gpus(nvml, CUDA_VISIBLE_DEVICES="1")
+    assert table.count("set CUDA_DEVICE_ORDER=PCI_BUS_ID as well or name UUIDs") == 1
+    assert gpus(nvml, CUDA_VISIBLE_DEVICES="1", CUDA_DEVICE_ORDER="PCI_BUS_ID")["gpus"][1]["ours"]
+
+
+def test_a_recorded_inventory_knows_nothing_of_this_machines_masks(nvml: FakeNvml, tmp_path):
+    nvml.add_gpu()
+    nvml.add_gpu()
+    file = tmp_path / "recorded.json"
+    file.write_text(json.dumps(gpus(nvml, CUDA_VISIBLE_DEVICES="1")), encoding="utf-8")
+    replayed = gpus(None, "--inventory", str(file), CUDA_VISIBLE_DEVICES="-1")
+    assert [gpu["ours"] for gpu in replayed["gpus"]] == [False, True]

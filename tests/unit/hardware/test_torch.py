@@ -99,6 +99,17 @@ def test_the_memory_is_that_of_all_processes_and_known_for_half_a_minute(torch, 
     assert detector.get_gpu_info(gpu).used_memory_bytes is None
 
 
+def test_pytorch_is_asked_for_every_gpu_whatever_was_masked(torch, monkeypatch, tmp_path):
+    """Which of them are ours is found out once, for all that detectors find."""
+    seen = tmp_path / "seen"
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"):
+        monkeypatch.setenv(name, "7")
+    look = f"    import os; open({str(seen)!r}, 'w').write(repr(sorted(n for n in os.environ if 'DEVICE' in n)))\n"
+    torch(CUDA, look + LIBRARY.format(name="GPU", uuid=""))
+    assert TorchCudaDetector().is_available()
+    assert seen.read_text() == "['CUDA_DEVICE_ORDER']"
+
+
 BARE = """
     import types
     __version__ = "2.9"

@@ -10,6 +10,7 @@ from launchdeck.serving.lifecycle import Event, next_state
 LEGAL = {
     (State.QUEUED, Event.LAUNCH): State.STARTING,
     (State.QUEUED, Event.STOP): State.STOPPING,
+    (State.QUEUED, Event.FAILED): State.FAILED,
     (State.STARTING, Event.STARTED): State.LOADING,
     (State.STARTING, Event.LAUNCH): State.STARTING,
     (State.STARTING, Event.STOP): State.STOPPING,

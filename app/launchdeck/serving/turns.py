@@ -1,0 +1,79 @@
+"""Whose turn it is to start. vLLM takes its share by what is free before and after its own weights are there, so two of
+them that start on one GPU would measure each other: the later one is queued.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from launchdeck.domain.deployment import State
+from launchdeck.domain.plan import EngineKind
+from launchdeck.domain.text import Message
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from launchdeck.domain.deployment import Deployment
+    from launchdeck.domain.gpu import Inventory
+
+# A vLLM that ends gives memory back, and another one that measures meanwhile takes that for a mistake.
+_BUSY: Final = frozenset({State.STARTING, State.LOADING, State.STOPPING})
+
+
+def why_not_yet(deployment: Deployment, all_of_them: Iterable[Deployment]) -> Message | None:
+    """What this launch has to wait for; None: it may start."""
+    mine = {} if deployment.plan.engine.kind is not EngineKind.VLLM else _indices(deployment)
+    for other in all_of_them:
+        shared = mine.keys() & _indices(other).keys()
+        if shared and other.id != deployment.id and _is_ahead(other, deployment):
+            return _reason(other, min(mine[uuid] for uuid in shared))
+    return None
+
+
+def _is_ahead(other: Deployment, deployment: Deployment) -> bool:
+    if other.plan.engine.kind is not EngineKind.VLLM:
+        return False
+    is_earlier = (other.created_at_s, other.id) < (deployment.created_at_s, deployment.id)
+    return other.state in _BUSY or (other.state is State.QUEUED and other.queued_because is not None and is_earlier)
+
+
+def _indices(deployment: Deployment) -> dict[str, int]:
+    return {gpu.uuid: gpu.index for gpu in deployment.plan.gpus}
+
+
+def _reason(other: Deployment, index: int) -> Message:
+    if other.state is State.STOPPING:
+        return Message(
+            "waits until {name} has ended on GPU {index}: vLLM measures the memory when it starts",
+            name=other.plan.model_id,
+            index=index,
+        )
+    return Message(
+        "waits until {name} has started on GPU {index}: two vLLM starts on one GPU would measure each other",
+        name=other.plan.model_id,
+        index=index,
+    )
+
+
+class LatestReading:
+    """When the GPUs were read last; lives in one event loop."""
+
+    def __init__(self) -> None:
+        self._sampled_at_s = 0.0
+        self._has_come = asyncio.Event()
+
+    def note(self, inventory: Inventory) -> None:
+        self._sampled_at_s = inventory.sampled_at_s
+        self._has_come.set()
+
+    async def after(self, at_s: float, patience_s: float) -> bool:
+        """Wait for one that is from later than `at_s` (Unix seconds); False: none has come."""
+        try:
+            async with asyncio.timeout(patience_s):
+                while self._sampled_at_s <= at_s:
+                    self._has_come.clear()
+                    await self._has_come.wait()
+        except TimeoutError:
+            return False
+        return True
