@@ -152,7 +152,7 @@ def test_the_command_line_refuses_as_well_and_can_be_forced(app: RealApplication
         assert started.returncode == 0, started.stderr
         assert app.entry("held")["state"] in {"starting", "loading"}
         shown = command(app, "plan", path, "--gpu", "0")
-        assert "are promised to held" in shown.stdout, shown.stdout + shown.stderr
+        assert "promised to held" in shown.stdout, shown.stdout + shown.stderr
     finally:
         holder.kill()
         holder.wait()

@@ -305,6 +305,7 @@ class Supervisor:
             stage=None,
             pids=(),
             rss_bytes=None,
+            own_ram_bytes=None,
             vram_bytes=None,
         )
 
