@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 from launchdeck.commands.model_name import model_path
@@ -108,18 +109,22 @@ def _print(plan: LaunchPlan) -> None:
     print_table(
         header, [_row(device) for device in (*plan.estimate.devices, plan.estimate.host)], right=frozenset(range(1, 7))
     )
-    for device in (*plan.estimate.devices, plan.estimate.host):
-        if device.promises:
-            names = ", ".join(dict.fromkeys(promise.model_id for promise in device.promises))
-            print_line(f"note: {_gib(device.promised_bytes)} GiB more are free on {device.device}, promised to {names}")
-    if plan.estimate.host.overhead_bytes:
-        print_line(
-            f"note: in time, kept prompts take up to {_gib(plan.estimate.host.overhead_bytes)} GiB of the host's"
-        )
+    for note in _memory_notes(plan):
+        print_line(f"note: {note}")
     for warning in (plan.blocker, *plan.warnings):
         if warning is not None:
             print_line(f"note: {warning}")
     print_line(command_line(plan))
+
+
+def _memory_notes(plan: LaunchPlan) -> Iterator[str]:
+    """What the table cannot say: free memory that is promised, and a cache that fills with time."""
+    for device in (*plan.estimate.devices, plan.estimate.host):
+        if device.promises:
+            names = ", ".join(dict.fromkeys(promise.model_id for promise in device.promises))
+            yield f"{_gib(device.promised_bytes)} GiB more are free on {device.device}, promised to {names}"
+    if cache_bytes := plan.estimate.host.overhead_bytes:
+        yield f"up to {_gib(cache_bytes)} GiB of the host's are for prompts that are kept, in time"
 
 
 def _row(device: DeviceEstimate) -> tuple[str, ...]:

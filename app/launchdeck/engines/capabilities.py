@@ -14,6 +14,7 @@ from typing import Any
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import Listed
+from launchdeck.engines.embedded import EMBEDDED_COMMAND, EMBEDDED_PROGRAM
 from launchdeck.engines.llama_argv import OPTION_VARIABLES
 from launchdeck.files.apart import looking_at
 from launchdeck.files.json_file import JsonFile
@@ -56,8 +57,7 @@ class CapabilityCache:
         Raises:
             LaunchdeckError: it does not start, does not answer, or is no llama-server.
         """
-        status = path.stat()
-        stamp = f"{status.st_size}:{status.st_mtime_ns}"
+        stamp = ":".join(map(_stamp, (path, *_own_program(command))))
         entry = self._entries.get(str(path), {})
         if entry.get("stamp") != stamp:
             entry = {"stamp": stamp, **_version(command), "flags": sorted(_flags(command))}
@@ -66,6 +66,17 @@ class CapabilityCache:
             self._entries[str(path)] = entry
             self._file.write_if_possible(self._entries)
         return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))
+
+
+def _stamp(file: Path) -> str:
+    """Raises OSError."""
+    status = file.stat()
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+def _own_program(command: Sequence[str]) -> tuple[Path, ...]:
+    """Our file in front of the package, where there is one: another Launchdeck may give it other flags."""
+    return (EMBEDDED_PROGRAM,) if tuple(command[: len(EMBEDDED_COMMAND)]) == EMBEDDED_COMMAND else ()
 
 
 def _is_entry(entry: object) -> bool:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 EMBEDDED_COMMAND = (sys.executable, "-m", "launchdeck.engines.embedded_server")
+EMBEDDED_PROGRAM = Path(__file__).with_name("embedded_server.py")
 PACKAGE = "xllamacpp"
 _LIBRARY_SUFFIXES = {".so", ".pyd"}
 

@@ -79,11 +79,12 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--n-gpu-layers", str(launch.n_gpu_layers)),
         *_device_options(launch),
         *_embedding_options(launch),
+        *_cache_options(launch),
         ("--metrics",),
         ("--log-verbosity", str(VERBOSITY)),
     ]
-    asked = [*_asked_options(launch), *_cache_options(launch), *extra_args.options(launch.extra_args)]
-    for name, *_ in asked:
+    asked = [*_asked_options(launch), *extra_args.options(launch.extra_args)]
+    for name, *_ in (*asked, *(_cache_options(launch) if launch.cache_ram_mib else ())):
         if not _knows(engine, name):
             raise _unknown_option(engine, name)
     options = [*(option for option in stated if _knows(engine, option[0])), *asked]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,17 @@ def test_a_broken_cache_is_only_asked_again(machine: Machine, text: str) -> None
     file.write_text(text)
     machine.add()
     assert len(find().engines) == 2
+
+
+def test_what_an_older_launchdeck_knew_of_the_embedded_engine_is_asked_anew(tmp_path: Path) -> None:
+    """The package is the same, and our program in front of it has other flags."""
+    library = embedded_library()
+    assert library is not None
+    status = library.stat()
+    older = {"stamp": f"{status.st_size}:{status.st_mtime_ns}", "version": "1", "build": 1, "flags": ["--threads"]}
+    file = tmp_path / "engines.json"
+    file.write_text(json.dumps({str(library): {**older, "devices": ["D: d (1 MiB, 1 MiB free)"], "boot": ""}}))
+    assert "--cache-ram" in CapabilityCache(file).ask(EMBEDDED_COMMAND, library).flags
 
 
 def test_a_cache_that_cannot_be_written_is_survived(tmp_path: Path) -> None:
