@@ -12,7 +12,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication
 
 import launchdeck
-from fakes.samples import gpu, inventory
+from fakes.samples import gpu, inventory, two_gpus
 from launchdeck.domain.gpu import GpuType
 from launchdeck.monitor.history import History
 from launchdeck.ui import theme
@@ -77,6 +77,14 @@ def test_larger_values_are_higher(charts: Charts):
         feed(charts, [used_gib] * 60)
         heights.append(np.flatnonzero(drawn_in(charts.memory, theme.tokens().curve(0)).any(axis=1)).mean())
     assert heights[1] < heights[0] - 50
+
+
+def test_the_legend_marks_a_gpu_that_is_not_ours(charts: Charts):
+    machine = two_gpus()
+    hidden = replace(machine.gpus[0], gpu=replace(machine.gpus[0].gpu, ours=False))
+    charts.show_inventory(replace(machine, gpus=(hidden, machine.gpus[1])))
+    names = [entry.accessibleName().partition(":")[0] for entry in charts.memory.legend.entries()]
+    assert names == ["0 RTX 4090 (not ours)", "1 RX 7900 XTX"]
 
 
 def test_a_click_on_the_legend_hides_the_curve_in_both_charts(qtbot, charts: Charts):

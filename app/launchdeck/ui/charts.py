@@ -20,7 +20,7 @@ from launchdeck.ui.time_view import TimeView
 if TYPE_CHECKING:
     from PySide6.QtGui import QKeyEvent, QShowEvent
 
-    from launchdeck.domain.gpu import GpuReading, Inventory
+    from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
     from launchdeck.monitor.history import History
     from launchdeck.ui.chart_export import Column
 
@@ -205,7 +205,7 @@ class Charts(QWidget):
         largest_bytes = max((r.gpu.total_memory_bytes or r.sample.used_memory_bytes or 0) for r in devices)
         self._top = axis_top(largest_bytes / GIB_BYTES)
         for panel in self._panels.values():
-            panel.legend.set_devices([(r.gpu.uuid, r.gpu.index, place_and_name(r.gpu)) for r in devices])
+            panel.legend.set_devices([(r.gpu.uuid, r.gpu.index, _name(r.gpu)) for r in devices])
             panel.plot.keep_curves({r.gpu.uuid for r in devices})
 
     def _draw(self, metric: str, panel: ChartPanel) -> None:
@@ -266,6 +266,10 @@ class Charts(QWidget):
         for panel in self._panels.values():
             panel.legend.set_shown(uuid, shown)
             panel.plot.set_curve_visible(uuid, shown)
+
+
+def _name(gpu: Gpu) -> str:
+    return place_and_name(gpu) if gpu.ours else f"{place_and_name(gpu)} ({tr('not ours')})"
 
 
 def _devices(inventory: Inventory) -> tuple[GpuReading, ...]:
