@@ -17,6 +17,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import PlanningContext
+from launchdeck.engines.device_orders import DeviceOrders
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.residuals import Residuals
 from launchdeck.files.apart import NoAnswerError, call_apart
@@ -51,6 +52,7 @@ class Planner:
         self._ended: frozenset[int] = frozenset()
         self._running: dict[str, Deployment] = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
+        self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
         self.engines: tuple[EngineInfo, ...] | None = None
 
@@ -71,11 +73,12 @@ class Planner:
 
     def on_deployment(self, deployment: Deployment) -> None:
         """News of a deployment: what it held is free once it has ended, before the next reading says so; and while it
-        runs, the readings teach what the driver takes besides its buffers.
+        runs, the readings teach what the driver takes besides its buffers. Its log teaches where its devices sit.
         """
         self._running = {key: kept for key, kept in self._running.items() if key != deployment.id}
         if deployment.state is State.RUNNING:
             self._running[deployment.id] = deployment
+        self._orders.learn(deployment)
         if deployment.pids:
             self._pids[deployment.id] = deployment.pids
         if not deployment.state.is_live:
@@ -115,6 +118,7 @@ class Planner:
             model=model,
             memory=memory,
             residuals=self._residuals,
+            orders=self._orders,
         )
         return self._accounting.refine(self._plan(request, context, port))
 
