@@ -22,6 +22,16 @@ DEFAULT_CONTEXT_LIMIT = 8192
 
 
 @dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What the engine's own account leaves of "auto": at most so many layers (None: as many as fit), where each device
+    needs `more_bytes` than the closed form says (empty: no more).
+    """
+
+    most_layers: int | None = None
+    more_bytes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PlanningContext:
     """What a plan is made from besides the request. `memory` is made of the model's header."""
 
@@ -32,6 +42,7 @@ class PlanningContext:
     memory: MemoryModel | VllmMemory | None
     residuals: Residuals = field(default_factory=Residuals)
     orders: DeviceOrders = field(default_factory=DeviceOrders)
+    ceiling: Ceiling = field(default_factory=Ceiling)
 
 
 def default_model_id(model: ModelInfo) -> str:

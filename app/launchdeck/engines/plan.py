@@ -17,6 +17,7 @@ from launchdeck.engines.checks import check_cache, check_request, check_split
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
     HOST,
+    Ceiling,
     PlanningContext,
     default_model_id,
     gpu_reasons,
@@ -91,7 +92,7 @@ def _plan_llama(
     margin_bytes = context.settings.memory_margin_mib * MIB
     total = context.model.layer_count
     all_on_gpus = flash_attention.attending(load, request, memory, total if readings else 0, of_cuda=of_cuda)
-    largest, experts = _what_fits(memory, all_on_gpus, margin_bytes) if devices else (None, None)
+    largest, experts = _what_fits_below(context.ceiling, memory, all_on_gpus, margin_bytes)
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved, flash_attention=flash_attention.resolved(request, memory, resolved))
     on_gpus = resolved if readings else 0
@@ -273,6 +274,21 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
         flash_attention=launch.flash_attention is not FlashAttention.OFF,
         n_cpu_moe=launch.n_cpu_moe,
     )
+
+
+def _what_fits_below(
+    ceiling: Ceiling, memory: MemoryModel, load: Load, margin_bytes: int
+) -> tuple[int | None, int | None]:
+    if not load.devices:
+        return None, None
+    if ceiling.more_bytes:
+        pairs = zip(load.devices, ceiling.more_bytes, strict=True)
+        devices = (replace(device, context_bytes=device.context_bytes + more) for device, more in pairs)
+        load = replace(load, devices=tuple(devices))
+    largest, experts = _what_fits(memory, load, margin_bytes)
+    if largest is None or ceiling.most_layers is None:
+        return largest, experts
+    return min(largest, ceiling.most_layers), experts
 
 
 @lru_cache(maxsize=64)
