@@ -49,7 +49,7 @@ class Card:
 
     def has_total_of(self, device: Listed) -> bool:
         """Whether the engine means the same memory as the driver: all there is, or all but what the driver keeps."""
-        if device.is_inside_processor and not self.gpu.integrated:
+        if not self.may_be(device):
             return False
         totals = [total for total in (self.gpu.total_memory_bytes, self.usable_bytes) if total]
         if not totals:
@@ -57,14 +57,8 @@ class Card:
         return min(totals) * (1 - _SAME_TOTAL) <= device.total_bytes <= max(totals) * (1 + _SAME_TOTAL)
 
     def may_be(self, device: Listed) -> bool:
-        """Whether nothing speaks against it where it is the last that is left: a slice of a card is smaller than the
-        card, and a GPU inside a processor is no card.
-        """
-        if self.gpu.integrated:
-            return True
-        total = self.gpu.total_memory_bytes
-        is_no_larger = total is None or device.total_bytes <= total or self.has_total_of(device)
-        return is_no_larger and not device.is_inside_processor
+        """Whether nothing speaks against it where it is the last that is left: a GPU inside a processor is no card."""
+        return self.gpu.integrated or not device.is_inside_processor
 
     def sees_more_than(self, device: Listed) -> bool:
         """Whether the driver tells of memory that the engine does not see: it has a slice, or a limit."""

@@ -121,11 +121,11 @@ def test_a_card_that_no_list_has_is_told_by_its_memory(text: str) -> None:
     assert matched([card(3, "AMD GPU 7551", 32624)], listing((text, 32624, 32000))) == {3: ("Vulkan0", Rule.TOTAL)}
 
 
-def test_the_only_one_that_is_left_is_it_unless_it_would_be_more_than_the_card() -> None:
+def test_the_only_one_that_is_left_is_it() -> None:
     sliced = listing(("NVIDIA A100-SXM4-80GB MIG 1g.10gb", 9856, 9800))
     assert matched([card(1, "NVIDIA A100-SXM4-80GB", 81920)], sliced) == {1: ("Vulkan0", Rule.LAST)}
-    more = listing(("AMD Radeon Graphics (RADV NEW)", 31000, 9800))
-    assert matched([card(1, "AMD GPU 744C", 24560)], more) == {}
+    other = listing(("AMD Radeon Graphics (RADV GFX1201)", 32624, 32000))
+    assert matched([card(1, "AMD GPU 7551", 24560)], other) == {1: ("Vulkan0", Rule.LAST)}
 
 
 def test_a_gpu_inside_a_processor_is_no_card() -> None:
