@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 
 from e2e.real_application import WITHOUT_WINDOW, RealApplication, application
-from fakes import gguf_models
-from fakes.llama_server import DEVICES_VARIABLE
+from fakes import gguf_models, llama_server
 from fakes.nvml import GIB, FakeNvml
 from fakes.serving import until
 
 pytestmark = pytest.mark.timeout(180)
 MIB = 2**20
-CUDA0 = "  CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 22000 MiB free)\n"
+CUDA0 = "CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 22000 MiB free)"
 LOADING = ("--load-s", 600)
 DEADLINE_S = 30.0
 
@@ -36,7 +35,8 @@ def nvml(nvml_library: Path, tmp_path: Path) -> FakeNvml:
 @pytest.fixture
 def app(nvml: FakeNvml) -> Iterator[RealApplication]:
     with application() as app:
-        app.environment |= nvml.environment | {DEVICES_VARIABLE: CUDA0}
+        llama_server.install(app.home, devices=[(CUDA0, "0000:01:00.0")])
+        app.environment |= nvml.environment
         yield app.start(WITHOUT_WINDOW)
         for entry in app.entries():
             app.stop(entry["model_id"])

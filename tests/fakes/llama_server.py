@@ -5,17 +5,19 @@ llama-server does, and started with a model it becomes the fake server, or the r
 What it does then is told in a file beside the model (`NAME.gguf.switches`, a JSON list): switches of fake_server.py.
 The real server takes those that concern the tree: workers that leave the session, stubborn or not.
 
-The lines of the devices that it lists stand in the environment (DEVICES_VARIABLE).
+Its devices stand in a file beside it (`llama-server.devices`, a JSON list of their lines in `--list-devices` and where
+they sit on the bus); started with some of them it says so, as llama.cpp does.
 """
 
 import json
 import os
+import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 FAKE_SERVER = Path(__file__).with_name("fake_server.py")
-DEVICES_VARIABLE = "LAUNCHDECK_FAKE_DEVICES"
 VERSION = "version: 10605 (fake)\nbuilt for tests\n"
 OPTIONS = (
     "model alias host port ctx-size parallel kv-unified fit n-gpu-layers device split-mode tensor-split main-gpu "
@@ -23,6 +25,7 @@ OPTIONS = (
     "cache-ram"
 )
 HELP = "".join(f"--{name} VALUE\n" for name in OPTIONS.split())
+LISTED = re.compile(r"(\w+): (.*) \(\d+ MiB, (\d+) MiB free\)")
 WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 
 
@@ -38,22 +41,39 @@ def become_real(program: str, arguments: list[str]) -> None:
     os.execv(program, [program, *arguments])
 
 
+def lines_of_devices(devices: list[list[str]], arguments: list[str]) -> list[str]:
+    """What llama.cpp says of the devices that it is to use."""
+    asked = arguments[arguments.index("--device") + 1].split(",") if "--device" in arguments else []
+    known = {match[1]: (match[2], match[3], address) for line, address in devices if (match := LISTED.fullmatch(line))}
+    return [
+        f"llama_prepare_model_devices: using device {name} ({text}) ({address}) - {free} MiB free"
+        for name in asked
+        if name in known
+        for text, free, address in (known[name],)
+    ]
+
+
 def main() -> None:
-    real, arguments = sys.argv[1], sys.argv[2:]
+    real, devices_file, arguments = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
     if real:
         become_real(real, arguments)
+    devices = json.loads(devices_file.read_text()) if devices_file.exists() else []
     if "--model" in arguments:
-        command = [sys.executable, "-I", str(FAKE_SERVER), *switches_of(arguments), *arguments]
+        said = [word for line in lines_of_devices(devices, arguments) for word in ("--say", line)]
+        command = [sys.executable, "-I", str(FAKE_SERVER), *said, *switches_of(arguments), *arguments]
         os.execv(sys.executable, command)
-    devices = "Available devices:\n" + os.environ.get(DEVICES_VARIABLE, "")
-    answers = {"--version": VERSION, "--help": HELP, "--list-devices": devices}
+    listing = "Available devices:\n" + "".join(f"  {line}\n" for line, _ in devices)
+    answers = {"--version": VERSION, "--help": HELP, "--list-devices": listing}
     sys.stdout.write(next((answer for option, answer in answers.items() if option in arguments), ""))
 
 
-def install(folder: Path, real: Path | None = None) -> Path:
-    """An executable `llama-server` in this folder; with `real` it is that one."""
+def install(folder: Path, real: Path | None = None, devices: Sequence[tuple[str, str]] = ()) -> Path:
+    """An executable `llama-server` in this folder; with `real` it is that one. `devices`: lines and addresses."""
     program = folder / "llama-server"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I {__file__} "{real or ""}" "$@"\n')
+    devices_file = program.with_suffix(".devices")
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -I {__file__} "{real or ""}" "{devices_file}" "$@"\n')
+    if devices:
+        devices_file.write_text(json.dumps(devices))
     program.chmod(0o755)
     return program
 

@@ -28,7 +28,9 @@ from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.capabilities import CapabilityCache
+from launchdeck.engines.device_orders import MOST_DEVICES, DeviceOrders
 from launchdeck.engines.fetched import fetched_engines
+from launchdeck.engines.listing import bus_place
 from launchdeck.engines.residuals import LARGEST_BYTES, Residuals
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.replay import ReplaySource
@@ -77,6 +79,7 @@ def subjects(home: Path) -> list[Subject]:
         _inventory(home / "inventory.json"),
         _accounting(paths.cache / "accounting.json"),
         _residuals(paths.state / "residuals.json"),
+        _device_orders(paths.state / "device-orders.json"),
         _capabilities(paths.cache / "engines.json"),
         _engine(paths),
         *_models(home / "models"),
@@ -254,9 +257,23 @@ def _residuals(file: Path) -> Subject:
     return Subject("residuals", file, {"GPU-0 580 llama-server 10605": 589 << 20, "odd": 300 << 20}, read)
 
 
+def _device_orders(file: Path) -> Subject:
+    def read() -> None:
+        for order in DeviceOrders(file)._orders.values():
+            assert len(order) <= MOST_DEVICES
+            assert all(bus_place(address) for address in order.values())
+
+    return Subject("orders of devices", file, {"good": {"Vulkan0": "0000:01:00.0"}, "odd": {"Vulkan1": "x"}}, read)
+
+
 def _capabilities(file: Path) -> Subject:
     program = file.parent / "llama-server"
-    entry = {"boot": boot_id(), "flags": ["--model"], "devices": ["CUDA0: RTX (24000 MiB, 23000 MiB free)"]}
+    entry = {
+        "boot": boot_id(),
+        "flags": ["--model"],
+        "switches": ["--jinja"],
+        "devices": ["CUDA0: RTX (24000 MiB, 23000 MiB free)"],
+    }
 
     def prepare() -> None:
         program.write_text("#!/bin/sh\nexit 1\n")

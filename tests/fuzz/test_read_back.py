@@ -26,6 +26,7 @@ INPUTS = {
     "inventory": 1500,
     "accounting": 500,
     "residuals": 500,
+    "orders of devices": 500,
     "engines asked": 500,
     "engines fetched": 500,
     "manifest": 500,

@@ -319,8 +319,19 @@ class TestContextAndSlots:
     def test_beyond_the_limit_the_fix_is_a_click(self, qtbot, form):
         edit = named(form, "Context, in tokens").lineEdit()
         edit.selectAll()
-        qtbot.keyClicks(edit, "99999")
+        qtbot.keyClicks(edit, "999999")
         assert not deploy_button(form).isEnabled()
+        assert command(form) == ""
+        qtbot.mouseClick(button(form, "Use a context of 163840"), Qt.MouseButton.LeftButton)
+        assert form.request().n_ctx == 4 * 40960
+        assert command(form)
+
+    def test_what_several_slots_share_may_be_more_than_one_can_use(self, qtbot, form):
+        edit = named(form, "Context, in tokens").lineEdit()
+        edit.selectAll()
+        qtbot.keyClicks(edit, "99999")
+        assert "--ctx-size 99999 " in command(form)
+        named(form, "Slots: requests answered at the same time").setValue(1)
         assert command(form) == ""
         qtbot.mouseClick(button(form, "Use a context of 40960"), Qt.MouseButton.LeftButton)
         assert form.request().n_ctx == 40960

@@ -49,6 +49,24 @@ class TestRows:
         deployment = samples.deployment(applied=replace(samples.APPLIED, layers_offloaded=20, n_ctx=4096, n_slots=1))
         assert [row(deployment, label).agrees for label in ("Layers on GPUs", "Context", "Slots")] == [False] * 3
 
+    def test_a_part_of_the_context_for_each_slot_is_told_and_marked(self):
+        applied = replace(samples.APPLIED, n_ctx_slot=2048)
+        assert row(samples.deployment(applied=applied), "Context") == DetailRow(
+            "Context", "8,192", "8,192", "8,192, 2,048 a slot", agrees=False
+        )
+
+    def test_no_slot_needs_more_than_the_model_can(self):
+        plan = samples.plan()
+        deployment = samples.deployment(applied=replace(samples.APPLIED, n_ctx=4 * 40960, n_ctx_slot=40960))
+        deployment = with_plan(deployment, n_ctx=4 * 40960, request=replace(plan.request, n_ctx=4 * 40960))
+        line = row(deployment, "Context")
+        assert (line.applied, line.agrees) == ("163,840, 40,960 a slot", True)
+
+    def test_fewer_slots_than_asked_for_are_as_planned_where_the_engine_was_told_so(self):
+        argv = (*samples.plan().argv, "--parallel", "1")
+        deployment = with_plan(samples.deployment(applied=replace(samples.APPLIED, n_slots=1)), argv=argv)
+        assert row(deployment, "Slots") == DetailRow("Slots", "4", "1", "1", agrees=True)
+
     def test_before_the_engine_has_spoken_nothing_is_claimed(self):
         deployment = samples.deployment(state=State.LOADING)
         assert all(line.applied == "" and line.agrees is None for line in detail_rows(deployment))

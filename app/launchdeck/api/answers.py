@@ -164,6 +164,7 @@ class Applied(Answer):
     layers_offloaded: int | None
     layers_total: int | None
     n_ctx: int | None
+    n_ctx_slot: int | None
     n_slots: int | None
     flash_attention: bool | None
     devices: list[DeviceMemory]

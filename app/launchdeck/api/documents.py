@@ -87,6 +87,7 @@ def _applied(applied: Applied) -> dict[str, Any]:
         "layers_offloaded": applied.layers_offloaded,
         "layers_total": applied.layers_total,
         "n_ctx": applied.n_ctx,
+        "n_ctx_slot": applied.n_ctx_slot,
         "n_slots": applied.n_slots,
         "flash_attention": applied.flash_attention,
         "devices": [

@@ -48,20 +48,35 @@ class Buffer:
 
 
 @dataclass(frozen=True, slots=True)
+class PlacedDevice:
+    """A device that the engine says it uses: its own name for it, what the driver calls it, where it sits on the bus
+    (None: not told), and what is free on it.
+    """
+
+    name: str
+    text: str
+    pci_address: str | None
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Applied:
     """What the engine says it did, read from its log. None and empty: it has not said so (yet).
 
     `layers_offloaded` is the engine's claim; a build without any GPU claims it too, so what counts are the buffers.
+    `n_ctx_slot` is the longest that one request can be. `placed` are the `devices` with all that was told of them.
     `kv_tokens` is how many tokens the KV cache holds, `max_concurrency` how many requests of `n_ctx` tokens at once.
     """
 
     layers_offloaded: int | None = None
     layers_total: int | None = None
     n_ctx: int | None = None
+    n_ctx_slot: int | None = None
     n_slots: int | None = None
     flash_attention: bool | None = None
     cache_types: tuple[str, str] | None = None
     devices: tuple[str, ...] = ()
+    placed: tuple[PlacedDevice, ...] = ()
     buffers: tuple[Buffer, ...] = ()
     kv_tokens: int | None = None
     max_concurrency: float | None = None

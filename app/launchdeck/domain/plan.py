@@ -38,6 +38,7 @@ class EngineKind(StrEnum):
 class EngineInfo:
     """An engine on this machine. `command` starts it; `flags` are the options it knows (empty: not asked).
 
+    `switches` are those of its options that take no value (empty: not asked, as in records of older versions).
     `gpu_types` are the vendors it has a backend for; `devices` are the lines with which it lists this machine's
     devices: "CUDA0: NAME (TOTAL MiB, FREE MiB free)". `build` is its own build number, None if unknown.
     `architectures` are those of transformers that a vLLM knows (empty: not asked). `hidden_devices` are the names of
@@ -55,6 +56,7 @@ class EngineInfo:
     build: int | None = None
     architectures: frozenset[str] = frozenset()
     hidden_devices: frozenset[str] = frozenset()
+    switches: frozenset[str] = frozenset()
 
     @property
     def id(self) -> str:

@@ -92,7 +92,8 @@ def _shorter_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
 
 def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:
     """The largest context that fits with the plan's layers; None where the model tells no limit, or none fits."""
-    limit = plan.model.context_length
+    own = plan.model.context_length
+    limit = None if own is None else max(own, plan.n_ctx)  # what several slots share may be more than one can use
     request = replace(plan.request, n_gpu_layers=plan.layers.resolved)
 
     def fits(n_ctx: int) -> bool:

@@ -13,8 +13,8 @@ from typing import Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import Listed
 from launchdeck.engines.embedded import EMBEDDED_COMMAND, EMBEDDED_PROGRAM
+from launchdeck.engines.listing import Listed
 from launchdeck.engines.llama_argv import OPTION_VARIABLES
 from launchdeck.files.apart import looking_at
 from launchdeck.files.json_file import JsonFile
@@ -28,17 +28,24 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _VERSION = re.compile(r"^version: (.+)$", re.MULTILINE)
 _BUILD = re.compile(r"build (\d+)|^(\d+)\b(?!\.)")
 _LONG_FLAG = re.compile(r"--[a-z][a-z0-9-]*")
+# "-c,    --ctx-size N      size of the context": names at the start of a line, then one space and a value, or none;
+# what it is for stands further right.
+_OPTION = re.compile(r" {0,2}(?P<names>-[^\s,]+(?:, *-[^\s,]+)*)(?: (?P<value>[^\s-]\S*))?")
+_SEPARATOR = re.compile(r", *")
 _OWN_FLAG = "--n-gpu-layers"
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """`devices` are lines of `--list-devices`; `build` is llama.cpp's own number, None where it has none."""
+    """`devices` are lines of `--list-devices`; `build` is llama.cpp's own number, None where it has none. `switches`
+    are the flags that take no value.
+    """
 
     version: str | None
     build: int | None
     flags: frozenset[str]
     devices: tuple[str, ...]
+    switches: frozenset[str] = frozenset()
 
 
 class CapabilityCache:
@@ -59,13 +66,14 @@ class CapabilityCache:
         """
         stamp = ":".join(map(_stamp, (path, *_own_program(command))))
         entry = self._entries.get(str(path), {})
-        if entry.get("stamp") != stamp:
-            entry = {"stamp": stamp, **_version(command), "flags": sorted(_flags(command))}
+        if entry.get("stamp") != stamp or "switches" not in entry:  # older versions did not ask for these
+            entry = {"stamp": stamp, **_version(command), **_options(command)}
         if not entry.get("devices") or entry["boot"] != _boot_id():
             entry |= {"devices": list_devices(command), "boot": _boot_id()}
             self._entries[str(path)] = entry
             self._file.write_if_possible(self._entries)
-        return Capabilities(entry["version"], entry["build"], frozenset(entry["flags"]), tuple(entry["devices"]))
+        flags, switches = frozenset(entry["flags"]), frozenset(entry["switches"])
+        return Capabilities(entry["version"], entry["build"], flags, tuple(entry["devices"]), switches)
 
 
 def _stamp(file: Path) -> str:
@@ -85,7 +93,7 @@ def _is_entry(entry: object) -> bool:
         return False
     build, devices = entry.get("build"), entry.get("devices")
     words = (entry.get("stamp"), entry.get("boot"), entry.get("version") or "")
-    lists = (entry.get("flags"), devices)
+    lists = (entry.get("flags"), devices, entry.get("switches", []))
     return (
         all(isinstance(word, str) for word in words)
         and all(isinstance(items, list) and all(isinstance(item, str) for item in items) for items in lists)
@@ -124,24 +132,25 @@ def _version(command: Sequence[str]) -> dict[str, Any]:
     return {"version": version, "build": number or None}
 
 
-def _flags(command: Sequence[str]) -> set[str]:
-    """The long options of --help: the words that begin with "--" at the start of a line, before any other word."""
-    flags = set()
+def _options(command: Sequence[str]) -> dict[str, list[str]]:
+    """The long options of --help, and which of them are switches."""
+    flags: set[str] = set()
+    switches: set[str] = set()
     for line in run_program([*command, "--help"], ANSWER_TIMEOUT_S).splitlines():
-        if not re.match(r" {0,2}-", line):
+        match = _OPTION.match(line)
+        if match is None:
             continue
-        for word in line.split():
-            if not word.startswith("-"):
-                break
-            flags.add(word.rstrip(","))
-    flags = {flag for flag in flags if _LONG_FLAG.fullmatch(flag)}
+        names = {name for name in _SEPARATOR.split(match["names"]) if _LONG_FLAG.fullmatch(name)}
+        flags |= names
+        if match["value"] is None:
+            switches |= names
     if _OWN_FLAG not in flags:
         raise LaunchdeckError.of(
             Cause.ENGINE_MISSING,
             Message("{program} is no llama-server: it knows no {flag}.", program=command[0], flag=_OWN_FLAG),
             Message("Name the llama-server program of llama.cpp in the settings."),
         )
-    return flags
+    return {"flags": sorted(flags), "switches": sorted(switches)}
 
 
 def run_program(command: Sequence[str], timeout_s: float) -> str:

@@ -11,6 +11,7 @@ from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.request import ALL_LAYERS, FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import prompt_cache
+from launchdeck.engines.context import most_context
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 from launchdeck.models.ggml import BY_NAME
@@ -37,12 +38,12 @@ def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
         raise LaunchdeckError.of(Cause.MODEL_UNUSABLE, model.problem, Message("Choose another model."))
     _check_server_type(request, model)
     _check_layers(request, model)
-    _check_context(request, model)
     if not 1 <= request.n_parallel <= MAX_SLOTS:
         raise _refusal(
             Message("{count} slots cannot be had.", count=request.n_parallel),
             Message("Ask for 1 to {limit} slots.", limit=MAX_SLOTS),
         )
+    _check_context(request, model)
     _check_cache_types(request)
     _check_work(request)
     _check_experts(request, model)
@@ -83,17 +84,31 @@ def _check_layers(request: ModelLoadRequest, model: ModelInfo) -> None:
 
 
 def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
-    limit = model.context_length
-    if request.n_ctx is None or (request.n_ctx >= 1 and (limit is None or request.n_ctx <= limit)):
+    asked, slots = request.n_ctx, request.n_parallel
+    limit = most_context(request, model)
+    if asked is None or (asked >= 1 and (limit is None or asked <= limit)):
         return
     if limit is None:
-        raise _refusal(Message("A context of {asked} tokens cannot be had.", asked=request.n_ctx))
+        raise _refusal(Message("A context of {asked} tokens cannot be had.", asked=asked))
+    if asked > limit != model.context_length:
+        raise _refusal(
+            Message(
+                "{slots} slots of {name} take a context of 1 to {limit} tokens together, not {asked}.",
+                slots=slots,
+                name=model.name,
+                limit=limit,
+                asked=asked,
+            ),
+            Message("Ask for at most {limit}.", limit=limit),
+            shorter_context(limit),
+        )
+    limit = model.context_length or limit
     raise _refusal(
         Message(
             "{name} takes a context of 1 to {limit} tokens, not {asked}.",
             name=model.name,
             limit=limit,
-            asked=request.n_ctx,
+            asked=asked,
         ),
         Message("Ask for at most {limit}.", limit=limit),
         shorter_context(limit),

@@ -11,7 +11,7 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import can_use
+from launchdeck.engines.devices import Machine, can_use
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.rules import Advice, advise
 from launchdeck.planning.placement import VULKAN_MASK
@@ -69,23 +69,31 @@ class Choice:
     warnings: tuple[Message, ...] = ()
 
 
-def choose(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], engines: Sequence[EngineInfo]) -> Choice:
-    """The engine for this model on these GPUs (none: the CPU). `engines` come in the order of preference.
+def choose(
+    request: ModelLoadRequest,
+    model: ModelInfo,
+    gpus: Sequence[Gpu],
+    engines: Sequence[EngineInfo],
+    machine: Machine | None = None,
+) -> Choice:
+    """The engine for this model on these GPUs (none: the CPU). `engines` come in the order of preference; `machine`
+    has all GPUs (None: these are all).
 
     Raises:
         LaunchdeckError: no engine can do it, or not the one that was asked for.
     """
     backend = _backend(request, model)
+    machine = machine or Machine.of_gpus(gpus)
     if request.engine_id is not None:
-        return _chosen_by_id(request, gpus, engines, backend)
+        return _chosen_by_id(request, gpus, engines, backend, machine)
     able = [
         engine
         for engine in engines
-        if engine.kind.backend is backend and suits(engine, request, gpus) and _serves(engine, model, gpus)
+        if engine.kind.backend is backend and suits(engine, request, gpus, machine) and _serves(engine, model, gpus)
     ]
     if able:
         return _choice(request, model, gpus, able[0], tuple(able[1:]))
-    failure = _why_none(request, gpus, engines, backend)
+    failure = _why_none(request, gpus, engines, backend, machine)
     advice = advise(model, gpus, request.server_type, _architectures(engines))
     if advice.backend is not backend and (gpus or _is_unknown(model, engines)):
         failure = _other_format(model, advice)
@@ -94,11 +102,11 @@ def choose(request: ModelLoadRequest, model: ModelInfo, gpus: Sequence[Gpu], eng
     raise LaunchdeckError(failure)
 
 
-def suits(engine: EngineInfo, request: ModelLoadRequest, gpus: Sequence[Gpu]) -> bool:
+def suits(engine: EngineInfo, request: ModelLoadRequest, gpus: Sequence[Gpu], machine: Machine) -> bool:
     """Whether this engine can use all these GPUs (none: the CPU), and RPC workers if any are wanted."""
     if not gpus and engine.kind.backend is Backend.VLLM and GpuType.CPU not in engine.gpu_types:
         return False
-    return _knows_workers(engine, request) and all(can_use(engine, gpu) for gpu in gpus)
+    return _knows_workers(engine, request) and can_use(engine, gpus, machine)
 
 
 def is_recommended(engine: EngineInfo, model: ModelInfo, gpu: Gpu) -> bool:
@@ -129,7 +137,8 @@ def for_recorded_machine(
     """
     backend = _backend(request, model)
     advice = advise(model, gpus, request.server_type)
-    is_here = any(engine.kind.backend is backend and suits(engine, request, gpus) for engine in engines)
+    machine = Machine.of_gpus(gpus)
+    is_here = any(engine.kind.backend is backend and suits(engine, request, gpus, machine) for engine in engines)
     is_missing = request.backend is not BackendChoice.AUTO and not is_here
     blocker = Failure(
         Cause.ENGINE_UNSUITED,
@@ -140,7 +149,7 @@ def for_recorded_machine(
         blocker = _other_format(model, advice)
         if request.backend is BackendChoice.AUTO:
             raise LaunchdeckError(blocker)
-    warnings = (_why_none(request, gpus, engines, backend).message,) if is_missing else ()
+    warnings = (_why_none(request, gpus, engines, backend, machine).message,) if is_missing else ()
     return replace(_choice(request, model, gpus, _ANY[backend]), blocker=blocker, warnings=warnings)
 
 
@@ -159,7 +168,7 @@ def _backend(request: ModelLoadRequest, model: ModelInfo) -> Backend:
 
 
 def _chosen_by_id(
-    request: ModelLoadRequest, gpus: Sequence[Gpu], engines: Sequence[EngineInfo], backend: Backend
+    request: ModelLoadRequest, gpus: Sequence[Gpu], engines: Sequence[EngineInfo], backend: Backend, machine: Machine
 ) -> Choice:
     engine = next((engine for engine in engines if engine.id == request.engine_id), None)
     if engine is None:
@@ -171,8 +180,8 @@ def _chosen_by_id(
                 fixes=(Fix(Message("Choose the engine automatically"), (("engine_id", None),)),),
             )
         )
-    if engine.kind.backend is not backend or not suits(engine, request, gpus):
-        raise LaunchdeckError(_why_none(request, gpus, (engine,), backend))
+    if engine.kind.backend is not backend or not suits(engine, request, gpus, machine):
+        raise LaunchdeckError(_why_none(request, gpus, (engine,), backend, machine))
     return Choice(engine, (Message("you chose it"),), tuple(other for other in engines if other is not engine))
 
 
@@ -226,7 +235,7 @@ def _other_format(model: ModelInfo, advice: Advice) -> Failure:
 
 
 def _why_none(
-    request: ModelLoadRequest, gpus: Sequence[Gpu], engines: Sequence[EngineInfo], backend: Backend
+    request: ModelLoadRequest, gpus: Sequence[Gpu], engines: Sequence[EngineInfo], backend: Backend, machine: Machine
 ) -> Failure:
     """The failure where none of these engines can do it."""
     fitting = [engine for engine in engines if engine.kind.backend is backend]
@@ -249,7 +258,7 @@ def _why_none(
             Message("No vLLM found here is built for the CPU."),
             Message("Get the model as a GGUF file: llama-server serves it here."),
         )
-    unusable = next((gpu for gpu in gpus if not any(can_use(engine, gpu) for engine in fitting)), None)
+    unusable = next((gpu for gpu in gpus if not any(can_use(engine, (gpu,), machine) for engine in fitting)), None)
     if unusable is None:  # each GPU has an engine, but none has all
         return Failure(
             Cause.ENGINE_UNSUITED,

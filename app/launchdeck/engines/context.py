@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from launchdeck.domain.gpu import GpuReading, Inventory
-from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.device_orders import DeviceOrders
 from launchdeck.engines.residuals import Residuals
 from launchdeck.planning.estimate import MemoryModel
 from launchdeck.planning.vllm_memory import VllmMemory
@@ -18,6 +19,16 @@ from launchdeck.settings.schema import Settings
 
 HOST = "127.0.0.1"
 DEFAULT_CONTEXT_LIMIT = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What the engine's own account leaves of "auto": at most so many layers (None: as many as fit), where each device
+    needs `more_bytes` than the closed form says (empty: no more).
+    """
+
+    most_layers: int | None = None
+    more_bytes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +45,8 @@ class PlanningContext:
     memory: MemoryModel | VllmMemory | None
     residuals: Residuals = field(default_factory=Residuals)
     inherited: frozenset[str] = frozenset()
+    orders: DeviceOrders = field(default_factory=DeviceOrders)
+    ceiling: Ceiling = field(default_factory=Ceiling)
 
 
 def default_model_id(model: ModelInfo) -> str:
@@ -44,6 +57,21 @@ def default_model_id(model: ModelInfo) -> str:
 def resolve_context(request: ModelLoadRequest, model: ModelInfo) -> int:
     """The context in tokens: the one asked for, or the model's own as far as that is usual."""
     return request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT)
+
+
+def most_context(request: ModelLoadRequest, model: ModelInfo) -> int | None:
+    """The largest context in tokens that this model can be asked for; None where it tells no limit.
+
+    llama.cpp's slots share it, and none of them holds more than the model was made for; vLLM means each request's own.
+    """
+    if model.context_length is None:
+        return None
+    return model.context_length * (request.n_parallel if model.format is ModelFormat.GGUF else 1)
+
+
+def longest_request(n_ctx: int, model: ModelInfo) -> int:
+    """Tokens that one request can be: all of the context, but no more than the model was made for."""
+    return min(n_ctx, model.context_length or n_ctx)
 
 
 def resolve_layers(asked: int | None, largest: int | None, total: int) -> int:

@@ -16,9 +16,9 @@ from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.apart import ask_apart, look_apart
 from launchdeck.engines.capabilities import ANSWER_TIMEOUT_S, Capabilities, CapabilityCache, worker_devices
-from launchdeck.engines.devices import Listed
 from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpacked_command, unpacked_library
 from launchdeck.engines.fetched import FetchedEngine, fetched_engines
+from launchdeck.engines.listing import Listed
 from launchdeck.engines.offers import OfferKind
 from launchdeck.engines.vllm_find import find_vllm
 from launchdeck.engines.vulkan_mask import hidden_devices
@@ -151,4 +151,5 @@ def _engine(candidate: Candidate, able: Capabilities, workers: Sequence[str]) ->
         supports_rpc=supports_rpc,
         build=able.build,
         hidden_devices=hidden_devices(devices, os.environ.get(VULKAN_MASK)),
+        switches=able.switches,
     )

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import has_kernels_of_cuda
-from launchdeck.engines.llama_argv import PLAIN_CACHE_TYPES
+from launchdeck.engines.llama_argv import FLASH_ATTENTION, PLAIN_CACHE_TYPES
 from launchdeck.planning.fused_attention import CACHE_TYPES
 
 if TYPE_CHECKING:
@@ -27,16 +26,26 @@ def resolved(request: ModelLoadRequest, memory: MemoryModel, layers: int) -> Fla
     return request.flash_attention
 
 
-def attending(load: Load, request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int) -> Load:
-    """The load as llama.cpp really attends with so many layers on GPUs.
+def as_told(request: ModelLoadRequest, engine: EngineInfo) -> ModelLoadRequest:
+    """The request as this engine can be told it. Older builds have a switch that is off unless given: they do not
+    choose, and a cache that cannot do without needs it on.
+    """
+    if request.flash_attention is not FlashAttention.AUTO or FLASH_ATTENTION not in engine.switches:
+        return request
+    is_needed = request.cache_type_v not in PLAIN_CACHE_TYPES
+    return replace(request, flash_attention=FlashAttention.ON if is_needed else FlashAttention.OFF)
+
+
+def attending(load: Load, request: ModelLoadRequest, memory: MemoryModel, layers: int, *, of_cuda: bool) -> Load:
+    """The load as llama.cpp really attends with so many layers on GPUs; `of_cuda`: by the kernels of its CUDA backend.
 
     The CPU can always do it in one go, and the output layer does not attend. Source: `resolve_fused_ops` of llama.cpp.
     """
     off = request.flash_attention is FlashAttention.OFF
-    if not off and (_is_forced(request) or layers <= 1 or _gpus_can(request, engine, memory)):
+    if not off and (_is_forced(request) or layers <= 1 or _gpus_can(request, memory, of_cuda=of_cuda)):
         return load
     load = replace(load, flash_attention=False, given_up=not off)
-    if layers <= 1 or not has_kernels_of_cuda(engine):
+    if layers <= 1 or not of_cuda:
         return load
     more_bytes = memory.converted_scores_bytes(load)
     return replace(load, devices=tuple(_taking(device, more_bytes) for device in load.devices))
@@ -47,13 +56,13 @@ def _taking(device: Device, more_bytes: int) -> Device:
 
 
 def warnings_of_attention(
-    request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel, layers: int
+    request: ModelLoadRequest, memory: MemoryModel, layers: int, *, of_cuda: bool
 ) -> tuple[Message, ...]:
     """What is lost where these layers' attention cannot be computed on a GPU in one go.
 
     Where that is for the model's heads, nothing can be done about it: then only what is slow is told.
     """
-    if request.flash_attention is FlashAttention.OFF or layers <= 1 or _gpus_can(request, engine, memory):
+    if request.flash_attention is FlashAttention.OFF or layers <= 1 or _gpus_can(request, memory, of_cuda=of_cuda):
         return ()
     if not memory.fused_attention.knows_heads:
         return (_HEADS_ON_CPU,) if _is_forced(request) else ()
@@ -89,8 +98,8 @@ def _is_forced(request: ModelLoadRequest) -> bool:
     return request.flash_attention is FlashAttention.ON or request.cache_type_v not in PLAIN_CACHE_TYPES
 
 
-def _gpus_can(request: ModelLoadRequest, engine: EngineInfo, memory: MemoryModel) -> bool:
-    return _can(request, memory) or not has_kernels_of_cuda(engine)
+def _gpus_can(request: ModelLoadRequest, memory: MemoryModel, *, of_cuda: bool) -> bool:
+    return _can(request, memory) or not of_cuda
 
 
 def _can(request: ModelLoadRequest, memory: MemoryModel) -> bool:

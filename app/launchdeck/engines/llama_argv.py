@@ -22,6 +22,8 @@ UNIFIED_MEMORY = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
 OPTION_VARIABLES = ("LLAMA_ARG_*", "LLAMA_LOG_*", KEY_VARIABLE, UNIFIED_MEMORY)
 CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
 PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
+FLASH_ATTENTION = "--flash-attn"
+UNIFIED = "--kv-unified"
 CONTEXT_STEP = 256
 DEFAULT_BATCH = 2048
 DEFAULT_UBATCH = 512
@@ -74,7 +76,7 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--port", str(launch.port)),
         ("--ctx-size", str(launch.n_ctx)),
         ("--parallel", str(launch.n_parallel)),
-        ("--kv-unified",),
+        (UNIFIED,),
         ("--fit", "off"),
         ("--n-gpu-layers", str(launch.n_gpu_layers)),
         *_device_options(launch),
@@ -83,7 +85,7 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--metrics",),
         ("--log-verbosity", str(VERBOSITY)),
     ]
-    asked = [*_asked_options(launch), *extra_args.options(launch.extra_args)]
+    asked = [*_asked_options(engine, launch), *extra_args.options(launch.extra_args)]
     for name, *_ in (*asked, *(_cache_options(launch) if launch.cache_ram_mib else ())):
         if not _knows(engine, name):
             raise _unknown_option(engine, name)
@@ -92,6 +94,11 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         for value in values:
             refuse_option(name, value)
     return (*engine.command, *(word for option in options for word in option))
+
+
+def divides_context(engine: EngineInfo) -> bool:
+    """Whether each slot of this engine has its own part of the context: older builds cannot share it."""
+    return not _knows(engine, UNIFIED)
 
 
 def _knows(engine: EngineInfo, name: str) -> bool:
@@ -111,18 +118,20 @@ def _device_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
     return options
 
 
-def _asked_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
-    """What the request wants otherwise than usual."""
+def _asked_options(engine: EngineInfo, launch: LlamaLaunch) -> list[tuple[str, ...]]:
+    """What the request wants otherwise than usual. Flash attention was a switch once, which is off unless given."""
+    is_switch = FLASH_ATTENTION in engine.switches
     options = (
         ("--cache-type-k", launch.cache_type_k, "f16"),
         ("--cache-type-v", launch.cache_type_v, "f16"),
-        ("--flash-attn", launch.flash_attention, FlashAttention.AUTO),
+        (FLASH_ATTENTION, launch.flash_attention, launch.flash_attention if is_switch else FlashAttention.AUTO),
         ("--batch-size", launch.n_batch, DEFAULT_BATCH),
         ("--ubatch-size", launch.n_ubatch, DEFAULT_UBATCH),
         ("--threads", launch.n_threads, None),
         ("--n-cpu-moe", launch.n_cpu_moe if launch.devices and launch.n_gpu_layers else 0, 0),
     )
-    return [(name, str(value)) for name, value, usual in options if value != usual]
+    switched = [(FLASH_ATTENTION,)] if is_switch and launch.flash_attention is FlashAttention.ON else []
+    return [*switched, *((name, str(value)) for name, value, usual in options if value != usual)]
 
 
 def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:

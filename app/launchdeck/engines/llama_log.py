@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from launchdeck.domain.deployment import Applied, Buffer
+from launchdeck.domain.deployment import Applied, Buffer, PlacedDevice
 from launchdeck.engines.adapter import CONTEXT, READY, WARMUP, WEIGHTS, Findings
+from launchdeck.engines.listing import bus_place
 
 logger = logging.getLogger(__name__)
 
@@ -22,11 +23,14 @@ _PROGRESS = "cmd_child_to_router:state:"
 
 _OFFLOADED = re.compile(r"offloaded (\d+)/(\d+) layers")
 _BUFFER = re.compile(r"(\S+) +(model|KV|RS|compute) buffer size = +([\d.]+) MiB")
-_CONTEXT = re.compile(r"llama_context: n_ctx += (\d+)")
-_SLOTS = re.compile(r"n_slots = (\d+)")
+# What makes the context was called otherwise in older builds, which also tell a slot's part in a line of its own.
+_CONTEXT = re.compile(r"llama_(?:context|init_from_model|new_context_with_model): n_ctx += (\d+)")
+_SLOTS = re.compile(r"n_slots = (\d+)(?:, n_ctx_slot = (\d+))?")
+_SLOT = re.compile(r"new slot,? n_ctx(?:_slot)? = (\d+)")
 _FLASH = re.compile(r"(?:Flash Attention (?:was auto, set to )?|flash_attn += )(enabled|disabled)")
 _CACHE_TYPES = re.compile(r"K \((\w+)\): +[\d.]+ MiB, V \((\w+)\): ")
-_DEVICE = re.compile(r"using device (\S+) \(")
+_DEVICE = re.compile(r"using device (\S+) \((.+)\) - (\d+) MiB free")
+_AT = re.compile(r"(?P<text>.*)\) \((?P<address>[^()]*)")
 
 
 def read_log_line(findings: Findings, line: str) -> Findings:
@@ -94,7 +98,14 @@ def _read_context(findings: Findings, line: str) -> Findings:
 
 def _read_slots(findings: Findings, line: str) -> Findings:
     match = _SLOTS.search(line)
-    return _applied(findings, n_slots=int(match[1])) if match else findings
+    if match is None:
+        return findings
+    return _applied(findings, n_slots=int(match[1]), **({"n_ctx_slot": int(match[2])} if match[2] else {}))
+
+
+def _read_slot(findings: Findings, line: str) -> Findings:
+    match = _SLOT.search(line)
+    return _applied(findings, n_ctx_slot=int(match[1])) if match else findings
 
 
 def _read_flash(findings: Findings, line: str) -> Findings:
@@ -109,7 +120,14 @@ def _read_cache_types(findings: Findings, line: str) -> Findings:
 
 def _read_device(findings: Findings, line: str) -> Findings:
     match = _DEVICE.search(line)
-    return _applied(findings, devices=(*findings.applied.devices, match[1])) if match else findings
+    if match is None:
+        return findings
+    name, told, free = match[1], match[2], int(match[3]) * MIB
+    at = _AT.fullmatch(told)  # older builds do not say where it sits, others that they do not know
+    text, address = (at["text"], at["address"]) if at else (told, None)
+    device = PlacedDevice(name, text, address if bus_place(address) else None, free)
+    kept = findings.applied
+    return _applied(findings, devices=(*kept.devices, name), placed=(*kept.placed, device))
 
 
 def _applied(findings: Findings, **changes: Any) -> Findings:
@@ -122,8 +140,9 @@ _READERS: tuple[tuple[str, Callable[[Findings, str], Findings]], ...] = (
     (" buffer size = ", _read_buffer),
     ("offloaded ", _read_offloaded),
     ("using device ", _read_device),
-    ("llama_context: n_ctx ", _read_context),
+    (": n_ctx ", _read_context),
     ("n_slots = ", _read_slots),
+    (" new slot", _read_slot),
     ("llama_kv_cache: size = ", _read_cache_types),
     ("Flash Attention ", _read_flash),
     ("flash_attn ", _read_flash),

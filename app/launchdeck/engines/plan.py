@@ -17,13 +17,22 @@ from launchdeck.engines.checks import check_cache, check_request, check_split
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import (
     HOST,
+    Ceiling,
     PlanningContext,
     default_model_id,
     gpu_reasons,
+    longest_request,
     resolve_context,
     resolve_layers,
 )
-from launchdeck.engines.devices import EngineDevice, engine_devices, free_bytes, is_masked
+from launchdeck.engines.devices import (
+    EngineDevice,
+    Machine,
+    engine_devices,
+    free_bytes,
+    has_kernels_of_cuda,
+    warnings_of_devices,
+)
 from launchdeck.engines.llama_argv import (
     CONTEXT_STEP,
     DEFAULT_BATCH,
@@ -33,6 +42,7 @@ from launchdeck.engines.llama_argv import (
     PROGRESS_ENV,
     UNIFIED_MEMORY,
     LlamaLaunch,
+    divides_context,
     llama_argv,
 )
 from launchdeck.engines.promises import naming_promises
@@ -59,7 +69,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
             Cause.MODEL_UNUSABLE, Message("The header of {name} is not known.", name=context.model.name)
         )
     readings = _targets(request, context)
-    choice = _choice(request, readings, context)
+    choice = _choice(request, readings, context, _machine(context))
     if isinstance(context.memory, VllmMemory):
         return plan_vllm(request, context, context.memory, readings if request.n_gpu_layers != 0 else (), choice, port)
     return _plan_llama(request, context, context.memory, readings, choice, port)
@@ -74,27 +84,31 @@ def _plan_llama(
     port: int,
 ) -> LaunchPlan:
     check_cache(request, context.model, memory)
-    devices = engine_devices(choice.engine, readings, request.rpc_workers)
+    devices = engine_devices(choice.engine, readings, request.rpc_workers, _machine(context))
     check_split(request, len(devices))
-    launch = _launch(request, context.model, devices, port)
+    asked, request = request, flash_attention.as_told(request, choice.engine)
+    launch = _launch(request, context.model, choice.engine, devices, port)
+    of_cuda = has_kernels_of_cuda(choice.engine, devices)
     load = _load(launch, devices, _contexts(request, choice.engine, readings, context))
+    load = replace(load, kv_unified=launch.n_parallel == 1 or not divides_context(choice.engine))
     margin_bytes = context.settings.memory_margin_mib * MIB
     total = context.model.layer_count
-    all_on_gpus = flash_attention.attending(load, request, choice.engine, memory, total if readings else 0)
-    largest, experts = _what_fits(memory, all_on_gpus, margin_bytes) if devices else (None, None)
+    all_on_gpus = flash_attention.attending(load, request, memory, total if readings else 0, of_cuda=of_cuda)
+    largest, experts = _what_fits_below(context.ceiling, memory, all_on_gpus, margin_bytes)
     resolved = resolve_layers(request.n_gpu_layers, largest, total) if devices else 0
     launch = replace(launch, n_gpu_layers=resolved, flash_attention=flash_attention.resolved(request, memory, resolved))
     on_gpus = resolved if readings else 0
-    load = flash_attention.attending(replace(load, n_gpu_layers=resolved), request, choice.engine, memory, on_gpus)
+    load = replace(load, n_gpu_layers=resolved)
+    load = flash_attention.attending(load, request, memory, on_gpus, of_cuda=of_cuda)
     estimate = _estimate(context, memory, load, readings)
     on_workers = bool(request.rpc_workers) and resolved > 0
     cache_ram_mib = prompt_cache.resolved_mib(request, choice.engine, estimate.host, on_workers=on_workers)
     launch = replace(launch, cache_ram_mib=cache_ram_mib)
-    environment = _environment(choice.engine, readings, context, on_gpu=resolved > 0)
+    environment = _environment(devices, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
     return LaunchPlan(
-        request=replace(request, gpu_indices=tuple(reading.gpu.index for reading in readings)),
+        request=replace(asked, gpu_indices=tuple(reading.gpu.index for reading in readings)),
         model=context.model,
         model_id=launch.alias,
         engine=choice.engine,
@@ -113,9 +127,11 @@ def _plan_llama(
             *choice.warnings,
             *_unknown(context.model, memory),
             *_warnings(request, context, devices, largest),
-            *flash_attention.warnings_of_attention(request, choice.engine, memory, on_gpus),
+            *(warnings_of_devices(devices) if resolved else ()),
+            *_warnings_of_slots(request, launch),
+            *flash_attention.warnings_of_attention(request, memory, on_gpus, of_cuda=of_cuda),
             *prompt_cache.warnings_of_cache(request, on_workers=on_workers),
-            *_taken_away(context, choice.engine, readings if on_gpus else ()),
+            *_taken_away(context, devices if on_gpus else ()),
         ),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
@@ -129,9 +145,10 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
     if request.gpu_indices is None and request.n_gpu_layers == 0:
         return ()
     engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
+    machine = _machine(context)
 
     def can(gpu: Gpu) -> bool:
-        return any(suits(engine, request, (gpu,)) for engine in engines)
+        return any(suits(engine, request, (gpu,), machine) for engine in engines)
 
     def should(gpu: Gpu) -> bool:
         return can(gpu) and any(is_recommended(engine, context.model, gpu) for engine in engines)
@@ -140,28 +157,36 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
     return target_gpus(request, context.inventory, should) or target_gpus(request, context.inventory, can)
 
 
-def _choice(request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext) -> Choice:
+def _machine(context: PlanningContext) -> Machine:
+    return Machine.of(context.inventory.gpus, context.orders)
+
+
+def _choice(
+    request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext, machine: Machine
+) -> Choice:
     if context.inventory.replayed:
         return for_recorded_machine(request, context.model, [reading.gpu for reading in readings], context.engines)
     if request.n_gpu_layers == 0:  # then the devices are only looked at, and any engine will do
         return choose(replace(request, rpc_workers=()), context.model, (), context.engines)
-    return choose(request, context.model, [reading.gpu for reading in readings], context.engines)
+    return choose(request, context.model, [reading.gpu for reading in readings], context.engines, machine)
 
 
-def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[EngineDevice], port: int) -> LlamaLaunch:
+def _launch(
+    request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo, devices: Sequence[EngineDevice], port: int
+) -> LlamaLaunch:
     """The number of layers is still to be found out."""
     embedding = request.server_type is ServerType.EMBEDDING
     # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
     borrowed = model.server_types[0] is not ServerType.EMBEDDING
     n_ctx = resolve_context(request, model)
-    n_batch, n_ubatch = _batches(request, n_ctx)
+    n_batch, n_ubatch = _batches(request, longest_request(n_ctx, model))
     return LlamaLaunch(
         model_path=request.model_path,
         alias=request.model_id or default_model_id(model),
         host=HOST,
         port=port,
         n_ctx=n_ctx,
-        n_parallel=request.n_parallel,
+        n_parallel=_slots(request, engine, n_ctx, longest_request(n_ctx, model)),
         n_gpu_layers=0,
         cache_type_k=request.cache_type_k,
         cache_type_v=request.cache_type_v,
@@ -179,13 +204,32 @@ def _launch(request: ModelLoadRequest, model: ModelInfo, devices: Sequence[Engin
     )
 
 
-def _batches(request: ModelLoadRequest, n_ctx: int) -> tuple[int, int]:
-    """Tokens in a batch, and of these at once. An embedding's whole input has to be, and can be as long as the context.
+def _slots(request: ModelLoadRequest, engine: EngineInfo, n_ctx: int, longest: int) -> int:
+    """The slots asked for; of an engine that divides the context by them, as many as leave one request its length."""
+    return min(request.n_parallel, max(n_ctx // longest, 1)) if divides_context(engine) else request.n_parallel
+
+
+def _warnings_of_slots(request: ModelLoadRequest, launch: LlamaLaunch) -> tuple[Message, ...]:
+    if launch.n_parallel == request.n_parallel:
+        return ()
+    return (
+        Message(
+            "This llama-server divides the context by its slots. So that one request can be {tokens} tokens long, it "
+            "answers {slots} at a time and not {asked}.",
+            tokens=launch.n_ctx // launch.n_parallel,
+            slots=launch.n_parallel,
+            asked=request.n_parallel,
+        ),
+    )
+
+
+def _batches(request: ModelLoadRequest, longest: int) -> tuple[int, int]:
+    """Tokens in a batch, and of these at once. An embedding's whole input has to be: it can be `longest` tokens.
 
     llama.cpp takes the smaller number for both where embeddings are served, and never computes more than a batch.
     """
     if request.server_type is ServerType.EMBEDDING:
-        whole = -(-n_ctx // CONTEXT_STEP) * CONTEXT_STEP
+        whole = -(-longest // CONTEXT_STEP) * CONTEXT_STEP
         n_ubatch = min(request.n_ubatch or whole, request.n_batch or whole)
         return n_ubatch, n_ubatch
     n_batch = request.n_batch or DEFAULT_BATCH
@@ -240,6 +284,21 @@ def _load(launch: LlamaLaunch, devices: Sequence[EngineDevice], contexts: Sequen
     )
 
 
+def _what_fits_below(
+    ceiling: Ceiling, memory: MemoryModel, load: Load, margin_bytes: int
+) -> tuple[int | None, int | None]:
+    if not load.devices:
+        return None, None
+    if ceiling.more_bytes:
+        pairs = zip(load.devices, ceiling.more_bytes, strict=True)
+        devices = (replace(device, context_bytes=device.context_bytes + more) for device, more in pairs)
+        load = replace(load, devices=tuple(devices))
+    largest, experts = _what_fits(memory, load, margin_bytes)
+    if largest is None or ceiling.most_layers is None:
+        return largest, experts
+    return min(largest, ceiling.most_layers), experts
+
+
 @lru_cache(maxsize=64)
 def _what_fits(memory: MemoryModel, load: Load, margin_bytes: int) -> tuple[int | None, int | None]:
     """The most layers, and of how many blocks the experts would have to stay in RAM for all of them.
@@ -253,11 +312,11 @@ def _what_fits(memory: MemoryModel, load: Load, margin_bytes: int) -> tuple[int 
 
 
 def _environment(
-    engine: EngineInfo, readings: Sequence[GpuReading], context: PlanningContext, *, on_gpu: bool
+    devices: Sequence[EngineDevice], readings: Sequence[GpuReading], context: PlanningContext, *, on_gpu: bool
 ) -> Placement:
     machine = [reading.gpu for reading in context.inventory.gpus]
     gpus = [reading.gpu for reading in readings]
-    masked = [gpu for gpu in gpus if is_masked(engine, gpu)]
+    masked = [reading.gpu for reading, device in zip(readings, devices, strict=False) if device.is_masked]
     if not on_gpu or not gpus:
         return place((), machine)
     return place(masked, machine) if masked else unmasked()
@@ -279,10 +338,9 @@ def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:
     return (message,)
 
 
-def _taken_away(context: PlanningContext, engine: EngineInfo, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
+def _taken_away(context: PlanningContext, devices: Sequence[EngineDevice]) -> tuple[Message, ...]:
     """A model that does not fit is to fail where it can be seen, and the estimate is one of the GPU's own memory."""
-    is_read = any(is_masked(engine, reading.gpu) for reading in readings)
-    if UNIFIED_MEMORY not in context.inherited or not is_read:
+    if UNIFIED_MEMORY not in context.inherited or not any(device.is_masked for device in devices):
         return ()
     message = Message(
         "{name} is set, and is taken away from the engine: with it, what does not fit on the GPU spills into RAM.",

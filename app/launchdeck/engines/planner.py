@@ -12,12 +12,13 @@ from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.model import ModelFormat, ModelInfo
-from launchdeck.domain.plan import EngineInfo, LaunchPlan
+from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier, Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
-from launchdeck.engines.context import PlanningContext
+from launchdeck.engines.context import Ceiling, PlanningContext
+from launchdeck.engines.device_orders import DeviceOrders
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
@@ -35,6 +36,8 @@ from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
 logger = logging.getLogger(__name__)
+
+MOST_STEPS = 12
 
 _Known = tuple[ModelInfo, MemoryModel | VllmMemory | None]
 
@@ -63,6 +66,7 @@ class Planner:
         self._live: dict[str, Deployment] = {}
         self._machines: dict[tuple[str | None, Path | None], Inventory] = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
+        self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
         self.engines: tuple[EngineInfo, ...] | None = None
 
@@ -89,13 +93,14 @@ class Planner:
     def on_deployment(self, deployment: Deployment) -> None:
         """News of a deployment: from its first moment what it will take is promised; what its processes held is free
         once they have ended, before the next reading says so; and while it runs, the readings teach what the driver
-        takes besides its buffers.
+        takes besides its buffers. Its log teaches where its devices sit.
         """
         before = self._live.get(deployment.id)
         others = {key: kept for key, kept in self._live.items() if key != deployment.id}
         self._live = {**others, deployment.id: deployment} if deployment.state.is_live else others
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
+        self._orders.learn(deployment)
         self._machines = {}
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
@@ -133,8 +138,23 @@ class Planner:
             memory=memory,
             residuals=self._residuals,
             inherited=self._inherited,
+            orders=self._orders,
         )
-        return self._accounting.refine(self._plan(request, context, port))
+        return self._settled(request, context, port)
+
+    def _settled(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
+        """The plan as far as the engine itself has given an account of it.
+
+        Where that says that the layers which "auto" has found do not fit, there are fewer, as often as it is said. The
+        way down is the same each time, so what was answered once leads no way up again.
+        """
+        for _ in range(MOST_STEPS):
+            counted = self._plan(request, context, port)
+            plan = self._accounting.refine(counted)
+            if request.n_gpu_layers is not None or not _is_over(plan):
+                break
+            context = replace(context, ceiling=_ceiling(context.ceiling, counted, plan))
+        return plan
 
     def _machine(self, request: ModelLoadRequest | None) -> Inventory | None:
         """The latest reading, for this launch. Nothing is promised to itself: what lives under its name is an attempt
@@ -231,3 +251,20 @@ class Planner:
         if model.format is ModelFormat.SAFETENSORS:
             return VllmMemory(read_safetensors(model.path))
         return MemoryModel.of(self._headers.read(model.path))
+
+
+def _is_over(plan: LaunchPlan) -> bool:
+    """Whether a device takes more than "auto" may, by the engine's own account of it."""
+    return plan.layers.resolved > 0 and any(
+        device.compute_tier is Tier.ENGINE
+        and device.verdict(plan.margin_bytes) in {Verdict.TIGHT, Verdict.DOES_NOT_FIT}
+        for device in plan.estimate.devices
+    )
+
+
+def _ceiling(known: Ceiling, counted: LaunchPlan, plan: LaunchPlan) -> Ceiling:
+    """One layer less at least, and on each device the most that the form was ever short of."""
+    pairs = list(zip(counted.estimate.devices, plan.estimate.devices, strict=True))
+    before = known.more_bytes or (0,) * len(pairs)
+    more = (max(old, told.compute_bytes - ours.compute_bytes) for (ours, told), old in zip(pairs, before, strict=True))
+    return Ceiling(plan.layers.resolved - 1, tuple(more))

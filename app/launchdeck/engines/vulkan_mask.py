@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from launchdeck.engines.devices import Listed
+from launchdeck.engines.listing import Listed
 
 _VULKAN = re.compile(r"Vulkan([0-9]{1,4})")
 _LEADING_NUMBERS = re.compile(r"(?:[\s,]*[0-9]+(?=[\s,]|$))*")

@@ -38,6 +38,7 @@ class Watched(Protocol):
     async def give_up(self, failure: Failure) -> None: ...
     async def keep_policy(self) -> None: ...
     def hear(self, *, answers: bool) -> None: ...
+    def misplaced(self) -> Failure | None: ...
 
 
 class HealthWatch:
@@ -72,6 +73,7 @@ class HealthWatch:
                 return
             if is_loading:
                 await self._judge_loading(code)
+                await self._judge_devices()
             else:
                 self._judge_running(code)
             await self._watched.keep_policy()
@@ -103,6 +105,12 @@ class HealthWatch:
             await self._watched.give_up(port_taken(plan.port))
         elif owner is Owner.OURS and is_ready:
             await self._watched.be_ready()
+
+    async def _judge_devices(self) -> None:
+        """A model that loads where it was not meant to is not let go on; one that was adopted serving is."""
+        failure = self._watched.misplaced() if self._watched.is_loading() else None
+        if failure is not None:
+            await self._watched.give_up(failure)
 
     async def _judge_patience(self) -> None:
         """Any output extends the stall timeout, nothing the hard cap."""

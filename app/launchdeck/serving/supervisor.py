@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.engines.adapter import READY
+from launchdeck.engines.placed import misplaced
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.failures import gpus_lost, port_taken, supervisor_lost, unexpected
 from launchdeck.serving.findings import LogReader
@@ -181,6 +182,10 @@ class Supervisor:
     def is_ending(self) -> bool:
         return self._failure is not None or self.deployment.state is State.STOPPING or not self.deployment.state.is_live
 
+    def misplaced(self) -> Failure | None:
+        """The engine says that it has taken a GPU for another one; None where it has not."""
+        return misplaced(self.deployment.plan, self._reader.findings.applied)
+
     async def fresh_pids(self) -> tuple[int, ...]:
         """The engine's tree at this moment. Raises ConnectionError."""
         if self._client is not None:
@@ -192,6 +197,10 @@ class Supervisor:
         self._ready_at_s = time.monotonic()
         await self._hear_readiness()
         if self.is_ending():
+            return
+        failure = self.misplaced()
+        if failure is not None:
+            await self.give_up(failure)
             return
         self._change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
         if self._client is not None:
@@ -446,7 +455,15 @@ class Supervisor:
             await self._tell_stop()
         elif self.deployment.state is State.RUNNING:  # adopted
             await self._hear_readiness()
+            self._tell_misplaced()
         self._attached.set()
+
+    def _tell_misplaced(self) -> None:
+        """A model that serves is not stopped for it."""
+        failure, plan = self.misplaced(), self.deployment.plan
+        if failure is not None and failure.message not in plan.warnings:
+            logger.warning("%s: %s", plan.model_id, failure.message)
+            self._change(plan=replace(plan, warnings=(*plan.warnings, failure.message)))
 
     async def _until_attached(self) -> None:
         if self._task is None:

@@ -21,6 +21,7 @@ class ContextCombo(QComboBox):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._limit: int | None = 0  # none was told
         edit = QLineEdit(self)
         self.setLineEdit(edit)
         self.setCompleter(None)  # type: ignore[arg-type] # a C++ null pointer: what is typed stays as it is
@@ -34,7 +35,12 @@ class ContextCombo(QComboBox):
         self.activated.connect(lambda _: self.chosen.emit())
 
     def set_limit(self, limit: int | None) -> None:
-        """Offer what this model can; a chosen value beyond it becomes the limit."""
+        """Offer what one slot of this model can; a chosen value beyond that becomes the limit. More can be typed, for
+        several slots, and stays while the model does.
+        """
+        if limit == self._limit:
+            return
+        self._limit = limit
         value = self.value() or USUAL_CONTEXT
         self.clear()
         size = _SMALLEST

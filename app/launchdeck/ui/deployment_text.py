@@ -82,6 +82,12 @@ def _runs(indices: tuple[int, ...]) -> list[str]:
     return ["+".join(map(str, run)) if len(run) < 3 else f"{run[0]}–{run[-1]}" for run in runs]
 
 
+def slots_told(plan: LaunchPlan) -> int:
+    """How many slots the engine was told to have: fewer than were asked for, where it divides the context by them."""
+    told = dict(zip(plan.argv, plan.argv[1:], strict=False)).get("--parallel", "")
+    return int(told) if told.isdecimal() else plan.request.n_parallel
+
+
 def applied_layers(deployment: Deployment) -> int | None:
     """How many layers the engine really placed on GPUs, None before it said so.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.request import FlashAttention
+from launchdeck.engines.context import longest_request
 from launchdeck.ui import deployment_text as words
 from launchdeck.ui.format import GIB_BYTES, count, gib_with_unit
 from launchdeck.ui.i18n import tr
@@ -52,24 +53,30 @@ def _layers(deployment: Deployment) -> DetailRow:
 
 
 def _context(deployment: Deployment) -> DetailRow:
-    plan, applied = deployment.plan, deployment.applied.n_ctx
-    asked = plan.request.n_ctx
+    """Where one slot cannot use all of it, that is said behind it, and is right where the model can no more."""
+    plan, applied, slot = deployment.plan, deployment.applied.n_ctx, deployment.applied.n_ctx_slot
+    asked, longest = plan.request.n_ctx, longest_request(plan.n_ctx, plan.model)
+    is_shorter = applied is not None and slot is not None and slot < applied
+    told = "" if applied is None else count(applied)
     return DetailRow(
         tr("Context"),
         asked=tr("auto") if asked is None else count(asked),
         predicted=count(plan.n_ctx),
-        applied="" if applied is None else count(applied),
-        agrees=None if applied is None else applied == plan.n_ctx,
+        applied=tr("{context}, {slot} a slot", context=told, slot=count(slot)) if is_shorter else told,
+        agrees=None if applied is None else applied == plan.n_ctx and (slot is None or slot >= longest),
     )
 
 
 def _slots(deployment: Deployment) -> DetailRow:
+    """`predicted` where the engine was told another number than was asked for."""
     asked, applied = deployment.plan.request.n_parallel, deployment.applied.n_slots
+    told = words.slots_told(deployment.plan)
     return DetailRow(
         tr("Slots"),
         asked=str(asked),
+        predicted="" if told == asked else str(told),
         applied="" if applied is None else str(applied),
-        agrees=None if applied is None else applied == asked,
+        agrees=None if applied is None else applied == told,
     )
 
 

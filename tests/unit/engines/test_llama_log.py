@@ -136,3 +136,36 @@ def test_the_first_failure_counts() -> None:
 )
 def test_the_types_of_the_cache(line: str, types: str) -> None:
     assert read_log_line(Findings(), line).applied.cache_types == tuple(types.split())
+
+
+@pytest.mark.parametrize(
+    ("told", "text", "address"),
+    [
+        ("NVIDIA GeForce RTX 4090) (0000:01:00.0", "NVIDIA GeForce RTX 4090", "0000:01:00.0"),
+        ("AMD Radeon RX 7900 XTX (RADV NAVI31)) (0000:03:00.0", "AMD Radeon RX 7900 XTX (RADV NAVI31)", "0000:03:00.0"),
+        ("127.0.0.1:18153) (unknown id", "127.0.0.1:18153", None),
+        ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090", None),  # as builds of 2025 and before
+        ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "AMD Radeon RX 7900 XTX (RADV NAVI31)", None),
+    ],
+)
+def test_where_a_device_sits(told: str, text: str, address: str | None) -> None:
+    (device,) = read(f"llama_prepare_model_devices: using device Vulkan1 ({told}) - 23700 MiB free").applied.placed
+    assert (device.name, device.text, device.pci_address) == ("Vulkan1", text, address)
+    assert device.free_bytes == 23700 * MIB
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["srv    load_model: initializing, n_slots = 4, n_ctx_slot = 2048, kv_unified = 'false'"],
+        [
+            "srv          init: initializing slots, n_slots = 4",
+            "slot init: id  0 | task -1 | new slot n_ctx_slot = 2048",
+        ],
+        ["slot   load_model: id  0 | task -1 | new slot, n_ctx = 2048", "initializing slots, n_slots = 4"],
+    ],
+)
+@pytest.mark.parametrize("maker", ["llama_context", "llama_init_from_model", "llama_new_context_with_model"])
+def test_what_a_slot_has_of_the_context(maker: str, lines: list[str]) -> None:
+    applied = read(f"{maker}: n_ctx         = 8192", *lines).applied
+    assert (applied.n_ctx, applied.n_slots, applied.n_ctx_slot) == (8192, 4, 2048)

@@ -406,7 +406,8 @@ def test_nothing_fits(plan_of: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "asked", "n_ctx"), [("small", None, 4096), ("big model", None, 8192), ("small", 7, 7)]
+    ("name", "asked", "n_ctx"),
+    [("small", None, 4096), ("big model", None, 8192), ("small", 7, 7), ("small", 16384, 16384)],
 )
 def test_the_context(plan_of: Any, name: str, asked: int | None, n_ctx: int) -> None:
     plan = plan_of(name, n_ctx=asked)
@@ -479,7 +480,8 @@ def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
         ({"gpu_indices": (0, 0)}, "twice", ON_CPU),
         ({"n_gpu_layers": 34}, "has 33 layers, not 34", {"n_gpu_layers": -1}),
         ({"n_gpu_layers": -2}, "0 (the CPU) to 33", {"n_gpu_layers": -1}),
-        ({"n_ctx": 32769}, "at most 32768", {"n_ctx": 32768}),
+        ({"n_ctx": 32769, "n_parallel": 1}, "at most 32768", {"n_ctx": 32768}),
+        ({"n_ctx": 131073, "n_parallel": 4}, "at most 131072", {"n_ctx": 131072}),
         ({"n_ctx": 0}, "1 to 32768", {"n_ctx": 32768}),
         ({"n_parallel": 0}, "1 to 256 slots", None),
         ({"cache_type_k": "q9_9"}, "q8_0", None),
@@ -687,3 +689,9 @@ def test_experts_in_ram_leave_room_on_the_gpu(folder: Path, plan_of: Any, failur
     moved = plain.estimate.devices[0].weights_bytes - kept.estimate.devices[0].weights_bytes
     assert moved == kept.estimate.host.weights_bytes - plain.estimate.host.weights_bytes > 0
     assert failure_of("mixture", n_cpu_moe=9).fixes[0].changes == (("n_cpu_moe", 0),)
+
+
+def test_an_input_to_embed_is_no_longer_than_the_model_was_made_for(plan_of: Any) -> None:
+    """Also where its slots share more."""
+    plan = plan_of("small", server_type=ServerType.EMBEDDING, n_ctx=16384, n_parallel=4)
+    assert (option(plan, "--ctx-size"), option(plan, "--ubatch-size")) == ("16384", "4096")

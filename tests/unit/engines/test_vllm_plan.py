@@ -231,3 +231,10 @@ def test_unknown_memory_leaves_vllm_its_usual_share(plan_of: Any) -> None:
     plan = plan_of(machine=inventory(blind), gpu_indices=(0,))
     assert "--gpu-memory-utilization" not in plan.argv
     assert "not known" in warnings_of(plan)
+
+
+def test_its_context_is_that_of_one_request_however_many_there_are(plan_of: Any) -> None:
+    limit = plan_of(gpu_indices=(0,)).model.context_length
+    assert option(plan_of(gpu_indices=(0,), n_ctx=limit, n_parallel=8), "--max-model-len") == str(limit)
+    with pytest.raises(LaunchdeckError, match=f"1 to {limit} tokens"):
+        plan_of(gpu_indices=(0,), n_ctx=limit + 1, n_parallel=8)
