@@ -96,8 +96,8 @@ class Planner:
         takes besides its buffers. Its log teaches where its devices sit.
         """
         before = self._live.get(deployment.id)
-        others = {key: kept for key, kept in self._live.items() if key != deployment.id}
-        self._live = {**others, deployment.id: deployment} if deployment.state.is_live else others
+        known = {**self._live, deployment.id: deployment}  # each stays in its place: who came first is named first
+        self._live = {key: kept for key, kept in known.items() if kept.state.is_live}
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
         self._orders.learn(deployment)

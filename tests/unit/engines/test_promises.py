@@ -226,6 +226,7 @@ def test_a_refusal_names_the_promise_or_who_holds_the_memory(planner: Planner, m
     assert planner.refuse(fitting) is None
     for key in ("one", "two"):
         planner.on_deployment(queued(planned(planner, model, **ask, model_id=key), key))
+    planner.on_deployment(replace(queued(fitting, "one"), plan=replace(fitting, model_id="one"), state=State.LOADING))
     refused = planner.refuse(planned(planner, model, **ask))
     assert refused is not None
     assert str(refused.message).endswith("promised to one, two.")
