@@ -11,7 +11,7 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import Machine, can_use
+from launchdeck.engines.devices import Machine, can_use, lists_vendor_of
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.rules import Advice, advise
 
@@ -263,6 +263,20 @@ def _why_none(
             Cause.ENGINE_UNSUITED,
             Message("No engine can use all of {gpus} together.", gpus=", ".join(gpu.name for gpu in gpus)),
             Message("Choose GPUs of one vendor."),
+        )
+    unclear = next((engine for engine in fitting if lists_vendor_of(engine, unusable)), None)
+    if unclear is not None:
+        return Failure(
+            Cause.ENGINE_UNSUITED,
+            Message(
+                "{engine} lists {devices}: which of them GPU {index} ({gpu}) is cannot be told.",
+                engine=str(unclear.kind),
+                devices=", ".join(device.name for device in lists_vendor_of(unclear, unusable)),
+                index=unusable.index,
+                gpu=unusable.name,
+            ),
+            Message("Choose another GPU, another engine, or the CPU."),
+            fixes=(RUN_ON_CPU,),
         )
     return Failure(
         Cause.ENGINE_UNSUITED,

@@ -9,7 +9,7 @@ from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.device_orders import DeviceOrders
-from launchdeck.engines.listing import MASKED_BACKENDS, MIB, listed
+from launchdeck.engines.listing import MASKED_BACKENDS, MIB, Listed, listed
 from launchdeck.engines.matching import Card, Match, Rule, match_devices
 
 _OUR_BACKENDS = frozenset(MASKED_BACKENDS.values())
@@ -73,6 +73,13 @@ def has_kernels_of_cuda(engine: EngineInfo, devices: Sequence[EngineDevice]) -> 
 def can_use(engine: EngineInfo, gpus: Sequence[Gpu], machine: Machine) -> bool:
     """Whether this engine has a backend for each of these GPUs, and can be told to use these and no others."""
     return _routes(engine, gpus, machine) is not None
+
+
+def lists_vendor_of(engine: EngineInfo, gpu: Gpu) -> tuple[Listed, ...]:
+    """The devices of this GPU's vendor that this engine could be told to use: it may be any of them."""
+    if "--device" not in engine.flags:
+        return ()
+    return tuple(device for device in listed(engine) if device.vendor is gpu.gpu_type)
 
 
 def engine_devices(
