@@ -21,6 +21,7 @@ class Machine:
 
     cards: tuple[Card, ...]
     orders: DeviceOrders = field(default_factory=DeviceOrders)
+    _known: dict[tuple[str, str], Mapping[str, Match]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, readings: Sequence[GpuReading], orders: DeviceOrders) -> Machine:
@@ -32,7 +33,15 @@ class Machine:
         return cls(tuple(Card(gpu, None, None, answers=True) for gpu in gpus))
 
     def matches(self, engine: EngineInfo, backend: str) -> Mapping[str, Match]:
-        """By the GPUs' UUIDs, what they are on this backend of this engine."""
+        """By the GPUs' UUIDs, what they are on this backend of this engine. It is asked for often while one plan is
+        made.
+        """
+        key = (engine.id, backend)
+        if key not in self._known:
+            self._known[key] = self._matches(engine, backend)
+        return self._known[key]
+
+    def _matches(self, engine: EngineInfo, backend: str) -> Mapping[str, Match]:
         devices = [device for device in listed(engine) if device.backend == backend]
         # a number on a backend with a mask counts what the mask lets through: it is another device in each launch
         addresses = {} if backend in _OUR_BACKENDS else self.orders.addresses(engine)
@@ -165,7 +174,9 @@ def _routes(engine: EngineInfo, gpus: Sequence[Gpu], machine: Machine) -> tuple[
     if not engine.gpu_types.issuperset(vendors):
         return None
     masked = [vendor for vendor in vendors if is_masked(engine, vendor)]
-    if not listed(engine) or (masked and len(vendors) == 1):
+    if not listed(engine):  # nothing is known of it but that it has its vendors' own libraries
+        return _mixed(engine, gpus, machine, frozenset(masked), {}) if len(masked) == len(vendors) else None
+    if masked and len(vendors) == 1:
         return _mixed(engine, gpus, machine, frozenset(masked), {})
     if "--device" not in engine.flags:
         return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.gpu import GpuType
@@ -86,7 +87,12 @@ class Listed:
 
 def listed(engine: EngineInfo) -> tuple[Listed, ...]:
     """The engine's devices beside the CPU."""
-    return tuple(device for device in map(Listed.of, engine.devices) if device is not None)
+    return _read(engine.devices)
+
+
+@lru_cache(maxsize=64)
+def _read(lines: tuple[str, ...]) -> tuple[Listed, ...]:
+    return tuple(device for device in map(Listed.of, lines) if device is not None)
 
 
 def bus_place(address: str | None) -> str | None:
