@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.device_orders import DeviceOrders
-from launchdeck.engines.listing import MASKED_BACKENDS, MIB, Listed, listed
+from launchdeck.engines.listing import MASKED_BACKENDS, MIB, Listed, listed, read_listing
 from launchdeck.engines.matching import Card, Match, Rule, match_devices
 
 _OUR_BACKENDS = frozenset(MASKED_BACKENDS.values())
@@ -21,7 +22,6 @@ class Machine:
 
     cards: tuple[Card, ...]
     orders: DeviceOrders = field(default_factory=DeviceOrders)
-    _known: dict[tuple[str, str], Mapping[str, Match]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, readings: Sequence[GpuReading], orders: DeviceOrders) -> Machine:
@@ -33,19 +33,19 @@ class Machine:
         return cls(tuple(Card(gpu, None, None, answers=True) for gpu in gpus))
 
     def matches(self, engine: EngineInfo, backend: str) -> Mapping[str, Match]:
-        """By the GPUs' UUIDs, what they are on this backend of this engine. It is asked for often while one plan is
-        made.
-        """
-        key = (engine.id, backend)
-        if key not in self._known:
-            self._known[key] = self._matches(engine, backend)
-        return self._known[key]
-
-    def _matches(self, engine: EngineInfo, backend: str) -> Mapping[str, Match]:
-        devices = [device for device in listed(engine) if device.backend == backend]
+        """By the GPUs' UUIDs, what they are on this backend of this engine."""
         # a number on a backend with a mask counts what the mask lets through: it is another device in each launch
         addresses = {} if backend in _OUR_BACKENDS else self.orders.addresses(engine)
-        return match_devices(self.cards, devices, addresses)
+        return _matched(self.cards, engine.devices, backend, tuple(addresses.items()))
+
+
+@lru_cache(maxsize=64)
+def _matched(
+    cards: tuple[Card, ...], lines: tuple[str, ...], backend: str, addresses: tuple[tuple[str, str], ...]
+) -> Mapping[str, Match]:
+    """It is asked for often while a plan is made, and again while the slider moves."""
+    devices = [device for device in read_listing(lines) if device.backend == backend]
+    return match_devices(cards, devices, dict(addresses))
 
 
 @dataclass(frozen=True, slots=True)
