@@ -11,7 +11,7 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import Machine, can_use
+from launchdeck.engines.devices import Machine, can_use, lists_vendor_of
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.rules import Advice, advise
 from launchdeck.planning.placement import VULKAN_MASK
@@ -266,10 +266,24 @@ def _why_none(
             Message("Choose GPUs of one vendor."),
         )
     advice = _VLLM_FOR_GPU if backend is Backend.VLLM else _HOW_TO_GET.get(unusable.gpu_type)
+    unclear = next((engine for engine in fitting if lists_vendor_of(engine, unusable)), None)
     if any(engine.hidden_devices for engine in fitting):
         advice = Message(
             "{mask} hides GPUs from engines built for Vulkan: choose another GPU, or start Launchdeck without it.",
             mask=VULKAN_MASK,
+        )
+    elif unclear is not None:
+        return Failure(
+            Cause.ENGINE_UNSUITED,
+            Message(
+                "{engine} lists {devices}: which of them GPU {index} ({gpu}) is cannot be told.",
+                engine=str(unclear.kind),
+                devices=", ".join(device.name for device in lists_vendor_of(unclear, unusable)),
+                index=unusable.index,
+                gpu=unusable.name,
+            ),
+            Message("Choose another GPU, another engine, or the CPU."),
+            fixes=(RUN_ON_CPU,),
         )
     return Failure(
         Cause.ENGINE_UNSUITED,

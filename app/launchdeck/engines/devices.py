@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.engines.device_orders import DeviceOrders
-from launchdeck.engines.listing import MASKED_BACKENDS, MIB, listed
+from launchdeck.engines.listing import MASKED_BACKENDS, MIB, Listed, listed, read_listing
 from launchdeck.engines.matching import Card, Match, Rule, match_devices
 
 _OUR_BACKENDS = frozenset(MASKED_BACKENDS.values())
@@ -33,10 +34,18 @@ class Machine:
 
     def matches(self, engine: EngineInfo, backend: str) -> Mapping[str, Match]:
         """By the GPUs' UUIDs, what they are on this backend of this engine."""
-        devices = [device for device in listed(engine) if device.backend == backend]
         # a number on a backend with a mask counts what the mask lets through: it is another device in each launch
         addresses = {} if backend in _OUR_BACKENDS else self.orders.addresses(engine)
-        return match_devices(self.cards, devices, addresses)
+        return _matched(self.cards, engine.devices, backend, tuple(addresses.items()))
+
+
+@lru_cache(maxsize=64)
+def _matched(
+    cards: tuple[Card, ...], lines: tuple[str, ...], backend: str, addresses: tuple[tuple[str, str], ...]
+) -> Mapping[str, Match]:
+    """It is asked for often while a plan is made, and again while the slider moves."""
+    devices = [device for device in read_listing(lines) if device.backend == backend]
+    return match_devices(cards, devices, dict(addresses))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +82,13 @@ def has_kernels_of_cuda(engine: EngineInfo, devices: Sequence[EngineDevice]) -> 
 def can_use(engine: EngineInfo, gpus: Sequence[Gpu], machine: Machine) -> bool:
     """Whether this engine has a backend for each of these GPUs, and can be told to use these and no others."""
     return _routes(engine, gpus, machine) is not None
+
+
+def lists_vendor_of(engine: EngineInfo, gpu: Gpu) -> tuple[Listed, ...]:
+    """The devices of this GPU's vendor that this engine could be told to use: it may be any of them."""
+    if "--device" not in engine.flags:
+        return ()
+    return tuple(device for device in listed(engine) if device.vendor is gpu.gpu_type)
 
 
 def engine_devices(
@@ -159,7 +175,9 @@ def _routes(engine: EngineInfo, gpus: Sequence[Gpu], machine: Machine) -> tuple[
     if not engine.gpu_types.issuperset(vendors):
         return None
     masked = [vendor for vendor in vendors if is_masked(engine, vendor)]
-    if not listed(engine) or (masked and len(vendors) == 1):
+    if not listed(engine):  # nothing is known of it but that it has its vendors' own libraries
+        return _mixed(engine, gpus, machine, frozenset(masked), {}) if len(masked) == len(vendors) else None
+    if masked and len(vendors) == 1:
         return _mixed(engine, gpus, machine, frozenset(masked), {})
     if "--device" not in engine.flags:
         return None

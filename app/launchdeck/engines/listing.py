@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.gpu import GpuType
@@ -86,9 +87,16 @@ class Listed:
 
 def listed(engine: EngineInfo) -> tuple[Listed, ...]:
     """The engine's devices beside the CPU."""
-    return tuple(device for device in map(Listed.of, engine.devices) if device is not None)
+    return read_listing(engine.devices)
 
 
+@lru_cache(maxsize=64)
+def read_listing(lines: tuple[str, ...]) -> tuple[Listed, ...]:
+    """The devices in these lines; what is none is left out."""
+    return tuple(device for device in map(Listed.of, lines) if device is not None)
+
+
+@lru_cache(maxsize=1024)
 def bus_place(address: str | None) -> str | None:
     """Domain, bus and slot of a PCI address, as they are compared: "0000:01:00". llama.cpp's CUDA backend makes up the
     function after them. None where there is no address.

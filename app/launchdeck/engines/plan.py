@@ -68,11 +68,13 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
         raise LaunchdeckError.of(
             Cause.MODEL_UNUSABLE, Message("The header of {name} is not known.", name=context.model.name)
         )
-    readings = _targets(request, context)
-    choice = _choice(request, readings, context, _machine(context))
+    machine = Machine.of(context.inventory.gpus, context.orders)
+    readings = _targets(request, context, machine)
+    choice = _choice(request, readings, context, machine)
     if isinstance(context.memory, VllmMemory):
         return plan_vllm(request, context, context.memory, readings if request.n_gpu_layers != 0 else (), choice, port)
-    return _plan_llama(request, context, context.memory, readings, choice, port)
+    devices = engine_devices(choice.engine, readings, request.rpc_workers, machine)
+    return _plan_llama(request, context, context.memory, readings, choice, devices, port)
 
 
 def _plan_llama(
@@ -81,10 +83,10 @@ def _plan_llama(
     memory: MemoryModel,
     readings: Sequence[GpuReading],
     choice: Choice,
+    devices: Sequence[EngineDevice],
     port: int,
 ) -> LaunchPlan:
     check_cache(request, context.model, memory)
-    devices = engine_devices(choice.engine, readings, request.rpc_workers, _machine(context))
     check_split(request, len(devices))
     asked, request = request, flash_attention.as_told(request, choice.engine)
     launch = _launch(request, context.model, choice.engine, devices, port)
@@ -141,11 +143,10 @@ def _plan_llama(
     )
 
 
-def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuReading, ...]:
+def _targets(request: ModelLoadRequest, context: PlanningContext, machine: Machine) -> tuple[GpuReading, ...]:
     if request.gpu_indices is None and request.n_gpu_layers == 0:
         return ()
     engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
-    machine = _machine(context)
 
     def can(gpu: Gpu) -> bool:
         return any(suits(engine, request, (gpu,), machine) for engine in engines)
@@ -155,10 +156,6 @@ def _targets(request: ModelLoadRequest, context: PlanningContext) -> tuple[GpuRe
 
     # Where the rules are against every GPU, the reason is told for the one that would have been taken.
     return target_gpus(request, context.inventory, should) or target_gpus(request, context.inventory, can)
-
-
-def _machine(context: PlanningContext) -> Machine:
-    return Machine.of(context.inventory.gpus, context.orders)
 
 
 def _choice(

@@ -31,7 +31,7 @@ RTX = "NVIDIA GeForce RTX 4090 (24576 MiB, 23000 MiB free)"
 
 def engine(*devices: str, able: bool = True) -> EngineInfo:
     flags = (
-        frozenset({"--device", "--n-gpu-layers", "--tensor-split", "--kv-unified"})
+        frozenset({"--device", "--n-gpu-layers", "--tensor-split", "--kv-unified", "--cache-type-k"})
         if able
         else frozenset({"--n-gpu-layers"})
     )
@@ -167,7 +167,15 @@ def test_where_the_engine_sees_less_than_the_driver_the_engine_is_believed(plan_
 
 def test_where_it_cannot_be_told_which_device_it_is_the_launch_is_refused(plan_of: Any) -> None:
     machine = inventory(*twins(2, 2))
-    with pytest.raises(LaunchdeckError, match="RTX 4090"):
+    with pytest.raises(LaunchdeckError, match=r"lists Vulkan0: which of them GPU 1 \(NVIDIA GeForce RTX 4090\)"):
         plan_of(machine, engine(f"Vulkan0: {RTX}"), gpu_indices=(1,))
     with pytest.raises(LaunchdeckError, match="can use"):  # one that cannot be told which device to take
         plan_of(inventory(*twins(2)), engine(f"Vulkan0: {RTX}", able=False), gpu_indices=(0,))
+
+
+def test_kernels_count_as_those_of_cuda_only_where_they_are_used(plan_of: Any) -> None:
+    """One launch over two vendors goes by Vulkan, which has flash attention for any cache."""
+    both = engine(*CUDA, *VULKAN)
+    asked = {"cache_type_k": "q8_0", "cache_type_v": "f16"}
+    assert plan_of(mixed(), both, gpu_indices=(0,), **asked).flash_attention is False
+    assert plan_of(mixed(), both, gpu_indices=(0, 1), **asked).flash_attention is True
