@@ -28,7 +28,9 @@ class GpuProcess(Answer):
 
 
 class Gpu(Answer):
-    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone."""
+    """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone. `slice_of`: the
+    UUID of the card that it is a slice of (MIG); `problem`: why no model can be started on it.
+    """
 
     index: int
     uuid: str
@@ -50,6 +52,8 @@ class Gpu(Answer):
     integrated: bool
     hip_id: int | None
     gfx_target: str | None
+    slice_of: str | None
+    problem: str | None
     driver_version: str | None
     compute_capability: str | None
     processes: list[GpuProcess]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from launchdeck.domain.detection import Step
+from launchdeck.domain.text import Message
 
 
 class GpuType(StrEnum):
@@ -36,6 +37,8 @@ class Gpu:
 
     `hip_id` is the number by which AMD's HIP counts it, None where that is not known.
     `gfx_target` is the architecture of an AMD GPU as ROCm calls it: "gfx1100".
+    `slice_of` is the UUID of the card of which this is a slice (MIG), None for a whole GPU; the address is the card's.
+    `problem` says why no model can be started on it, though it is there.
     """
 
     index: int
@@ -49,6 +52,13 @@ class Gpu:
     integrated: bool = False
     hip_id: int | None = None
     gfx_target: str | None = None
+    slice_of: str | None = None
+    problem: Message | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes two sources' words one GPU: its place on the bus, which the slices of a card share."""
+        return self.uuid if self.slice_of is not None else self.pci_address or self.uuid
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,13 +43,16 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class EngineDevice:
-    """`label` is for people, `option` for `--device`, `log_name` stands before its buffers in the log."""
+    """`label` is for people, `option` for `--device`, `log_name` stands before its buffers in the log. `is_guess`: what
+    is free could not be measured, `free_bytes` is the most that it can be.
+    """
 
     label: str
     option: str
     log_name: str
     free_bytes: int | None
     is_worker: bool = False
+    is_guess: bool = False
 
 
 def listed(engine: EngineInfo) -> tuple[Listed, ...]:
@@ -85,7 +88,8 @@ def engine_devices(
             name = f"{_PREFIXES[reading.gpu.gpu_type]}{place}"
         else:
             name = _unmasked_name(engine, reading.gpu) or ""
-        devices.append(EngineDevice(f"GPU {reading.gpu.index}", name, name, free_bytes(reading)))
+        most_bytes, is_guess = _most_free_bytes(reading), free_bytes(reading) is None
+        devices.append(EngineDevice(f"GPU {reading.gpu.index}", name, name, most_bytes, is_guess=is_guess))
     workers = {device.text: device.free_bytes for device in listed(engine) if device.name.startswith("RPC")}
     for place, address in enumerate(rpc_workers):
         devices.append(
@@ -99,6 +103,16 @@ def free_bytes(reading: GpuReading) -> int | None:
     if reading.sample.state is GpuState.ASLEEP:
         return reading.gpu.total_memory_bytes
     return reading.sample.free_memory_bytes
+
+
+def _most_free_bytes(reading: GpuReading) -> int | None:
+    """What cannot be free is never reckoned with: where the driver does not tell, what the GPU has and nobody is known
+    to use.
+    """
+    known_bytes, total_bytes = free_bytes(reading), reading.gpu.total_memory_bytes
+    if known_bytes is not None or total_bytes is None:
+        return known_bytes
+    return max(total_bytes - (reading.sample.used_memory_bytes or 0), 0)
 
 
 def _unmasked_name(engine: EngineInfo, gpu: Gpu) -> str | None:

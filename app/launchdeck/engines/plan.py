@@ -290,4 +290,11 @@ def _warnings(
     if asked is None and unknown:
         names = ", ".join(unknown)
         warnings.append(Message("The free memory of {names} is not known: all layers are placed.", names=names))
+    guessed = [device.label for device in devices if device.is_guess and device.free_bytes is not None]
+    if guessed:
+        message = Message(
+            "The free memory of {names} cannot be measured: the plan reckons with all that can be free.",
+            names=", ".join(guessed),
+        )
+        warnings.append(message)
     return tuple(warnings)

@@ -16,6 +16,7 @@ from launchdeck.hardware.detector import GPUDetector
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.owned_detector import OwnedDetector
 from launchdeck.hardware.patience import Patience
+from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 from launchdeck.hardware.source import WATCHING
 from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
@@ -99,14 +100,14 @@ class UnifiedGPUDetector:
             IndexError: there is no such place.
         """
         gpu = self.get_gpu_list()[index]
-        return self._cpu_detector.get_gpu_info(gpu) if gpu is self._cpu else self._samples([_key(gpu)])[_key(gpu)]
+        return self._cpu_sample() if gpu is self._cpu else self._samples([gpu.key])[gpu.key]
 
     def read(self) -> Inventory:
         """One sample of everything."""
         self._survey_if_due()
         samples = self._samples(list(self._devices))
         gpus = tuple(GpuReading(device.gpu, samples[key]) for key, device in self._devices.items())
-        cpu = GpuReading(self._cpu, self._cpu_detector.get_gpu_info(self._cpu))
+        cpu = GpuReading(self._cpu, self._cpu_sample())
         found_by = {device.found_by for device in self._devices.values()}
         names = [step.detector for step in self.steps if step.detector in found_by]
         detector = "+".join(names) or self._cpu_detector.name
@@ -132,8 +133,8 @@ class UnifiedGPUDetector:
             if self._needs_no(owned.detector, found):
                 owned.skip()
                 continue
-            for gpu in owned.gpus():
-                device = found.setdefault(_key(gpu), _Device(gpu, owned.detector.name))
+            for gpu in map(plausible_gpu, owned.gpus()):
+                device = found.setdefault(gpu.key, _Device(gpu, owned.detector.name))
                 device.gpu = _filled(device.gpu, gpu)
                 device.sources.append((owned, gpu))
         self._keep_places(found)
@@ -169,22 +170,20 @@ class UnifiedGPUDetector:
                 device.gpu = replace(device.gpu, uuid=device.gpu.pci_address)
             seen.add(device.gpu.uuid)
 
+    def _cpu_sample(self) -> GpuSample:
+        return plausible_sample(self._cpu, self._cpu_detector.get_gpu_info(self._cpu))
+
     def _samples(self, keys: Sequence[str]) -> dict[str, GpuSample]:
         """A sample of each of these devices; a detector is asked once for all that lack something it may know."""
         samples: dict[str, GpuSample] = {}
         for owned in self._detectors:
             known = {key: gpu for key in keys for by, gpu in self._devices[key].sources if by is owned}
             wanted = {key: gpu for key, gpu in known.items() if _lacks_something(samples.get(key))}
-            for key, sample in (owned.samples(wanted) if wanted else {}).items():
-                before = samples.get(key)
+            for key, told in (owned.samples(wanted) if wanted else {}).items():
+                before, sample = samples.get(key), plausible_sample(self._devices[key].gpu, told)
                 samples[key] = _filled(before, sample) if before and before.state.answers else sample
         lost = GpuSample(time.time(), state=GpuState.LOST)
         return {key: samples.get(key, lost) for key in keys}
-
-
-def _key(gpu: Gpu) -> str:
-    """What makes two readings one GPU."""
-    return gpu.pci_address or gpu.uuid
 
 
 def _lacks_something(sample: GpuSample | None) -> bool:

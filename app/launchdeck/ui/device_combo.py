@@ -22,7 +22,7 @@ _DOT_PX = 10
 
 @dataclass(frozen=True, slots=True)
 class DeviceEntry:
-    """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers."""
+    """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers. `hint`: why it cannot be."""
 
     key: str
     text: str
@@ -30,6 +30,7 @@ class DeviceEntry:
     gpu_index: int | None = None
     rpc_worker: str | None = None
     usable: bool = True
+    hint: str = ""
 
     @property
     def is_cpu(self) -> bool:
@@ -156,7 +157,8 @@ def _gpu_entry(reading: GpuReading) -> DeviceEntry:
         f"{gpu.index} {gpu.name}",
         sample.free_memory_bytes,
         gpu_index=gpu.index,
-        usable=sample.state.answers,
+        usable=sample.state.answers and gpu.problem is None,
+        hint="" if gpu.problem is None else tr(gpu.problem),
     )
 
 
@@ -172,6 +174,7 @@ def _item(entry: DeviceEntry) -> QStandardItem:
 
 def _fill(item: QStandardItem, entry: DeviceEntry, *, checked: bool) -> None:
     item.setEnabled(entry.usable)
+    item.setToolTip(entry.hint)
     if entry.gpu_index is not None:
         item.setIcon(_dot(tokens().curve(entry.gpu_index)))
     item.setData("" if entry.rpc_worker else _free_text(entry.free_bytes), TRAILING_ROLE)
