@@ -152,6 +152,7 @@ class UnifiedGPUDetector:
         return detector.gpu_type in late | {device.gpu.gpu_type for device in found.values()}
 
     def _keep_places(self, found: dict[str, _Device]) -> None:
+        self._take_names(found)
         for key, device in self._devices.items():
             again = found.pop(key, None)
             device.sources = again.sources if again else []
@@ -161,6 +162,14 @@ class UnifiedGPUDetector:
             device.gpu = replace(device.gpu, index=len(self._devices))
             self._devices[key] = device
         self._keep_apart()
+
+    def _take_names(self, found: dict[str, _Device]) -> None:
+        """A GPU that could not even say what it is keeps its place when it can."""
+        for key in [key for key, device in self._devices.items() if key not in found and _is_nameless(device.gpu)]:
+            vendor = self._devices[key].gpu.gpu_type
+            new = next((k for k, d in found.items() if k not in self._devices and d.gpu.gpu_type is vendor), None)
+            if new is not None:
+                self._devices = {new if each == key else each: device for each, device in self._devices.items()}
 
     def _keep_apart(self) -> None:
         """Two GPUs to which their driver gives one UUID are still two, for all who ask by it: by their addresses."""
@@ -184,6 +193,11 @@ class UnifiedGPUDetector:
                 samples[key] = _filled(before, sample) if before and before.state.answers else sample
         lost = GpuSample(time.time(), state=GpuState.LOST)
         return {key: samples.get(key, lost) for key in keys}
+
+
+def _is_nameless(gpu: Gpu) -> bool:
+    """Whether nothing is known of it but its number."""
+    return gpu.pci_address is None and gpu.uuid.removeprefix(f"{gpu.gpu_type}-").isdecimal()
 
 
 def _lacks_something(sample: GpuSample | None) -> bool:

@@ -109,6 +109,31 @@ def test_a_gpu_that_hangs_when_it_is_opened_does_not_hide_the_others(nvml, syste
     detector.close()
 
 
+@pytest.mark.parametrize("with_kernel", [True, False])
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_count_that_hangs_costs_the_count_alone(nvml, system, clock, with_kernel, from_the_start):
+    for place in range(8):
+        nvml.add_gpu()
+        if with_kernel:
+            system.add_card(f"0000:{place + 1:02x}:00.0")
+    part = NVMLDetector(root=system.root, counting_patience_s=0.05)
+    detector = UnifiedGPUDetector(detectors=[part, CPUDetector()], patience=LITTLE, clock=clock)
+    if not from_the_start:
+        assert states(detector) == ["active"] * 8
+    hang(nvml, "Count")
+    for busy in range(3):
+        nvml.set(**{"3.util": busy})
+        readings = detector.read().gpus
+        assert [str(reading.sample.state) for reading in readings] == ["active"] * 8
+        assert readings[3].sample.utilization_percent == busy
+        clock.now_s += 11
+    detector.refresh()
+    assert nvml.calls("Shutdown") == 0  # the count is still in the library
+    assert states(detector) == ["active"] * 8
+    release(nvml)
+    detector.close()
+
+
 def test_a_gpu_that_opens_after_the_library_was_closed_is_forgotten(nvml, system):
     nvml.add_gpu(**{"delay_ms.Memory": HANGS_MS})
     detector = NVMLDetector(root=system.root, opening_patience_s=PATIENCE_S)
