@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml, text
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 from launchdeck.hardware.pci import NVIDIA_DRIVER, NVIDIA_VENDOR, PciBus, joined, normalise_address
+from launchdeck.hardware.process_names import ProcessNames
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class _Device:
     power_limit_watts: float | None = None
     fan_percent: int | None = None
     slow_due_s: float = float("-inf")
+    names: ProcessNames = field(default_factory=ProcessNames)
 
 
 class NVMLDetector:
@@ -310,7 +312,7 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         is_due = self._clock() >= device.slow_due_s
         if is_due or has_changed(device.used_memory_bytes, used_bytes):
-            device.processes, device.used_memory_bytes = self._nvml.processes(uuid, handle), used_bytes
+            device.processes, device.used_memory_bytes = self._nvml.processes(uuid, handle, device.names), used_bytes
         if not is_due:
             return
         device.power_limit_watts = _watts(self._nvml.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", handle))

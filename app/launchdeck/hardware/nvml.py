@@ -8,13 +8,12 @@ from collections import Counter, defaultdict
 from types import ModuleType
 from typing import Any
 
-import psutil
-
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess
 from launchdeck.domain.text import Message
 from launchdeck.hardware.detector import Complaints
 from launchdeck.hardware.memory import Memory
+from launchdeck.hardware.process_names import ProcessNames
 
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte
 _NOT_SUPPORTED = 3
@@ -146,7 +145,7 @@ class Nvml:
             return self._codes.get((device, "nvmlDeviceGetMemoryInfo")) == _NOT_SUPPORTED
         return memory.total_bytes == 0
 
-    def processes(self, device: str, handle: Any) -> tuple[GpuProcess, ...]:
+    def processes(self, device: str, handle: Any, names: ProcessNames) -> tuple[GpuProcess, ...]:
         """Compute and graphics processes as one list; a process that does both is in both of NVML's."""
         used: dict[int, int | None] = {}
         for calls in _PROCESS_LISTS:
@@ -154,7 +153,8 @@ class Nvml:
             entries = next((entries for entries in lists if entries is not None), ())
             for pid, size in _sums(entries).items():
                 used[pid] = max((value for value in (used.get(pid), size) if value is not None), default=None)
-        return tuple(GpuProcess(pid, process_name(pid), size) for pid, size in sorted(used.items()))
+        named = names.of(used)
+        return tuple(GpuProcess(pid, named.get(pid, ""), size) for pid, size in sorted(used.items()))
 
 
 def _sums(entries: Any) -> dict[int, int | None]:
@@ -170,11 +170,3 @@ def _sums(entries: Any) -> dict[int, int | None]:
 def text(value: str | bytes | None) -> str:
     """Older releases of pynvml give bytes."""
     return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
-
-
-def process_name(pid: int) -> str:
-    """The process's name; empty where it cannot be told (it ended, or it belongs to another container)."""
-    try:
-        return str(psutil.Process(pid).name())
-    except psutil.Error:
-        return ""

@@ -83,6 +83,15 @@ def test_the_other_gpus_of_the_same_driver_go_on(nvml, detector):
     until(lambda: states(detector) and detector.steps[1].outcome is Outcome.FOUND, 5)
 
 
+def test_gpus_that_are_slow_each_for_itself_are_not_stalled(nvml, detector):
+    for _ in range(7):
+        nvml.add_gpu()
+    detector.read()
+    nvml.set(**{"delay_ms.Utilization": int(PATIENCE_S * 1000 / 3)})
+    assert states(detector) == ["active"] * 9
+    assert detector.steps[1].outcome is Outcome.FOUND
+
+
 def test_all_gpus_of_a_driver_that_hang_are_waited_for_once(nvml, detector):
     for _ in range(7):
         nvml.add_gpu()

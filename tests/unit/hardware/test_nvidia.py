@@ -159,6 +159,19 @@ def test_processes_are_read_less_often_than_the_rest(nvml, detector, clock):
     assert only(detector)[1].processes == ()
 
 
+def test_of_thousands_of_processes_the_names_are_read_bit_by_bit(nvml, detector, clock):
+    own = os.getpid()
+    told = ",".join([f"{own}:5", *(f"{pid}:{pid}" for pid in range(4_000_001, 4_000_600))])
+    nvml.add_gpu(compute=told)
+    named = []
+    for _ in range(4):
+        _, sample = only(detector)
+        assert len(sample.processes) == 600
+        named.append([process.name for process in sample.processes if process.pid == own])
+        clock.now_s += 11
+    assert named == [[""], [""], [psutil.Process().name()], [psutil.Process().name()]]
+
+
 def test_what_a_process_holds_is_known_as_soon_as_the_memory_is_in_use(nvml, detector, clock):
     nvml.add_gpu(total=24 * GIB, used=GIB, free=23 * GIB, compute=f"4000001:{GIB}")
     assert only(detector)[1].processes == (GpuProcess(4000001, "", GIB),)
