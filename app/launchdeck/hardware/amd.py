@@ -13,7 +13,7 @@ from typing import Any
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
-from launchdeck.hardware.amdgpu import Amdgpu, with_ram
+from launchdeck.hardware.amdgpu import Amdgpu
 from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
@@ -200,7 +200,7 @@ class AMDSMIDetector:
 
     def _memory(self, card: str, handle: Any, *, integrated: bool) -> Memory | None:
         vram = self._pool(card, handle, "VRAM") or self._vram_in_mib(card, handle)
-        return with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
+        return self._amdgpu.with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
 
     def _pool(self, card: str, handle: Any, name: str) -> Memory | None:
         kind = self._smi.constant("AmdSmiMemoryType", name)

@@ -11,9 +11,9 @@ from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
-from launchdeck.hardware import mig
+from launchdeck.hardware import mig, nvidia_memory
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import has_changed, ram
+from launchdeck.hardware.memory import has_changed
 from launchdeck.hardware.nvidia_census import Census
 from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml, text
@@ -76,6 +76,7 @@ class NVMLDetector:
         self._clock = clock
         self._nvml = Nvml()
         self._census = Census(self._nvml, counting_patience_s)
+        self._root = root
         self._pci = PciBus(root)
         self._proc = NvidiaProc(root)
         self._rest = IdleRest(clock)
@@ -245,17 +246,20 @@ class NVMLDetector:
             self._gpus[gpu.key] = gpu
         return True
 
-    def _describe(self, name: str, handle: Any) -> Gpu:
-        address = _address(self._nvml.ask(name, "nvmlDeviceGetPciInfo", handle))
-        uuid = text(self._nvml.ask(address or name, "nvmlDeviceGetUUID", handle)) or address or f"{_NO_UUID}{name}"
-        memory = self._nvml.memory(uuid, handle)
-        shared = self._nvml.shares_ram(uuid, memory)
-        memory = ram() if shared else memory
+    def _describe(self, opened_by: str, handle: Any) -> Gpu:
+        address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle))
+        uuid = (
+            text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
+            or address
+            or f"{_NO_UUID}{opened_by}"
+        )
+        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED
+        memory, shared = nvidia_memory.memory(self._nvml, uuid, handle, name, self._root)
         return Gpu(
             index=0,  # its place is known when all are
             uuid=uuid,
             pci_address=address,
-            name=text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED,
+            name=name,
             gpu_type=GpuType.NVIDIA,
             total_memory_bytes=memory.total_bytes if memory else None,
             driver_version=text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
@@ -288,7 +292,7 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         self._nvml.count_anew(uuid)
         utilization = None if device.gpu.slice_of else self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
-        memory = ram() if device.gpu.integrated else self._nvml.memory(uuid, handle)
+        memory, _ = nvidia_memory.memory(self._nvml, uuid, handle, device.gpu.name, self._root)
         self._read_slow(device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         sample = GpuSample(
             sampled_at_s=time.time(),

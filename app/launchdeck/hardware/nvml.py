@@ -139,8 +139,8 @@ class Nvml:
             info = self.ask(device, "nvmlDeviceGetMemoryInfo", handle)
         return None if info is None else Memory(info.total, info.used, info.free)
 
-    def shares_ram(self, device: str, memory: Memory | None) -> bool:
-        """Whether the GPU has no memory of its own (GB10, Jetson): NVML then gives NotSupported, or a total of 0."""
+    def has_no_memory(self, device: str, memory: Memory | None) -> bool:
+        """Whether the GPU has none of its own (GB10, Jetson): NVML then gives NotSupported, or a total of 0."""
         if memory is None:
             return self._codes.get((device, "nvmlDeviceGetMemoryInfo")) == _NOT_SUPPORTED
         return memory.total_bytes == 0
