@@ -40,6 +40,7 @@ from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
+from launchdeck.planning.shared_ram import with_host
 from launchdeck.planning.vllm_memory import VllmMemory
 from launchdeck.settings.schema import MIB
 
@@ -103,7 +104,7 @@ def _plan_llama(
         n_ctx=launch.n_ctx,
         device_names=tuple(device.log_name for device in devices),
         layers=LayerPlan(request.n_gpu_layers, resolved, total, largest, experts),
-        estimate=_estimate(context, memory, load),
+        estimate=_estimate(context, readings, memory, load),
         warnings=(
             *choice.warnings,
             *_unknown(context.model, memory),
@@ -256,9 +257,8 @@ def _environment(
     return place(masked, machine) if masked else unmasked()
 
 
-def _estimate(context: PlanningContext, memory: MemoryModel, load: Load) -> Estimate:
-    estimate = memory.estimate(load)
-    return replace(estimate, host=replace(estimate.host, free_bytes=context.inventory.cpu.sample.free_memory_bytes))
+def _estimate(context: PlanningContext, readings: Sequence[GpuReading], memory: MemoryModel, load: Load) -> Estimate:
+    return with_host(memory.estimate(load), readings, context.inventory.cpu.sample.free_memory_bytes)
 
 
 def _unknown(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:
