@@ -10,7 +10,7 @@ from launchdeck.domain.gpu import GpuSample
 from launchdeck.domain.text import Message
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import Memory, with_ram
-from launchdeck.hardware.pci import AMD_DRIVER, AMD_VENDOR, PciBus, read_number, read_text
+from launchdeck.hardware.pci import AMD_VENDOR, PciBus, read_number, read_text
 
 _FASTEST_FAN = 255  # where the driver does not name another number
 _IDLE_VRAM_BYTES = 256 * 1024 * 1024  # more than an idle card's driver takes, less than any model
@@ -31,12 +31,12 @@ class Amdgpu:
 
     def cards(self) -> tuple[str, ...]:
         """The cards that the amdgpu driver runs."""
-        cards = self._pci.graphics_cards(AMD_VENDOR, AMD_DRIVER)
+        cards = self._pci.graphics_cards(AMD_VENDOR)
         return tuple(card for card in cards if (self._pci.device(card) / "mem_info_vram_total").exists())
 
     def left_out(self) -> Message | None:
         """A sentence for each AMD card that another driver has."""
-        return self._pci.left_out(AMD_VENDOR, AMD_DRIVER)
+        return self._pci.left_out(AMD_VENDOR)
 
     def is_there(self, card: str) -> bool:
         """Whether the card is on the bus."""

@@ -18,7 +18,7 @@ from launchdeck.hardware.nvidia_census import Census
 from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml, text
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
-from launchdeck.hardware.pci import NVIDIA_DRIVER, NVIDIA_VENDOR, PciBus, joined, normalise_address
+from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, joined, normalise_address
 from launchdeck.hardware.process_names import ProcessNames
 
 logger = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class _Device:
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
+    has_measured: bool = False
     power_limit_watts: float | None = None
     fan_percent: int | None = None
     slow_due_s: float = float("-inf")
@@ -94,9 +95,9 @@ class NVMLDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        left_out = self._pci.left_out(NVIDIA_VENDOR, NVIDIA_DRIVER)
+        left_out = self._pci.left_out(NVIDIA_VENDOR)
         self.step = Step(self.name, Outcome.EMPTY)
-        cards = self._pci.graphics_cards(NVIDIA_VENDOR, NVIDIA_DRIVER)
+        cards = self._pci.graphics_cards(NVIDIA_VENDOR)
         if cards != self._cards or self._may_retry_lost() or self._census.has_changed():
             self.close()  # NVML knows only the GPUs that were there when it was opened
             unplugged = set(self._cards) - set(cards)
@@ -247,7 +248,7 @@ class NVMLDetector:
         return True
 
     def _describe(self, opened_by: str, handle: Any) -> Gpu:
-        address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle))
+        address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle)) or normalise_address(opened_by)
         uuid = (
             text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
             or address
@@ -307,8 +308,10 @@ class NVMLDetector:
             fan_percent=device.fan_percent,
             processes=device.processes,
         )
-        if self._nvml.answers_nothing(uuid):
-            raise GpuLostError(uuid)
+        if not self._nvml.answers_nothing(uuid):
+            device.has_measured = True
+        elif device.has_measured or device.gpu.name == _UNNAMED:
+            raise GpuLostError(uuid)  # one that says what it is and has never measured anything is there
         self._let_sleep(sample)
         return sample
 

@@ -13,8 +13,7 @@ AMD_VENDOR = 0x1002
 _ADDRESS = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", re.IGNORECASE)
 _DISPLAY_CLASS = 0x03
 _ACCELERATOR_CLASS = 0x12  # where AMD's Instinct cards are
-NVIDIA_DRIVER, AMD_DRIVER = "nvidia", "amdgpu"
-_USUAL_DRIVER = {NVIDIA_VENDOR: NVIDIA_DRIVER, AMD_VENDOR: AMD_DRIVER}
+_DRIVERS = {NVIDIA_VENDOR: "nvidia", AMD_VENDOR: "amdgpu"}
 # Drivers that hold a card for somebody else, mostly a virtual machine.
 _RESERVING = frozenset({"vfio-pci", "pci-stub", "pciback", "xen-pciback"})
 
@@ -34,14 +33,14 @@ class PciBus:
     def __init__(self, root: Path = Path("/")) -> None:
         self._devices = root / "sys/bus/pci/devices"
 
-    def graphics_cards(self, vendor: int, driver: str) -> tuple[str, ...]:
-        """The addresses of this vendor's cards that this driver runs, in the order of the bus."""
-        return tuple(address for address, running in self._cards(vendor) if running == driver)
+    def graphics_cards(self, vendor: int) -> tuple[str, ...]:
+        """The addresses of this vendor's cards that its driver runs, in the order of the bus."""
+        return tuple(address for address, driver in self._cards(vendor) if driver == _DRIVERS[vendor])
 
-    def left_out(self, vendor: int, driver: str) -> Message | None:
+    def left_out(self, vendor: int) -> Message | None:
         """A sentence for each of this vendor's cards that another driver has, or none; None: there is no such card."""
-        others = [_of_another(address, running) for address, running in self._cards(vendor) if running != driver]
-        return joined(*others)
+        others = [(address, driver) for address, driver in self._cards(vendor) if driver != _DRIVERS[vendor]]
+        return joined(*(_of_another(address, driver) for address, driver in others))
 
     def device(self, address: str) -> Path:
         """The card's folder in sysfs."""
@@ -64,9 +63,8 @@ class PciBus:
             return []
         devices = sorted(self._devices.iterdir())
         cards = [path for path in devices if self._is_card(path, vendor)]
-        usual = _USUAL_DRIVER.get(vendor)
         if not any((path / "driver").is_symlink() for path in (*cards, *devices)):
-            return [(path.name, usual) for path in cards]
+            return [(path.name, _DRIVERS[vendor]) for path in cards]
         return [(path.name, _driver(path)) for path in cards]
 
     @staticmethod

@@ -89,8 +89,18 @@ def test_a_card_that_this_user_may_not_open_is_not_listed(nvml, detector):
     assert listed(detector) == [(ADDRESSES[0], "active")]
 
 
-def test_a_card_of_which_nothing_can_be_read_is_lost(nvml, detector):
-    nvml.add_gpu(**{f"error.{call}": UNKNOWN for call in READINGS})
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_a_card_of_which_nothing_can_be_read_at_all_is_lost(nvml, system, detector, with_kernel):
+    if with_kernel:
+        system.add_card(ADDRESSES[0])
+    nvml.add_gpu(**{f"error.{call}": UNKNOWN for call in (*READINGS, "Name", "UUID", "Pci")})
+    assert listed(detector) == [(ADDRESSES[0] if with_kernel else None, "lost")]
+
+
+def test_a_card_of_which_nothing_can_be_read_any_more_is_lost(nvml, detector):
+    nvml.add_gpu()
+    assert listed(detector) == [(ADDRESSES[0], "active")]
+    nvml.set(**{f"0.error.{call}": UNKNOWN for call in READINGS})
     assert listed(detector) == [(ADDRESSES[0], "lost")]
     nvml.set(**{f"0.error.{call}": None for call in READINGS})
     assert listed(detector) == [(ADDRESSES[0], "active")]
