@@ -8,6 +8,7 @@ from typing import Final
 
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
 from launchdeck.commands.table import print_table
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuReading, GpuState, Inventory
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.source import ONCE, InventorySource, open_source
@@ -72,10 +73,19 @@ def _print_table(inventory: Inventory) -> None:
     print_table(_HEADER, rows, right=frozenset(range(2, len(_HEADER) - 1)), elastic=_NAME, optional=_OPTIONAL)
     if any(_NOT_MEASURABLE in row for row in rows):
         print_line(f"{_NOT_MEASURABLE}: not measurable")
+    for sentence in _remarks(inventory):
+        print_line(sentence)
     versions = dict.fromkeys(reading.gpu.driver_version for reading in inventory.gpus if reading.gpu.driver_version)
     drivers = f" (driver {', '.join(versions)})" if versions else ""
     note = "REPLAY of a recorded inventory, " if inventory.replayed else ""
     print_line(f"{note}detected by {inventory.detector}{drivers}")
+
+
+def _remarks(inventory: Inventory) -> list[str]:
+    """Why a GPU in the list cannot be used, and which cards are not in it though a source that works has seen them."""
+    unusable = [f"GPU {reading.gpu.index}: {reading.gpu.problem}" for reading in inventory.gpus if reading.gpu.problem]
+    works = {Outcome.FOUND, Outcome.EMPTY}
+    return [*unusable, *(str(step.reason) for step in inventory.steps if step.outcome in works and step.reason)]
 
 
 def _row(place: str, reading: GpuReading) -> tuple[str, ...]:
