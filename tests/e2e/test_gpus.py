@@ -158,6 +158,32 @@ def test_everything_that_is_not_available_is_null(machine: FakeMachine):
     assert_shows(machine.gpus(), "AMDSMIDetector+NVMLDetector", [radeon | unknown, geforce | unknown])
 
 
+def test_a_card_of_a_virtual_machine_is_told_and_not_listed(machine: FakeMachine):
+    entry = machine.add_nvidia(1)
+    machine.system.remove_card("0000:01:00.0")
+    machine.system.add_card("0000:01:00.0", driver="nvidia")
+    machine.system.add_card("0000:41:00.0", driver="vfio-pci", status="suspended")
+    document = machine.gpus()
+    assert_shows(document, "NVMLDetector", [entry])
+    told = "0000:41:00.0 is reserved for a virtual machine (vfio-pci)."
+    assert steps(document)["NVMLDetector"] == ("found", told)
+    assert told in machine.run("gpus").splitlines()
+
+
+def test_a_divided_card_is_its_slices(machine: FakeMachine):
+    machine.add_nvidia(1)
+    first, second = machine.add_nvidia(2, name="NVIDIA A100-SXM4-80GB"), machine.add_nvidia(3)
+    machine.nvml.add_slice(1, 0)
+    machine.nvml.add_slice(1, 3)
+    machine.nvml.set(**{"2.mig": 1})
+    document = machine.gpus()
+    assert [gpu["slice_of"] for gpu in document["gpus"]] == [None, first["uuid"], first["uuid"], None]
+    assert [gpu["total_memory_mb"] for gpu in document["gpus"][1:3]] == [9728, 9728]
+    assert document["gpus"][3]["uuid"] == second["uuid"]
+    assert "divided into slices" in document["gpus"][3]["problem"]
+    assert f"GPU 3: {document['gpus'][3]['problem']}" in machine.run("gpus").splitlines()
+
+
 def test_what_a_library_prints_is_not_in_the_document(machine: FakeMachine):
     entry = machine.add_nvidia(1)
     machine.nvml.set(noise="NVRM: something")

@@ -8,6 +8,7 @@
  *   N.error.CALL=CODE           what CALL returns for GPU N
  *   delay_ms.CALL=MILLISECONDS  how long CALL takes; it comes back early when the line goes
  *   N.delay_ms.CALL=...         the same for GPU N alone
+ * Numbers from PART on stand for parts of GPUs: PART * (N + 1) + P is part P of GPU N.
  * Every call is added to the calls' file, if one is named, as a line `CALL N`.
  */
 #include <pthread.h>
@@ -18,6 +19,7 @@
 #include <time.h>
 
 typedef unsigned long long u64;
+enum { PART = 100 };
 
 /* One reading of the file. It is never changed, nor freed: other threads may be in the middle of using it. */
 typedef struct { char text[65536]; char *keys[2048], *values[2048]; int lines; } Answers;
@@ -108,7 +110,7 @@ static int enter(const char *call, int gpu) {
     take_as_long_as_told(call, gpu);
     if (opened < 0) return UNINITIALIZED;
     if (gpu < 0) return 0;
-    if (gpu >= opened) return INVALID;
+    if ((gpu < PART ? gpu : gpu / PART - 1) >= opened) return INVALID;
     if (*of(gpu, "error")) return atoi(of(gpu, "error"));
     snprintf(key, sizeof key, "error.%s", call);
     return atoi(of(gpu, key));

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static const char *there(const char *path, char *room, size_t size) {
     static const char *const redirected[] = {"/sys/bus/pci/", "/proc/driver/", "/dev/nvidia", "/dev/kfd", "/usr/share/libdrm/"};
@@ -44,3 +45,5 @@ STAT_AT(fstatat, stat)
 STAT_AT(fstatat64, stat64)
 
 DIR *opendir(const char *path) { THERE(path); return NEXT(opendir)(real); }
+
+ssize_t readlink(const char *path, char *target, size_t size) { THERE(path); return NEXT(readlink)(real, target, size); }

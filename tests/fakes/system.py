@@ -25,11 +25,22 @@ class FakeSystem:
         (root / "sys/bus/pci/devices").mkdir(parents=True)
 
     def add_card(
-        self, address: str, vendor: int = NVIDIA, *, status: str = "active", pci_class: int = 0x030000
+        self,
+        address: str,
+        vendor: int = NVIDIA,
+        *,
+        status: str = "active",
+        pci_class: int = 0x030000,
+        driver: str | None = None,
     ) -> None:
+        """A card; the kernel shows which `driver` runs it only where a test names one."""
         self.write(f"sys/bus/pci/devices/{address}/vendor", f"0x{vendor:04x}")
         self.write(f"sys/bus/pci/devices/{address}/class", f"0x{pci_class:06x}")
         self.set_status(address, status)
+        if driver is not None:
+            folder = self.root / "sys/bus/pci/drivers" / driver
+            folder.mkdir(parents=True, exist_ok=True)
+            (self.root / "sys/bus/pci/devices" / address / "driver").symlink_to(folder)
 
     def remove_card(self, address: str) -> None:
         shutil.rmtree(self.root / "sys/bus/pci/devices" / address)

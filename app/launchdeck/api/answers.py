@@ -31,6 +31,7 @@ class Gpu(Answer):
     """Memory in MiB. null: not measurable. `core_percents`: the load of each core, of the CPU alone.
     `promised_memory_mb`: the part of the free memory that launches will take and do not hold yet.
     `ours`: whether models may be placed on it; `hidden_by` is the variable that hides it, "NAME=VALUE".
+    `slice_of`: the UUID of the card that it is a slice of (MIG); `problem`: why no model can be started on it.
     """
 
     index: int
@@ -56,6 +57,8 @@ class Gpu(Answer):
     integrated: bool
     hip_id: int | None
     gfx_target: str | None
+    slice_of: str | None
+    problem: str | None
     driver_version: str | None
     compute_capability: str | None
     processes: list[GpuProcess]

@@ -10,6 +10,7 @@ from typing import Final
 
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
 from launchdeck.commands.table import print_table
+from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuMask, GpuReading, GpuState, Inventory
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.registry import adapters
@@ -89,10 +90,19 @@ def _print_table(inventory: Inventory) -> None:
         print_line(f"{_NOT_MEASURABLE}: not measurable")
     for mask in dict.fromkeys(reading.gpu.hidden_by for reading in inventory.gpus if reading.gpu.hidden_by):
         print_line(_about(mask))
+    for sentence in _remarks(inventory):
+        print_line(sentence)
     versions = dict.fromkeys(reading.gpu.driver_version for reading in inventory.gpus if reading.gpu.driver_version)
     drivers = f" (driver {', '.join(versions)})" if versions else ""
     note = "REPLAY of a recorded inventory, " if inventory.replayed else ""
     print_line(f"{note}detected by {inventory.detector}{drivers}")
+
+
+def _remarks(inventory: Inventory) -> list[str]:
+    """Why a GPU in the list cannot be used, and which cards are not in it though a source that works has seen them."""
+    unusable = [f"GPU {reading.gpu.index}: {reading.gpu.problem}" for reading in inventory.gpus if reading.gpu.problem]
+    works = {Outcome.FOUND, Outcome.EMPTY}
+    return [*unusable, *(str(step.reason) for step in inventory.steps if step.outcome in works and step.reason)]
 
 
 def _row(place: str, reading: GpuReading) -> tuple[str, ...]:

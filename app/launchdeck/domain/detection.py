@@ -23,7 +23,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the detection chain and what came of it; `reason` says why it found nothing.
+    """One step of the detection chain and what came of it; `reason` says why it found nothing, or what it left out.
 
     `version` is that of the driver that answered, None where it does not tell.
     """

@@ -50,6 +50,8 @@ class Gpu:
     `hip_id` is the number by which AMD's HIP counts it, None where that is not known.
     `gfx_target` is the architecture of an AMD GPU as ROCm calls it: "gfx1100".
     `ours`: whether models may be placed on it; it is shown in any case. `hidden_by` is why not (None: not known).
+    `slice_of` is the UUID of the card of which this is a slice (MIG), None for a whole GPU; the address is the card's.
+    `problem` says why no model can be started on it, though it is there.
     """
 
     index: int
@@ -65,6 +67,13 @@ class Gpu:
     gfx_target: str | None = None
     ours: bool = True
     hidden_by: GpuMask | None = None
+    slice_of: str | None = None
+    problem: Message | None = None
+
+    @property
+    def key(self) -> str:
+        """What makes two sources' words one GPU: its place on the bus, which the slices of a card share."""
+        return self.uuid if self.slice_of is not None else self.pci_address or self.uuid
 
 
 @dataclass(frozen=True, slots=True)

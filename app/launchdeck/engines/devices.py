@@ -53,6 +53,7 @@ class EngineDevice:
     """`label` is for people, `option` for `--device`, `log_name` stands before its buffers in the log.
 
     `is_masked`: the vendor's mask has to show this GPU to the engine. `match` is how it was found in the listing.
+    `is_guess`: what is free could not be measured, `free_bytes` is the most that it can be.
     """
 
     label: str
@@ -62,6 +63,7 @@ class EngineDevice:
     is_worker: bool = False
     is_masked: bool = False
     match: Match | None = None
+    is_guess: bool = False
 
 
 def is_masked(engine: EngineInfo, vendor: GpuType) -> bool:
@@ -98,8 +100,16 @@ def engine_devices(
     routes = _routes(engine, [reading.gpu for reading in gpus], machine) or (_Route("", None),) * len(gpus)
     devices = []
     for reading, route in zip(gpus, routes, strict=True):
-        label, free = f"GPU {reading.gpu.index}", _usable_bytes(reading, route.match)
-        devices.append(EngineDevice(label, route.name, route.name, free, is_masked=route.is_masked, match=route.match))
+        device = EngineDevice(
+            label=f"GPU {reading.gpu.index}",
+            option=route.name,
+            log_name=route.name,
+            free_bytes=_usable_bytes(reading, route.match),
+            is_masked=route.is_masked,
+            match=route.match,
+            is_guess=free_bytes(reading) is None,
+        )
+        devices.append(device)
     workers = {device.text: device.free_bytes for device in listed(engine) if device.name.startswith("RPC")}
     for place, address in enumerate(rpc_workers):
         devices.append(
@@ -148,11 +158,21 @@ def warnings_of_devices(devices: Sequence[EngineDevice]) -> tuple[Message, ...]:
 
 
 def _usable_bytes(reading: GpuReading, match: Match | None) -> int | None:
-    free = free_bytes(reading)
+    free = _most_free_bytes(reading)
     if match is None or not match.card.sees_more_than(match.device):
         return free
     seen = max(match.device.free_bytes - reading.promised_bytes, 0)
     return seen if free is None else min(free, seen)
+
+
+def _most_free_bytes(reading: GpuReading) -> int | None:
+    """What cannot be free is never reckoned with: where the driver does not tell, what the GPU has and nobody is known
+    to use.
+    """
+    known_bytes, total_bytes = free_bytes(reading), reading.gpu.total_memory_bytes
+    if known_bytes is not None or total_bytes is None:
+        return known_bytes
+    return max(total_bytes - (reading.sample.used_memory_bytes or 0) - reading.promised_bytes, 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
+from launchdeck.planning.shared_ram import with_host
 from launchdeck.planning.vllm_memory import VllmMemory
 from launchdeck.settings.schema import MIB
 
@@ -320,8 +321,8 @@ def _environment(
 
 
 def _estimate(context: PlanningContext, memory: MemoryModel, load: Load, readings: Sequence[GpuReading]) -> Estimate:
-    estimate, cpu = memory.estimate(load), context.inventory.cpu
-    estimate = replace(estimate, host=replace(estimate.host, free_bytes=free_bytes(cpu)))
+    cpu = context.inventory.cpu
+    estimate = with_host(memory.estimate(load), readings, free_bytes(cpu))
     return naming_promises(estimate, readings, cpu)
 
 
@@ -364,4 +365,11 @@ def _warnings(
     if asked is None and unknown:
         names = ", ".join(unknown)
         warnings.append(Message("The free memory of {names} is not known: all layers are placed.", names=names))
+    guessed = [device.label for device in devices if device.is_guess and device.free_bytes is not None]
+    if guessed:
+        message = Message(
+            "The free memory of {names} cannot be measured: the plan reckons with all that can be free.",
+            names=", ".join(guessed),
+        )
+        warnings.append(message)
     return tuple(warnings)

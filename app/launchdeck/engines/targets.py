@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
@@ -19,10 +19,11 @@ def target_gpus(
     some engine can use, and none if there is none.
 
     Raises:
-        LaunchdeckError: there is no such GPU, it is not ours, it is asked for twice, or it does not answer any more.
+        LaunchdeckError: there is no such GPU, it is not ours, it is asked for twice, does not answer any more, or
+            cannot be used as asked.
     """
     if request.gpu_indices is None:
-        free = [r for r in inventory.gpus if _is_there(r) and r.gpu.ours and usable(r.gpu)]
+        free = [reading for reading in inventory.gpus if _is_usable(reading) and usable(reading.gpu)]
         return tuple(sorted(free, key=lambda reading: free_bytes(reading) or 0, reverse=True)[:1])
     by_index = {reading.gpu.index: reading for reading in inventory.gpus}
     if len(set(request.gpu_indices)) < len(request.gpu_indices):
@@ -37,7 +38,9 @@ def target_gpus(
                 Message("GPU {index} ({name}) does not answer any more.", index=index, name=by_index[index].gpu.name),
                 Message("Choose another GPU, or restart the machine."),
             )
-    return tuple(by_index[index] for index in request.gpu_indices)
+    chosen = tuple(by_index[index] for index in request.gpu_indices)
+    _check_slices([reading.gpu for reading in chosen])
+    return chosen
 
 
 def warnings_without_gpus(request: ModelLoadRequest, inventory: Inventory) -> Iterator[Message]:
@@ -72,6 +75,22 @@ def _hidden(gpu: Gpu) -> LaunchdeckError:
 
 def _is_there(reading: GpuReading) -> bool:
     return reading.sample.state.answers
+
+
+def _is_usable(reading: GpuReading) -> bool:
+    return _is_there(reading) and reading.gpu.ours and reading.gpu.problem is None
+
+
+def _check_slices(gpus: Sequence[Gpu]) -> None:
+    """CUDA shows a process one slice of one card, whatever its mask names besides."""
+    for gpu in gpus:
+        if gpu.problem is not None:
+            raise _refusal(gpu.problem, Message("Choose another GPU, or the CPU."))
+    if len(gpus) > 1 and any(gpu.slice_of is not None for gpu in gpus):
+        raise _refusal(
+            Message("One launch can use one slice of a divided GPU (MIG), and no other GPU beside it."),
+            Message("Choose one slice, or GPUs that are not divided."),
+        )
 
 
 def _unknown(index: int, known: list[int]) -> LaunchdeckError:

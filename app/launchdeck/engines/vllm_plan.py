@@ -38,6 +38,7 @@ from launchdeck.engines.vllm_find import parse_version
 from launchdeck.engines.vllm_log import worker_name
 from launchdeck.hardware.gpu_names import compute_capability
 from launchdeck.planning.placement import Placement, place
+from launchdeck.planning.shared_ram import with_host
 from launchdeck.planning.vllm_memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
 from launchdeck.settings.schema import MIB
 
@@ -93,7 +94,9 @@ def plan_vllm(
         n_ctx=launch.n_ctx,
         device_names=_device_names(load),
         layers=LayerPlan(request.n_gpu_layers, resolved, memory.layer_count, largest),
-        estimate=naming_promises(budget.estimate, readings, context.inventory.cpu),
+        estimate=naming_promises(
+            with_host(budget.estimate, readings, load.host_free_bytes), readings, context.inventory.cpu
+        ),
         warnings=(*choice.warnings, *_warnings(request, context, memory, load, budget, dtype)),
         blocker=choice.blocker,
         margin_bytes=margin_bytes,

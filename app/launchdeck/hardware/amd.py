@@ -5,31 +5,36 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
-from launchdeck.hardware.amdgpu import Amdgpu, with_ram
+from launchdeck.hardware import partitions
+from launchdeck.hardware.amdgpu import Amdgpu
 from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 
 _MIB = 1024 * 1024
+_DECIMAL_PAGE = 4000
+_DELETED = " (deleted)"  # the kernel's word for a program whose file has been replaced
 _HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
 
 
 @dataclass(slots=True)
 class _Device:
     """An opened GPU, and those of its readings that are not taken with every sample. `used_memory_bytes` is what all
-    processes held together when they were listed.
+    processes held together when they were listed. `siblings` are the GPUs of its package, itself among them.
     """
 
     gpu: Gpu
     handle: Any
+    siblings: int = 1
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
     power_limit_watts: float | None = None
@@ -102,12 +107,14 @@ class AMDSMIDetector:
             return False
         handles = self._handles()
         self._handle_count = len(handles)
-        for place, handle in enumerate(handles):
-            address = self._address(place, handle)
+        addresses = [self._address(place, handle) for place, handle in enumerate(handles)]
+        packages = Counter(partitions.package(address) for address in addresses if address is not None)
+        for place, (address, handle) in enumerate(zip(addresses, handles, strict=True)):
             if address is None and self._cards:
                 continue  # it is one of the kernel's, which tells of it by its address
-            gpu = self._describe(place, address, handle)
-            self._devices[_key(gpu)] = _Device(gpu, handle)
+            siblings = 1 if address is None else packages[partitions.package(address)]
+            gpu = self._describe(place, address, handle, siblings)
+            self._devices[_key(gpu)] = _Device(gpu, handle, siblings)
         if not self._devices:
             self._smi.close()  # so that a card that is plugged in later is seen
             self.step = Step(self.name, Outcome.EMPTY)
@@ -129,16 +136,17 @@ class AMDSMIDetector:
             return self._cards[place]
         return address
 
-    def _describe(self, place: int, address: str | None, handle: Any) -> Gpu:
+    def _describe(self, place: int, address: str | None, handle: Any, siblings: int) -> Gpu:
         card = address or f"amd-{place}"
         integrated = self._amdgpu.is_integrated(card)
-        memory = self._memory(card, handle, integrated=integrated)
+        memory = self._memory(card, handle, siblings, integrated=integrated)
         uuid = self._smi.text(card, "amdsmi_get_gpu_enumeration_info", handle, "hip_uuid")
-        if uuid is not None and not _HIP_UUID.fullmatch(uuid):
-            uuid = None  # integrated GPUs have no number of their own: HIP calls every one of them GPU-XX
+        if siblings > 1 or (uuid is not None and not _HIP_UUID.fullmatch(uuid)):
+            # Those of one package may all have the package's; integrated GPUs have none: HIP calls all of them GPU-XX.
+            uuid = None
         return Gpu(
             index=place,
-            uuid=uuid or self._amdgpu.uuid(card) or card,
+            uuid=uuid or (self._amdgpu.uuid(card) if siblings == 1 else None) or card,
             pci_address=address,
             name=self._smi.text(card, "amdsmi_get_gpu_asic_info", handle, "market_name") or self._amdgpu.name(card),
             gpu_type=GpuType.AMD,
@@ -156,7 +164,7 @@ class AMDSMIDetector:
 
     def _sample(self, card: str, device: _Device) -> GpuSample:
         handle = device.handle
-        memory = self._memory(card, handle, integrated=device.gpu.integrated)
+        memory = self._memory(card, handle, device.siblings, integrated=device.gpu.integrated)
         self._read_slow(card, device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         return GpuSample(
             sampled_at_s=time.time(),
@@ -198,9 +206,11 @@ class AMDSMIDetector:
         fastest = None if speed is None else as_number(self._smi.ask(card, "amdsmi_get_gpu_fan_speed_max", handle, 0))
         return round(100 * speed / fastest) if speed is not None and fastest else None
 
-    def _memory(self, card: str, handle: Any, *, integrated: bool) -> Memory | None:
+    def _memory(self, card: str, handle: Any, siblings: int, *, integrated: bool) -> Memory | None:
         vram = self._pool(card, handle, "VRAM") or self._vram_in_mib(card, handle)
-        return with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
+        if vram and siblings > 1:
+            return partitions.share(vram, siblings, self._amdgpu.memory(partitions.package(card), integrated=False))
+        return self._amdgpu.with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
 
     def _pool(self, card: str, handle: Any, name: str) -> Memory | None:
         kind = self._smi.constant("AmdSmiMemoryType", name)
@@ -249,7 +259,13 @@ def _process(entry: Any, pools: tuple[str, ...]) -> GpuProcess | None:
         return None
     usage, name = entry.get("memory_usage"), entry.get("name", NOT_AVAILABLE)
     sizes = [as_number(usage.get(pool)) for pool in pools] if isinstance(usage, dict) else []
-    known = [size for size in sizes if size is not None]
-    return GpuProcess(
-        pid, name if isinstance(name, str) and name != NOT_AVAILABLE else "", sum(known) if known else None
-    )
+    known = [_exact(size) for size in sizes if size is not None]
+    program = "" if not isinstance(name, str) or name == NOT_AVAILABLE else name
+    return GpuProcess(pid, PurePosixPath(program.removesuffix(_DELETED)).name, sum(known) if known else None)
+
+
+def _exact(size_bytes: int) -> int:
+    """The library reads KiB from the kernel and has long taken them for 1,000 bytes each. The kernel counts pages of
+    4 KiB, so that such a size is a multiple of 4,000; one that is right is that once in 125 times.
+    """
+    return size_bytes // 1000 * 1024 if size_bytes % _DECIMAL_PAGE == 0 else size_bytes

@@ -28,7 +28,7 @@ class AMDGPUSysfsDetector:
 
     def get_gpu_list(self) -> list[Gpu]:
         cards = self._amdgpu.cards()
-        self.step = Step(self.name, Outcome.FOUND if cards else Outcome.EMPTY)
+        self.step = Step(self.name, Outcome.FOUND if cards else Outcome.EMPTY, self._amdgpu.left_out())
         for card in cards:
             known = self._gpus.get(card)
             if known is None or (known.total_memory_bytes is None and not self._amdgpu.is_asleep(card)):

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from launchdeck.domain.gpu import GpuSample
+from launchdeck.domain.text import Message
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import Memory, ram
+from launchdeck.hardware.memory import Memory, with_ram
 from launchdeck.hardware.pci import AMD_VENDOR, PciBus, read_number, read_text
 
 _FASTEST_FAN = 255  # where the driver does not name another number
@@ -22,6 +23,7 @@ class Amdgpu:
     """
 
     def __init__(self, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
+        self._root = root
         self._pci = PciBus(root)
         self._names = root / "usr/share/libdrm/amdgpu.ids"
         self._clock = clock
@@ -31,6 +33,10 @@ class Amdgpu:
         """The cards that the amdgpu driver runs."""
         cards = self._pci.graphics_cards(AMD_VENDOR)
         return tuple(card for card in cards if (self._pci.device(card) / "mem_info_vram_total").exists())
+
+    def left_out(self) -> Message | None:
+        """A sentence for each AMD card that another driver has."""
+        return self._pci.left_out(AMD_VENDOR)
 
     def is_there(self, card: str) -> bool:
         """Whether the card is on the bus."""
@@ -84,7 +90,11 @@ class Amdgpu:
         vram = self._pool(card, "vram")
         if vram is None or not integrated:
             return vram
-        return with_ram(vram, self._pool(card, "gtt"))
+        return self.with_ram(vram, self._pool(card, "gtt"))
+
+    def with_ram(self, vram: Memory, gtt: Memory | None) -> Memory:
+        """The memory of an APU: VRAM, and as much of the RAM as the driver allows (GTT) and as is left."""
+        return vram if gtt is None else with_ram(vram, gtt, self._root)
 
     def utilization_percent(self, card: str) -> int | None:
         return read_number(self._pci.device(card) / "gpu_busy_percent")
@@ -132,14 +142,6 @@ class Amdgpu:
         for path in self._pci.device(card).glob(f"hwmon/hwmon*/{file}"):
             return read_number(path)
         return None
-
-
-def with_ram(vram: Memory, gtt: Memory | None) -> Memory:
-    """The memory of an APU: VRAM, and as much of the RAM as the driver allows (GTT) and as is left."""
-    if gtt is None:
-        return vram
-    left_bytes = min(gtt.free_bytes, ram().free_bytes)
-    return Memory(vram.total_bytes + gtt.total_bytes, vram.used_bytes + gtt.used_bytes, vram.free_bytes + left_bytes)
 
 
 def _watts(microwatts: int | None) -> float | None:

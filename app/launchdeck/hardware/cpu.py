@@ -31,7 +31,8 @@ class CPUDetector:
     def __init__(self, *, root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
         self.step = Step(self.name, Outcome.FOUND)
         name = _cpu_name(root / "proc/cpuinfo")
-        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram().total_bytes)
+        self._root = root
+        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram(root).total_bytes)
         self._clock = clock
         self._load_since_s = clock()
         self._before = _core_seconds()
@@ -43,7 +44,7 @@ class CPUDetector:
         return [self._gpu]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (there is only one)
-        memory = ram()
+        memory = ram(self._root)
         load_percent, core_percents = self._loads()
         return GpuSample(
             sampled_at_s=time.time(),

@@ -9,6 +9,7 @@ from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.domain.text import Message
 from launchdeck.hardware.json_object import JsonObject, unusable
+from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 
 MIB: Final = 1024 * 1024
 _MOST_MIB: Final = 2**33  # 8 PiB: in bytes it has room in 64 bits, and in a number with a point
@@ -86,6 +87,8 @@ def _entry(reading: GpuReading) -> dict[str, Any]:
         "integrated": gpu.integrated,
         "hip_id": gpu.hip_id,
         "gfx_target": gpu.gfx_target,
+        "slice_of": gpu.slice_of,
+        "problem": None if gpu.problem is None else str(gpu.problem),
         "driver_version": gpu.driver_version,
         "compute_capability": gpu.compute_capability and "{}.{}".format(*gpu.compute_capability),
         "processes": [
@@ -103,7 +106,7 @@ def _step(step: Step) -> dict[str, Any]:
 def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
     if entry.number("index") not in {None, place}:
         raise unusable(entry.path("index"), Message("{place}, its place in the list", place=place))
-    gpu_type = entry.choice("gpu_type", GpuType)
+    gpu_type, problem = entry.choice("gpu_type", GpuType), entry.text("problem")
     hidden_by = entry.text("hidden_by")
     gpu = Gpu(
         index=place,
@@ -119,8 +122,16 @@ def _reading(entry: JsonObject, place: int, sampled_at_s: float) -> GpuReading:
         gfx_target=entry.text("gfx_target"),
         ours=entry.truth("ours", default=True),
         hidden_by=GpuMask(hidden_by) if hidden_by else None,
+        slice_of=entry.text("slice_of"),
+        problem=None if problem is None else Message("{problem}", problem=problem),
     )
-    return GpuReading(gpu, _sample(entry, sampled_at_s))
+    return _plausible(gpu, _sample(entry, sampled_at_s))
+
+
+def _plausible(gpu: Gpu, sample: GpuSample) -> GpuReading:
+    """An older version may have recorded what a driver cannot have measured."""
+    gpu = plausible_gpu(gpu)
+    return GpuReading(gpu, plausible_sample(gpu, sample))
 
 
 def _sample(entry: JsonObject, sampled_at_s: float) -> GpuSample:
@@ -129,7 +140,7 @@ def _sample(entry: JsonObject, sampled_at_s: float) -> GpuSample:
         used_memory_bytes=_bytes(entry, "used_memory_mb"),
         free_memory_bytes=_bytes(entry, "free_memory_mb"),
         utilization_percent=entry.integer("utilization_percent"),
-        temperature_c=entry.integer("temperature_c"),
+        temperature_c=entry.integer("temperature_c", below_zero=True),
         power_watts=entry.number("power_watts"),
         power_limit_watts=entry.number("power_limit_watts"),
         graphics_clock_mhz=entry.integer("graphics_clock_mhz"),

@@ -44,9 +44,10 @@ class JsonObject:
         value = self._values.get(key)
         return None if value is None else _number(value, self.path(key))
 
-    def integer(self, key: str) -> int | None:
-        value = self.number(key)
-        return None if value is None else round(value)
+    def integer(self, key: str, *, below_zero: bool = False) -> int | None:
+        """`below_zero`: it may be."""
+        value = self._values.get(key)
+        return None if value is None else round(_number(value, self.path(key), below_zero=below_zero))
 
     def integers(self, key: str) -> list[int]:
         """Left out: none."""
@@ -84,9 +85,10 @@ class JsonObject:
         return values or []
 
 
-def _number(value: Any, path: str) -> float:
+def _number(value: Any, path: str, *, below_zero: bool = False) -> float:
     """One that no arithmetic turns into infinity, or a chart into nonsense: not NaN, and below 2^53."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _TOO_LARGE:
+    least = -_TOO_LARGE if below_zero else 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < _TOO_LARGE:
         raise unusable(path, Message("a number from 0 up, or null"))
     return value
 

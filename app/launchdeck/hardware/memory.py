@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
 import psutil
 
+from launchdeck.hardware.cgroups import limits
+
 _CHANGE_BYTES = 8 << 20
+# A driver that has no memory of its own to tell of tells the RAM's size, rounded to its pages.
+_SAME_SIZE: Final = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +29,28 @@ def has_changed(before_bytes: int, now_bytes: int) -> bool:
     return abs(now_bytes - before_bytes) >= _CHANGE_BYTES
 
 
-def ram() -> Memory:
-    """The computer's RAM; what the system can take back at once (caches) counts as free."""
+def ram(root: Path = Path("/")) -> Memory:
+    """The RAM that this process and those it starts may have; what the system can take back at once (caches) counts as
+    free. A container or a service may be given less than the computer has: the smallest limit counts. `root` is where
+    the system's `sys` and `proc` are.
+    """
     now = psutil.virtual_memory()
-    return Memory(now.total, now.total - now.available, now.available)
+    total_bytes, free_bytes = now.total, now.available
+    for limit in limits(root):
+        total_bytes = min(total_bytes, limit.total_bytes)
+        free_bytes = min(free_bytes, limit.free_bytes)
+    return Memory(total_bytes, total_bytes - free_bytes, free_bytes)
+
+
+def is_all_the_ram(size_bytes: int) -> bool:
+    """Whether a memory of this size is the computer's RAM itself."""
+    installed_bytes: int = psutil.virtual_memory().total
+    return abs(size_bytes - installed_bytes) <= installed_bytes * _SAME_SIZE
+
+
+def with_ram(own: Memory, shared: Memory, root: Path = Path("/")) -> Memory:
+    """The memory of a GPU that has a part of the RAM set aside for it (`own`) and may use of the rest what the driver
+    allows (`shared`) and what is left.
+    """
+    left_bytes = min(shared.free_bytes, ram(root).free_bytes)
+    return Memory(own.total_bytes + shared.total_bytes, own.used_bytes + shared.used_bytes, own.free_bytes + left_bytes)

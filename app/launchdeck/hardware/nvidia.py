@@ -5,23 +5,29 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
+from launchdeck.hardware import mig, nvidia_memory
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import has_changed, ram
+from launchdeck.hardware.memory import has_changed
+from launchdeck.hardware.nvidia_census import Census
 from launchdeck.hardware.nvidia_proc import NvidiaProc
-from launchdeck.hardware.nvml import GpuLostError, Nvml
+from launchdeck.hardware.nvml import GpuLostError, Nvml, text
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
-from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, normalise_address
+from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, joined, normalise_address
+from launchdeck.hardware.process_names import ProcessNames
 
 logger = logging.getLogger(__name__)
 
 _RETRY_LOST_S = 60.0
+_COUNTING_PATIENCE_S = 0.25
+_MOST_GPUS = 64  # where the driver does not count them
 _UNNAMED = "NVIDIA GPU"
+_NO_UUID = "nvidia-"  # and the place by which the driver counts it
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
 _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
@@ -36,9 +42,11 @@ class _Device:
     handle: Any
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
+    has_measured: bool = False
     power_limit_watts: float | None = None
     fan_percent: int | None = None
     slow_due_s: float = float("-inf")
+    names: ProcessNames = field(default_factory=ProcessNames)
 
 
 class NVMLDetector:
@@ -60,6 +68,7 @@ class NVMLDetector:
         root: Path = Path("/"),
         slow_interval_s: float = 10.0,
         opening_patience_s: float = 5.0,
+        counting_patience_s: float = _COUNTING_PATIENCE_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.step = Step(self.name, Outcome.SKIPPED)
@@ -67,36 +76,40 @@ class NVMLDetector:
         self._slow_interval_s = slow_interval_s
         self._clock = clock
         self._nvml = Nvml()
+        self._census = Census(self._nvml, counting_patience_s)
+        self._root = root
         self._pci = PciBus(root)
         self._proc = NvidiaProc(root)
         self._rest = IdleRest(clock)
         self._cards: tuple[str, ...] = ()
-        self._awake: tuple[str, ...] = ()
+        self._awake: tuple[str, ...] | None = None
         self._may_rest = False
         self._gpus: dict[str, Gpu] = {}
         self._devices: dict[str, _Device] = {}
+        self._cards_opened: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}
         self._lost: set[str] = set()
         self._lost_at_s = float("-inf")
-        self._count: int | None = None
 
     def is_available(self) -> bool:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
+        left_out = self._pci.left_out(NVIDIA_VENDOR)
         self.step = Step(self.name, Outcome.EMPTY)
         cards = self._pci.graphics_cards(NVIDIA_VENDOR)
-        if cards != self._cards or self._may_retry_lost() or self._has_other_count():
+        if cards != self._cards or self._may_retry_lost() or self._census.has_changed():
             self.close()  # NVML knows only the GPUs that were there when it was opened
-            for unplugged in set(self._cards) - set(cards):
-                self._gpus.pop(unplugged, None)
+            unplugged = set(self._cards) - set(cards)
+            self._gpus = {key: gpu for key, gpu in self._gpus.items() if gpu.pci_address not in unplugged}
             self._cards = cards
         if not self._rest.is_resting:
             self._open_awake()
-        in_order = sorted(self._gpus.values(), key=lambda gpu: gpu.pci_address or "")
-        gpus = [replace(gpu, index=index) for index, gpu in enumerate(in_order)]
+        gpus = [replace(gpu, index=index) for index, gpu in enumerate(self._in_order())]
         if gpus and self.step.outcome is Outcome.EMPTY:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
             self.step = Step(self.name, Outcome.FOUND, version=version)
+        self.step = replace(self.step, reason=joined(self.step.reason, left_out))
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
@@ -105,22 +118,25 @@ class NVMLDetector:
             return GpuSample(time.time(), state=GpuState.ASLEEP)
         if self._rest.is_resting:
             return GpuSample(time.time(), state=GpuState.ASLEEP)
-        if _key(gpu) not in self._devices and _key(gpu) not in self._lost:
+        if gpu.key not in self._devices and gpu.key not in self._lost:
             self.get_gpu_list()  # it has just woken up
-        device = self._devices.get(_key(gpu))
+        device = self._devices.get(gpu.key)
         try:
             sample = self._sample(device) if device else GpuSample(time.time(), state=GpuState.LOST)
         except GpuLostError:
             sample = GpuSample(time.time(), state=GpuState.LOST)
-        self._note_lost(_key(gpu), is_lost=sample.state is GpuState.LOST)
+        self._note_lost(gpu.key, is_lost=sample.state is GpuState.LOST)
         return sample
 
     def close(self) -> None:
         self._devices = {}  # whoever is still opening one has the old ones
-        self._awake = ()
+        self._gpus = {key: gpu for key, gpu in self._gpus.items() if _outlasts_its_driver(gpu)}
+        self._cards_opened = {}
+        self._awake = None
         self._lost.clear()
-        self._count = None
-        self._nvml.close()
+        self._census.forget()
+        if not self._census.is_asking:
+            self._nvml.close()
 
     def _note_lost(self, key: str, *, is_lost: bool) -> None:
         if not is_lost:
@@ -136,9 +152,14 @@ class NVMLDetector:
             return False
         return self._devices.keys() <= self._lost or self._clock() - self._lost_at_s >= _RETRY_LOST_S
 
-    def _has_other_count(self) -> bool:
-        """Whether the driver has other GPUs than when it was opened; where the kernel shows cards, it says so first."""
-        return self._count is not None and self._unless_lost("", "nvmlDeviceGetCount") not in {None, self._count}
+    def _in_order(self) -> list[Gpu]:
+        """In the order of the bus; one without an address at the place that the driver gives it."""
+        gpus = sorted((gpu for gpu in self._gpus.values() if gpu.pci_address), key=lambda gpu: gpu.pci_address or "")
+        places = {key: int(name) for name, key in self._keys.items() if name.isdecimal()}
+        without = sorted((places.get(key, 0), key) for key, gpu in self._gpus.items() if gpu.pci_address is None)
+        for place, key in without:
+            gpus.insert(place, self._gpus[key])
+        return gpus
 
     def _open_awake(self) -> None:
         """Open the GPUs that are awake; those that sleep are known by what the kernel tells of them."""
@@ -155,15 +176,32 @@ class NVMLDetector:
             return
         self._awake = awake
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
-        if asleep:
+        count = None if asleep else self._census.count()
+        if asleep or (count is None and awake):
             for address in awake:
                 self._open_gpu(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
-            return
-        self._count = self._unless_lost("", "nvmlDeviceGetCount") or 0
-        for place in range(self._count):
-            # NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows.
-            name = awake[place] if len(awake) == self._count else str(place)
-            self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place)
+        else:
+            self._open_by_number(count)
+        layouts: dict[str, tuple[str, ...]] = {}
+        for device in self._devices.values():
+            divided = device.gpu.slice_of
+            if divided is not None:
+                layouts[divided] = (*layouts.get(divided, ()), device.gpu.uuid)
+            elif device.gpu.problem is not None:
+                layouts[device.gpu.uuid] = ()
+        self._census.begin(count, self._cards_opened, layouts)
+
+    def _open_by_number(self, count: int | None) -> None:
+        """NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows. Where it
+        does not say how many there are, it is asked until there is none.
+        """
+        known = self._awake or self._proc.addresses()
+        if count is not None and count != len(self._keys):
+            self._keys = {}
+        for place in range(_MOST_GPUS if count is None else count):
+            name = known[place] if len(known) == count else str(place)
+            if not self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place) and count is None:
+                return
 
     def _unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
         try:
@@ -171,50 +209,61 @@ class NVMLDetector:
         except GpuLostError:
             return None
 
-    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> None:
-        """In a thread of its own: a GPU that hangs when it is opened must not hide the others. It is listed as soon as
-        it answers.
+    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> bool:
+        """Whether there is one. In a thread of its own: a GPU that hangs when it is opened must not hide the others.
+        It is listed as soon as it answers.
         """
         thread, devices = OwnerThread(f"{self.name} {name}"), self._devices
         try:
-            thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
+            return thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
         except StalledError:
             logger.warning("NVIDIA GPU %s has not answered for %g s.", name, self._opening_patience_s)
+            return False
         finally:
             thread.end()
 
-    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> None:
-        """One that is lost already is listed where something is left to know it by."""
+    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> bool:
+        """One that is lost already is listed at its place."""
         handle, is_lost = None, False
         try:
-            handle = self._nvml.ask(name, call, argument)
+            handle = self._nvml.handle(name, call, argument)
             if handle is None:
-                return
-            gpu = self._describe(name, handle)
+                return False
+            card = self._describe(name, handle)
+            opened = mig.devices(self._nvml, card, handle)
         except GpuLostError:
-            gpu, is_lost = self._lost_gpu(name, handle), True
+            card, is_lost = self._lost_gpu(name, handle), True
+            opened = [(card, handle)]
         if devices is not self._devices:
-            return  # it took so long that the library has been closed since
-        self._note_lost(_key(gpu), is_lost=is_lost)
-        if handle is not None:
-            devices[_key(gpu)] = _Device(gpu, handle)
-        if handle is not None or gpu.pci_address is not None:
-            self._gpus[_key(gpu)] = gpu
+            return True  # it took so long that the library has been closed since
+        self._keys[name] = card.key
+        if handle is not None and not is_lost:
+            self._cards_opened[card.uuid] = handle
+        self._gpus = {key: gpu for key, gpu in self._gpus.items() if key != card.key and gpu.slice_of != card.uuid}
+        for gpu, own_handle in opened:
+            self._note_lost(gpu.key, is_lost=is_lost)
+            if own_handle is not None:
+                devices[gpu.key] = _Device(gpu, own_handle)
+            self._gpus[gpu.key] = gpu
+        return True
 
-    def _describe(self, name: str, handle: Any) -> Gpu:
-        address = _address(self._nvml.ask(name, "nvmlDeviceGetPciInfo", handle))
-        uuid = _text(self._nvml.ask(address or name, "nvmlDeviceGetUUID", handle)) or address or f"nvidia-{name}"
-        memory = self._nvml.memory(uuid, handle)
-        shared = self._nvml.shares_ram(uuid, memory)
-        memory = ram() if shared else memory
+    def _describe(self, opened_by: str, handle: Any) -> Gpu:
+        address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle)) or normalise_address(opened_by)
+        uuid = (
+            text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
+            or address
+            or f"{_NO_UUID}{opened_by}"
+        )
+        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED
+        memory, shared = nvidia_memory.memory(self._nvml, uuid, handle, name, self._root)
         return Gpu(
             index=0,  # its place is known when all are
             uuid=uuid,
             pci_address=address,
-            name=_text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED,
+            name=name,
             gpu_type=GpuType.NVIDIA,
             total_memory_bytes=memory.total_bytes if memory else None,
-            driver_version=_text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
+            driver_version=text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
             compute_capability=self._nvml.ask(uuid, "nvmlDeviceGetCudaComputeCapability", handle),
             integrated=shared,
         )
@@ -224,12 +273,14 @@ class NVMLDetector:
         address, uuid, own_name = normalise_address(name), None, None
         if handle is not None:
             address = _address(self._unless_lost(name, "nvmlDeviceGetPciInfo", handle)) or address
-            uuid = _text(self._unless_lost(name, "nvmlDeviceGetUUID", handle))
-            own_name = _text(self._unless_lost(name, "nvmlDeviceGetName", handle))
-        if known := self._gpus.get(address or uuid or ""):
+            uuid = text(self._unless_lost(name, "nvmlDeviceGetUUID", handle))
+            own_name = text(self._unless_lost(name, "nvmlDeviceGetName", handle))
+        if known := self._gpus.get(address or uuid or self._keys.get(name, "")):
             return known
         left = (
-            self._sleeping_gpu(address) if address else Gpu(0, f"nvidia-{name}", None, _UNNAMED, GpuType.NVIDIA, None)
+            self._sleeping_gpu(address)
+            if address
+            else Gpu(0, f"{_NO_UUID}{name}", None, _UNNAMED, GpuType.NVIDIA, None)
         )
         return replace(left, uuid=uuid or left.uuid, name=own_name or left.name)
 
@@ -240,8 +291,9 @@ class NVMLDetector:
 
     def _sample(self, device: _Device) -> GpuSample:
         uuid, handle = device.gpu.uuid, device.handle
-        utilization = self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
-        memory = ram() if device.gpu.integrated else self._nvml.memory(uuid, handle)
+        self._nvml.count_anew(uuid)
+        utilization = None if device.gpu.slice_of else self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
+        memory, _ = nvidia_memory.memory(self._nvml, uuid, handle, device.gpu.name, self._root)
         self._read_slow(device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         sample = GpuSample(
             sampled_at_s=time.time(),
@@ -256,6 +308,10 @@ class NVMLDetector:
             fan_percent=device.fan_percent,
             processes=device.processes,
         )
+        if not self._nvml.answers_nothing(uuid):
+            device.has_measured = True
+        elif device.has_measured or device.gpu.name == _UNNAMED:
+            raise GpuLostError(uuid)  # one that says what it is and has never measured anything is there
         self._let_sleep(sample)
         return sample
 
@@ -263,7 +319,7 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         is_due = self._clock() >= device.slow_due_s
         if is_due or has_changed(device.used_memory_bytes, used_bytes):
-            device.processes, device.used_memory_bytes = self._nvml.processes(uuid, handle), used_bytes
+            device.processes, device.used_memory_bytes = self._nvml.processes(uuid, handle, device.names), used_bytes
         if not is_due:
             return
         device.power_limit_watts = _watts(self._nvml.ask(uuid, "nvmlDeviceGetEnforcedPowerLimit", handle))
@@ -277,17 +333,13 @@ class NVMLDetector:
             self.close()
 
 
-def _key(gpu: Gpu) -> str:
-    return gpu.pci_address or gpu.uuid
+def _outlasts_its_driver(gpu: Gpu) -> bool:
+    """Slices may be made anew, and one that never said what it is may be any, when the driver is opened again."""
+    return gpu.slice_of is None and not (gpu.pci_address is None and gpu.uuid.startswith(_NO_UUID))
 
 
 def _address(pci: Any) -> str | None:
-    return normalise_address(_text(getattr(pci, "busId", None)))
-
-
-def _text(value: str | bytes | None) -> str:
-    """Older releases of pynvml give bytes."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""
+    return normalise_address(text(getattr(pci, "busId", None)))
 
 
 def _watts(milliwatts: int | None) -> float | None:

@@ -13,6 +13,13 @@ class NvidiaProc:
     def __init__(self, root: Path = Path("/")) -> None:
         self._folder = root / "proc/driver/nvidia/gpus"
 
+    def addresses(self) -> tuple[str, ...]:
+        """The GPUs that the driver has, in the order of the bus; a system that hides its buses may still show these."""
+        try:
+            return tuple(sorted(path.name for path in self._folder.iterdir()))
+        except OSError:
+            return ()
+
     def name(self, address: str) -> str | None:
         return self._value(address, "information", "Model")
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from types import ModuleType
 from typing import Any
-
-import psutil
 
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess
 from launchdeck.domain.text import Message
 from launchdeck.hardware.detector import Complaints
 from launchdeck.hardware.memory import Memory
+from launchdeck.hardware.process_names import ProcessNames
 
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte
 _NOT_SUPPORTED = 3
+_INVALID = 2
 _NO_PERMISSION = 4
+_NOT_FOUND = 6
 _DRIVER_NOT_LOADED = 9
 _LIBRARY_NOT_FOUND = 12
 _FUNCTION_NOT_FOUND = 13
@@ -28,6 +29,9 @@ _LOST = frozenset({15, 16, 28, 1, _DRIVER_NOT_LOADED, _VERSION_MISMATCH})
 
 # What a GPU cannot do, or an old driver does not know, is no reason to worry.
 _USUAL = frozenset({_NOT_SUPPORTED, _FUNCTION_NOT_FOUND})
+# What opening a GPU ends with where there is none, or none for this user.
+_NONE_THERE = frozenset({_INVALID, _NOT_FOUND, _NO_PERMISSION})
+_MAY_HAVE_GAPS = frozenset({"nvmlDeviceGetMigDeviceHandleByIndex"})
 # The same of Python's: a module that does not know the function, or not for this driver.
 _USUAL_ERRORS = frozenset({"AttributeError", "NVMLLibraryMismatchError"})
 # Compute and graphics: each as it is now, as drivers before 510 have it, and as other modules call it.
@@ -58,7 +62,9 @@ class Nvml:
     def __init__(self) -> None:
         self._pynvml: ModuleType | None = None
         self._complaints = Complaints()
-        self._unsupported: set[tuple[str, str]] = set()
+        self._codes: dict[tuple[str, str], Any] = {}
+        self._answered: Counter[str] = Counter()
+        self._failed: Counter[str] = Counter()
 
     @property
     def is_open(self) -> bool:
@@ -92,17 +98,39 @@ class Nvml:
             GpuLostError: the GPU does not answer any more.
         """
         try:
-            return getattr(self._pynvml, call)(*arguments, **options)
+            answer = getattr(self._pynvml, call)(*arguments, **options)
         except Exception as error:  # a driver can fail in any way, say with a name that is no UTF-8
-            code = getattr(error, "value", None)
+            code = self._codes[device, call] = getattr(error, "value", None)
             if code in _LOST:
                 raise GpuLostError(device) from error
-            if code == _NOT_SUPPORTED:
-                self._unsupported.add((device, call))
             is_usual = code in _USUAL or type(error).__name__ in _USUAL_ERRORS
+            is_usual = is_usual or (code == _NOT_FOUND and call in _MAY_HAVE_GAPS)
+            self._failed[device] += not is_usual
             level = logging.DEBUG if is_usual else logging.WARNING
             self._complaints.log(level, (device, call, repr(code)), f"{device or 'NVML'}: no {call}: {error}")
             return None
+        self._codes.pop((device, call), None)
+        self._answered[device] += 1
+        return answer
+
+    def handle(self, device: str, call: str, argument: int | bytes) -> Any:
+        """The GPU that `call` opens; None where the driver has none there, or none for this user.
+
+        Raises:
+            GpuLostError: there is one, and it does not answer.
+        """
+        handle = self.ask(device, call, argument)
+        if handle is None and self._codes.get((device, call)) not in _NONE_THERE:
+            raise GpuLostError(device)
+        return handle
+
+    def count_anew(self, device: str) -> None:
+        """Begin a round of readings, see `answers_nothing`."""
+        self._answered[device] = self._failed[device] = 0
+
+    def answers_nothing(self, device: str) -> bool:
+        """Whether since `count_anew` nothing has been read at all, and not because there is nothing to be read."""
+        return not self._answered[device] and self._failed[device] > 0
 
     def memory(self, device: str, handle: Any) -> Memory | None:
         """The GPU's own memory. Version 1 counts what the driver reserves for itself as used, version 2 does not."""
@@ -111,13 +139,13 @@ class Nvml:
             info = self.ask(device, "nvmlDeviceGetMemoryInfo", handle)
         return None if info is None else Memory(info.total, info.used, info.free)
 
-    def shares_ram(self, device: str, memory: Memory | None) -> bool:
-        """Whether the GPU has no memory of its own (GB10, Jetson): NVML then gives NotSupported, or a total of 0."""
+    def has_no_memory(self, device: str, memory: Memory | None) -> bool:
+        """Whether the GPU has none of its own (GB10, Jetson): NVML then gives NotSupported, or a total of 0."""
         if memory is None:
-            return (device, "nvmlDeviceGetMemoryInfo") in self._unsupported
+            return self._codes.get((device, "nvmlDeviceGetMemoryInfo")) == _NOT_SUPPORTED
         return memory.total_bytes == 0
 
-    def processes(self, device: str, handle: Any) -> tuple[GpuProcess, ...]:
+    def processes(self, device: str, handle: Any, names: ProcessNames) -> tuple[GpuProcess, ...]:
         """Compute and graphics processes as one list; a process that does both is in both of NVML's."""
         used: dict[int, int | None] = {}
         for calls in _PROCESS_LISTS:
@@ -125,7 +153,8 @@ class Nvml:
             entries = next((entries for entries in lists if entries is not None), ())
             for pid, size in _sums(entries).items():
                 used[pid] = max((value for value in (used.get(pid), size) if value is not None), default=None)
-        return tuple(GpuProcess(pid, process_name(pid), size) for pid, size in sorted(used.items()))
+        named = names.of(used)
+        return tuple(GpuProcess(pid, named.get(pid, ""), size) for pid, size in sorted(used.items()))
 
 
 def _sums(entries: Any) -> dict[int, int | None]:
@@ -138,9 +167,6 @@ def _sums(entries: Any) -> dict[int, int | None]:
     return dict(sums)
 
 
-def process_name(pid: int) -> str:
-    """The process's name; empty where it cannot be told (it ended, or it belongs to another container)."""
-    try:
-        return str(psutil.Process(pid).name())
-    except psutil.Error:
-        return ""
+def text(value: str | bytes | None) -> str:
+    """Older releases of pynvml give bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value or ""

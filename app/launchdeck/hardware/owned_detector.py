@@ -33,13 +33,18 @@ class _Batch:
         self._gpus = gpus
         self.taken: dict[str, GpuSample] = {}
         self.current = next(iter(gpus))
+        self._begun_s = time.monotonic()
         self.given_up = False
+
+    def latest_step_s(self) -> float:
+        """When the sample that is being taken was begun."""
+        return self._begun_s
 
     def take(self) -> None:
         for key, gpu in self._gpus.items():
             if self.given_up:
                 return
-            self.current = key
+            self.current, self._begun_s = key, time.monotonic()
             sample = self._sample(gpu)
             if not self.given_up:
                 self.taken[key] = sample
@@ -104,7 +109,7 @@ class OwnedDetector:
         while wanted and not self._thread.is_stalled:
             batch = _Batch(self._sample, wanted)
             try:
-                self._in_thread(batch.take, patience_s)
+                self._in_thread(batch.take, patience_s, batch.latest_step_s)
             except StalledError as stalled:
                 self._note_stalled(stalled)
                 batch.given_up = True
@@ -140,9 +145,11 @@ class OwnedDetector:
         """Leave the thread to the reading that hangs in it, and go on with another one."""
         self._stuck[key], self._thread = self._thread, OwnerThread(self.detector.name)
 
-    def _in_thread(self, work: Callable[[], _T], patience_s: float) -> _T:
+    def _in_thread(
+        self, work: Callable[[], _T], patience_s: float, begun_s: Callable[[], float] = lambda: float("-inf")
+    ) -> _T:
         try:
-            return self._thread.call(work, patience_s)
+            return self._thread.call(work, patience_s, begun_s)
         except StalledError:
             self._is_late = True
             raise

@@ -10,6 +10,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
+_NEVER_S = float("-inf")
 
 
 class StalledError(Exception):
@@ -44,8 +45,9 @@ class OwnerThread:
         """How long ago the latest call was made."""
         return time.monotonic() - self._since_s
 
-    def call(self, work: Callable[[], _T], patience_s: float) -> _T:
-        """What `work` gives, or raises.
+    def call(self, work: Callable[[], _T], patience_s: float, begun_s: Callable[[], float] = lambda: _NEVER_S) -> _T:
+        """What `work` gives, or raises. Work that consists of steps tells when its latest one has begun: each of them
+        is given the patience.
 
         Raises:
             StalledError: it takes longer than the patience; or an earlier call still does, then at once.
@@ -59,8 +61,11 @@ class OwnerThread:
         answer: Future[_T] = Future()
         self._answer, self._since_s = answer, time.monotonic()
         self._calls.put(lambda: _answer(answer, work))
-        if not wait((answer,), patience_s).done:
-            raise StalledError(patience_s)
+        left_s = patience_s
+        while not wait((answer,), left_s).done:
+            left_s = begun_s() + patience_s - time.monotonic()
+            if left_s <= 0:
+                raise StalledError(patience_s)
         return answer.result()
 
     def end(self) -> None:

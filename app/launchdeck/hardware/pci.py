@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from launchdeck.domain.text import Message
+
 NVIDIA_VENDOR = 0x10DE
 AMD_VENDOR = 0x1002
 
 _ADDRESS = re.compile(r"(?:([0-9a-f]{1,8}):)?([0-9a-f]{1,2}):([0-9a-f]{1,2})\.([0-7])", re.IGNORECASE)
 _DISPLAY_CLASS = 0x03
 _ACCELERATOR_CLASS = 0x12  # where AMD's Instinct cards are
+_DRIVERS = {NVIDIA_VENDOR: "nvidia", AMD_VENDOR: "amdgpu"}
+# Drivers that hold a card for somebody else, mostly a virtual machine.
+_RESERVING = frozenset({"vfio-pci", "pci-stub", "pciback", "xen-pciback"})
 
 
 def normalise_address(address: str) -> str | None:
@@ -29,10 +34,13 @@ class PciBus:
         self._devices = root / "sys/bus/pci/devices"
 
     def graphics_cards(self, vendor: int) -> tuple[str, ...]:
-        """The addresses of this vendor's cards, in the order of the bus."""
-        if not self._devices.is_dir():
-            return ()
-        return tuple(sorted(path.name for path in self._devices.iterdir() if self._is_card(path, vendor)))
+        """The addresses of this vendor's cards that its driver runs, in the order of the bus."""
+        return tuple(address for address, driver in self._cards(vendor) if driver == _DRIVERS[vendor])
+
+    def left_out(self, vendor: int) -> Message | None:
+        """A sentence for each of this vendor's cards that another driver has, or none; None: there is no such card."""
+        others = [(address, driver) for address, driver in self._cards(vendor) if driver != _DRIVERS[vendor]]
+        return joined(*(_of_another(address, driver) for address, driver in others))
 
     def device(self, address: str) -> Path:
         """The card's folder in sysfs."""
@@ -47,12 +55,51 @@ class PciBus:
             return False
         return read_text(self._devices / address / "power/runtime_status") in {"suspended", "suspending"}
 
+    def _cards(self, vendor: int) -> list[tuple[str, str | None]]:
+        """Each card, and the driver that runs it, None: no driver. Where the kernel shows no driver of any device, it
+        is taken for the vendor's.
+        """
+        if not self._devices.is_dir():
+            return []
+        devices = sorted(self._devices.iterdir())
+        cards = [path for path in devices if self._is_card(path, vendor)]
+        if not any((path / "driver").is_symlink() for path in (*cards, *devices)):
+            return [(path.name, _DRIVERS[vendor]) for path in cards]
+        return [(path.name, _driver(path)) for path in cards]
+
     @staticmethod
     def _is_card(path: Path, vendor: int) -> bool:
         if read_number(path / "vendor") != vendor:
             return False
         base_class = (read_number(path / "class") or 0) >> 16
         return base_class in {_DISPLAY_CLASS, _ACCELERATOR_CLASS}
+
+
+def joined(*sentences: Message | None) -> Message | None:
+    """These sentences one after the other; None where there is none."""
+    told = [sentence for sentence in sentences if sentence is not None]
+    if len(told) < 2:
+        return told[0] if told else None
+    return Message("{first} {rest}", first=told[0], rest=joined(*told[1:]))
+
+
+def _driver(device: Path) -> str | None:
+    try:
+        return (device / "driver").readlink().name
+    except OSError:
+        return None
+
+
+def _of_another(address: str, driver: str | None) -> Message:
+    if driver is None:
+        return Message("{address} has no driver.", address=address)
+    if driver in _RESERVING:
+        return Message("{address} is reserved for a virtual machine ({driver}).", address=address, driver=driver)
+    return Message(
+        "{address} is run by {driver}: no model can use it until its vendor's driver is loaded.",
+        address=address,
+        driver=driver,
+    )
 
 
 def read_text(path: Path) -> str | None:

@@ -20,6 +20,7 @@ from launchdeck.hardware.masks import resolve
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.owned_detector import OwnedDetector
 from launchdeck.hardware.patience import Patience
+from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 from launchdeck.hardware.source import WATCHING
 from launchdeck.hardware.torch_cuda import TorchCudaDetector
 from launchdeck.hardware.torch_rocm import TorchROCmDetector
@@ -110,14 +111,14 @@ class UnifiedGPUDetector:
             IndexError: there is no such place.
         """
         gpu = self.get_gpu_list()[index]
-        return self._cpu_detector.get_gpu_info(gpu) if gpu is self._cpu else self._samples([_key(gpu)])[_key(gpu)]
+        return self._cpu_sample() if gpu is self._cpu else self._samples([gpu.key])[gpu.key]
 
     def read(self) -> Inventory:
         """One sample of everything."""
         self._survey_if_due()
         samples = self._samples(list(self._devices))
         gpus = tuple(GpuReading(device.gpu, samples[key]) for key, device in self._devices.items())
-        cpu = GpuReading(self._cpu, self._cpu_detector.get_gpu_info(self._cpu))
+        cpu = GpuReading(self._cpu, self._cpu_sample())
         found_by = {device.found_by for device in self._devices.values()}
         names = [step.detector for step in self.steps if step.detector in found_by]
         detector = "+".join(names) or self._cpu_detector.name
@@ -143,8 +144,8 @@ class UnifiedGPUDetector:
             if self._needs_no(owned.detector, found):
                 owned.skip()
                 continue
-            for gpu in owned.gpus():
-                device = found.setdefault(_key(gpu), _Device(gpu, owned.detector.name))
+            for gpu in map(plausible_gpu, owned.gpus()):
+                device = found.setdefault(gpu.key, _Device(gpu, owned.detector.name))
                 device.gpu = _filled(device.gpu, gpu)
                 device.sources.append((owned, gpu))
         self._keep_places(found)
@@ -162,6 +163,7 @@ class UnifiedGPUDetector:
         return detector.gpu_type in late | {device.gpu.gpu_type for device in found.values()}
 
     def _keep_places(self, found: dict[str, _Device]) -> None:
+        self._take_names(found)
         for key, device in self._devices.items():
             again = found.pop(key, None)
             device.sources = again.sources if again else []
@@ -172,6 +174,14 @@ class UnifiedGPUDetector:
             self._devices[key] = device
         self._keep_apart()
         self._obey_masks()
+
+    def _take_names(self, found: dict[str, _Device]) -> None:
+        """A GPU that could not even say what it is keeps its place when it can."""
+        for key in [key for key, device in self._devices.items() if key not in found and _is_nameless(device.gpu)]:
+            vendor = self._devices[key].gpu.gpu_type
+            new = next((k for k, d in found.items() if k not in self._devices and d.gpu.gpu_type is vendor), None)
+            if new is not None:
+                self._devices = {new if each == key else each: device for each, device in self._devices.items()}
 
     def _keep_apart(self) -> None:
         """Two GPUs to which their driver gives one UUID are still two, for all who ask by it: by their addresses."""
@@ -191,22 +201,25 @@ class UnifiedGPUDetector:
                 logger.warning("%s", warning)
                 self._told.add(warning)
 
+    def _cpu_sample(self) -> GpuSample:
+        return plausible_sample(self._cpu, self._cpu_detector.get_gpu_info(self._cpu))
+
     def _samples(self, keys: Sequence[str]) -> dict[str, GpuSample]:
         """A sample of each of these devices; a detector is asked once for all that lack something it may know."""
         samples: dict[str, GpuSample] = {}
         for owned in self._detectors:
             known = {key: gpu for key in keys for by, gpu in self._devices[key].sources if by is owned}
             wanted = {key: gpu for key, gpu in known.items() if _lacks_something(samples.get(key))}
-            for key, sample in (owned.samples(wanted) if wanted else {}).items():
-                before = samples.get(key)
+            for key, told in (owned.samples(wanted) if wanted else {}).items():
+                before, sample = samples.get(key), plausible_sample(self._devices[key].gpu, told)
                 samples[key] = _filled(before, sample) if before and before.state.answers else sample
         lost = GpuSample(time.time(), state=GpuState.LOST)
         return {key: samples.get(key, lost) for key in keys}
 
 
-def _key(gpu: Gpu) -> str:
-    """What makes two readings one GPU."""
-    return gpu.pci_address or gpu.uuid
+def _is_nameless(gpu: Gpu) -> bool:
+    """Whether nothing is known of it but its number."""
+    return gpu.pci_address is None and gpu.uuid.removeprefix(f"{gpu.gpu_type}-").isdecimal()
 
 
 def _lacks_something(sample: GpuSample | None) -> bool:

@@ -42,7 +42,8 @@ def place(gpus: Sequence[Gpu], machine: Sequence[Gpu], *, numbered: bool = False
     `numbered` is for programs that cannot read a UUID: NVIDIA's GPUs are then counted in the order of the PCI bus.
 
     Raises:
-        LaunchdeckError: GPUs of two vendors; only an engine that needs no mask (Vulkan) can take those.
+        LaunchdeckError: GPUs of two vendors; only an engine that needs no mask (Vulkan) can take those. Or a slice of
+            a GPU, which has no number.
     """
     vendors = {gpu.gpu_type for gpu in gpus}
     if len(vendors) > 1:
@@ -53,6 +54,12 @@ def place(gpus: Sequence[Gpu], machine: Sequence[Gpu], *, numbered: bool = False
         )
     if not vendors:
         return _placement({CUDA_MASK: NOTHING, HIP_MASK: NOTHING})
+    if numbered and any(gpu.slice_of is not None for gpu in gpus):
+        raise LaunchdeckError.of(
+            Cause.BAD_REQUEST,
+            Message("This version of the engine counts GPUs by number, and slices of a divided GPU (MIG) have none."),
+            Message("Choose a GPU that is not divided, or update the engine."),
+        )
     if vendors == {GpuType.NVIDIA}:
         # CUDA's own order is the fastest first; the UUIDs would do alone, the order makes what CUDA prints agree.
         names = (_pci_place(gpu, machine) if numbered else gpu.uuid for gpu in gpus)
@@ -73,7 +80,9 @@ def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
 
 def _pci_place(gpu: Gpu, machine: Sequence[Gpu]) -> str:
     """The GPU's number among those of its vendor, in the order of the PCI bus."""
-    return str(by_bus([one for one in machine if one.gpu_type is gpu.gpu_type]).index(gpu))
+    same = by_bus([one for one in machine if one.gpu_type is gpu.gpu_type])
+    cards = list(dict.fromkeys(one.pci_address or one.uuid for one in same))  # the slices of a card are one of them
+    return str(cards.index(gpu.pci_address or gpu.uuid))
 
 
 def unmasked() -> Placement:

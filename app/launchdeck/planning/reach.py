@@ -22,12 +22,15 @@ class Reach(IntEnum):
 
 
 def reach(size_bytes: int, inventory: Inventory) -> Reach:
-    """Where weights of this size have room if nothing else runs. A machine without GPUs has its RAM alone."""
+    """Where weights of this size have room if nothing else runs. A machine without GPUs has its RAM alone; an
+    integrated GPU has no more than that, and perhaps a part that was set aside.
+    """
     gpus = [reading.gpu.total_memory_bytes or 0 for reading in inventory.gpus]
     ram = inventory.cpu.gpu.total_memory_bytes or 0
+    shared = [min(size, ram) for size, reading in zip(gpus, inventory.gpus, strict=True) if reading.gpu.integrated]
     needed = size_bytes * _BESIDES
     if needed <= max(gpus, default=0):
         return Reach.ONE_GPU
     if needed <= sum(gpus):
         return Reach.ALL_GPUS
-    return Reach.WITH_RAM if needed <= sum(gpus) + ram else Reach.TOO_BIG
+    return Reach.WITH_RAM if needed <= sum(gpus) + ram - sum(shared) else Reach.TOO_BIG

@@ -113,11 +113,10 @@ class DetectionDialog(QDialog):
 
 def _result(step: Step) -> str:
     icon, word, _ = _LOOKS[step.outcome]
-    explanation = _explanation(step)
-    return f"{icon} {tr(word)}" + (f" · {explanation}" if explanation else "")
+    return " · ".join((f"{icon} {tr(word)}", *_explanation(step).splitlines()))
 
 
 def _explanation(step: Step) -> str:
-    if step.version is not None:
-        return tr("Driver {version}", version=step.version)
-    return "" if step.reason is None else tr(step.reason)
+    version = "" if step.version is None else tr("Driver {version}", version=step.version)
+    reason = "" if step.reason is None else tr(step.reason)
+    return "\n".join(part for part in (version, reason) if part)

@@ -25,7 +25,7 @@ _DOT_PX = 10
 class DeviceEntry:
     """A device that can be chosen. `gpu_index` is None for the CPU and for RPC workers.
 
-    `why_not_ours` is a sentence for a GPU that is hidden from Launchdeck, and empty for all others.
+    `hint`: why it cannot be chosen; `ours` is False for a GPU that is hidden from Launchdeck.
     """
 
     key: str
@@ -34,7 +34,8 @@ class DeviceEntry:
     gpu_index: int | None = None
     rpc_worker: str | None = None
     usable: bool = True
-    why_not_ours: str = ""
+    hint: str = ""
+    ours: bool = True
 
     @property
     def is_cpu(self) -> bool:
@@ -161,8 +162,9 @@ def _gpu_entry(reading: GpuReading) -> DeviceEntry:
         f"{gpu.index} {gpu.name}",
         sample.free_memory_bytes,
         gpu_index=gpu.index,
-        usable=sample.state.answers and gpu.ours,
-        why_not_ours=why_not_ours(gpu),
+        usable=sample.state.answers and gpu.ours and gpu.problem is None,
+        hint=why_not_ours(gpu) or ("" if gpu.problem is None else tr(gpu.problem)),
+        ours=gpu.ours,
     )
 
 
@@ -178,11 +180,11 @@ def _item(entry: DeviceEntry) -> QStandardItem:
 
 def _fill(item: QStandardItem, entry: DeviceEntry, *, checked: bool) -> None:
     item.setEnabled(entry.usable)
+    item.setToolTip(entry.hint)
     if entry.gpu_index is not None:
         item.setIcon(_dot(tokens().curve(entry.gpu_index)))
-    item.setToolTip(entry.why_not_ours)
     free = "" if entry.rpc_worker else _free_text(entry.free_bytes)
-    item.setData(tr("not ours") if entry.why_not_ours else free, TRAILING_ROLE)
+    item.setData(free if entry.ours else tr("not ours"), TRAILING_ROLE)
     if not entry.is_cpu:
         item.setCheckState(Qt.CheckState.Checked if checked else Qt.CheckState.Unchecked)
 

@@ -59,3 +59,20 @@ class FakeAmdSmi(FakeDriver):
             "hip_id": place,
         }
         return self.add(**(usual | values))
+
+    def add_partitions(self, count: int, **values: object) -> None:
+        """An Instinct card as this many GPUs of one package (CPX, NPS1): the library gives each a function of the
+        card's address that is not on the bus, and the memory of the whole package.
+        """
+        bus = int(str(self._values["count"])) + 3
+        usual: dict[str, object] = {
+            "name": "AMD Instinct MI300X",
+            "vram_total": 192 * GIB,
+            "vram_used": 16 * GIB,
+            "hip_uuid": f"GPU-{bus:016x}",
+            "edge": "",
+            "hotspot": 60,
+            "fan": None,
+        }
+        for function in range(count):
+            self.add_gpu(bdf=bus << 8 | function, **(usual | values))

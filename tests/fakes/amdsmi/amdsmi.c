@@ -4,6 +4,7 @@
  *   N.vram_total N.vram_used N.gtt_total N.gtt_used N.util N.power N.average_power N.edge N.hotspot
  *   N.gfx (hexadecimal: 1100) N.clock N.memory_clock N.fan (of 255) N.power_cap (microwatts) N.hip_id
  *   N.processes        PID:BYTES,PID:BYTES
+ *   N.program          what the library calls these processes: llama-server, unless told otherwise
  * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
 enum { OK = 0, INVALID = 1, NOT_SUPPORTED = 2, UNINITIALIZED = 32 };
@@ -164,6 +165,7 @@ int amdsmi_get_gpu_process_list(void *handle, uint32_t *count, Process *list) {
         Process process = {.name = "llama-server", .gtt = 1000};
         unsigned pid;
         u64 bytes;
+        if (*of(gpu, "program")) strncpy(process.name, of(gpu, "program"), sizeof process.name - 1);
         entry = next_process(entry, &pid, &bytes);
         process.pid = pid;
         process.vram = bytes;

@@ -20,7 +20,11 @@ GIB = 2**30
 def build(folder: Path) -> Path:
     """Compile the library into a folder."""
     wanted = re.findall(r'_nvmlGetFunctionPointer\("(\w+)"\)', Path(str(pynvml.__file__)).read_text())
-    return build_library(Path(__file__).with_name("nvml.c"), folder / "libnvidia-ml.so.1", wanted)
+    here = Path(__file__).parent
+    source = folder / "nvml.c"
+    text = "\n".join((here / name).read_text() for name in ("nvml.c", "mig.c"))
+    source.write_text(text.replace('"../answers.h"', f'"{here.parent / "answers.h"}"'))
+    return build_library(source, folder / "libnvidia-ml.so.1", wanted)
 
 
 class FakeNvml(FakeDriver):
@@ -58,3 +62,17 @@ class FakeNvml(FakeDriver):
             "minor": 9,
         }
         return self.add(**(usual | values))
+
+    def add_slice(self, gpu: int, place: int = 0, **values: object) -> int:
+        """A slice of 10 GB of a GPU, which is divided with it, at this of its places; its number for `set`."""
+        number = 100 * (gpu + 1) + place
+        usual: dict[str, object] = {
+            "name": "NVIDIA A100-SXM4-80GB MIG 1g.10gb",
+            "uuid": f"MIG-00000000-0000-0000-{gpu:04d}-{place:012d}",
+            "total": 9728 * 2**20,
+            "reserved": 0,
+            "used": 2**20,
+        }
+        told = {f"{number}.{key}": value for key, value in (usual | values).items()}
+        self.set(**{f"{gpu}.mig": 1, **told})
+        return number

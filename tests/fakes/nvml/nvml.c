@@ -6,6 +6,7 @@
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
  *   N.clock N.memory_clock N.fan
  *   N.compute N.graphics        PID:BYTES,PID:BYTES
+ *   N.mig=1                     the GPU is divided, see mig.c
  * All functions that are not here are in stubs.h, which is made from the bindings: they return NOT_SUPPORTED.
  */
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, NO_LIBRARY = 12, NO_FUNCTION = 13 };
@@ -123,6 +124,7 @@ int nvmlDeviceGetMemoryInfo_v2(void *handle, Memory2 *memory) {
 
 int nvmlDeviceGetUtilizationRates(void *handle, Utilization *utilization) {
     int gpu = index_of(handle), error = enter("Utilization", gpu);
+    if (gpu >= PART || number(gpu, "mig")) return NOT_SUPPORTED;
     utilization->gpu = (unsigned)number(gpu, "util");
     utilization->memory = 0;
     return error;
@@ -130,6 +132,7 @@ int nvmlDeviceGetUtilizationRates(void *handle, Utilization *utilization) {
 
 static int unsigned_value(const char *call, void *handle, const char *key, unsigned *value) {
     int gpu = index_of(handle), error = enter(call, gpu);
+    if (gpu >= PART) return NOT_SUPPORTED;
     *value = (unsigned)number(gpu, key);
     return error;
 }

@@ -398,6 +398,15 @@ def test_a_sleeping_gpu_with_more_memory_is_chosen_before_a_busy_one(plan_of: An
     assert plan_of(machine=inventory(busy, asleep)).request.gpu_indices == (1,)
 
 
+def test_where_the_free_memory_cannot_be_measured_no_more_is_placed_than_the_gpu_has(plan_of: Any) -> None:
+    card = gpu(0, "RTX 4090", GpuType.NVIDIA, 1, 0)
+    blind = replace(card, sample=replace(card.sample, used_memory_bytes=None, free_memory_bytes=None))
+    plan = plan_of(machine=inventory(blind), gpu_indices=(0,))
+    assert plan.estimate.devices[0].free_bytes == 1024 * MIB
+    assert plan.layers == plan_of(machine=inventory(card), gpu_indices=(0,)).layers
+    assert "cannot be measured" in warnings_of(plan)
+
+
 def test_nothing_fits(plan_of: Any) -> None:
     plan = plan_of(machine=inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 23.9)), gpu_indices=(0,))
     assert plan.layers.resolved == 0

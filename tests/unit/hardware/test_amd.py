@@ -124,6 +124,43 @@ def test_an_apu_and_its_processes_use_the_ram_too(amdsmi, system, detector):
     assert sample.processes == (GpuProcess(77, "llama-server", 1500),)
 
 
+def test_a_process_is_known_by_its_programs_name(amdsmi, detector):
+    amdsmi.add_gpu(processes=f"77:{GIB}", program="/opt/llama.cpp/build bin/llama-server (deleted)")
+    assert only(detector)[1].processes == (GpuProcess(77, "llama-server", GIB),)
+
+
+def test_kibibytes_that_the_library_took_for_a_thousand_bytes_are_set_right(amdsmi, detector):
+    kib = 7 * GIB // 1024
+    amdsmi.add_gpu(processes=f"77:{kib * 1000},78:{7 * GIB},79:0")
+    assert [process.used_memory_bytes for process in only(detector)[1].processes] == [7 * GIB, 7 * GIB, 0]
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+def test_the_gpus_of_one_package_share_its_memory(amdsmi, system, with_kernel):
+    if with_kernel:
+        system.add_amd(FIRST, mem_info_vram_total=192 * GIB, mem_info_vram_used=16 * GIB)
+    amdsmi.add_partitions(8)
+    amdsmi.add_gpu()
+    detectors = [AMDSMIDetector(root=system.root, environ={}), AMDGPUSysfsDetector(root=system.root), CPUDetector()]
+    unified = UnifiedGPUDetector(detectors=detectors)
+    *parts, other = unified.read().gpus
+    assert [reading.gpu.pci_address for reading in parts] == [f"0000:03:00.{function}" for function in range(8)]
+    assert sum(reading.gpu.total_memory_bytes for reading in parts) == 192 * GIB
+    assert sum(reading.sample.used_memory_bytes for reading in parts) == 16 * GIB
+    assert sum(reading.sample.free_memory_bytes for reading in parts) == 176 * GIB
+    assert [reading.gpu.hip_id for reading in parts] == list(range(8))
+    assert len({reading.gpu.uuid for reading in parts}) == 8
+    assert not any(reading.gpu.uuid.startswith("GPU-") for reading in parts)  # HIP takes them by their numbers
+    assert other.gpu.total_memory_bytes == 24 * GIB
+    unified.close()
+
+
+def test_a_part_that_tells_its_own_share_is_believed(amdsmi, system, detector):
+    system.add_amd(FIRST, mem_info_vram_total=192 * GIB)
+    amdsmi.add_partitions(3, vram_total=64 * GIB, vram_used=GIB)
+    assert [gpu.total_memory_bytes for gpu in detector.get_gpu_list()] == [64 * GIB] * 3
+
+
 def test_processes_are_read_less_often_than_the_rest(amdsmi, system, detector, clock):
     system.add_amd(FIRST)
     amdsmi.add_gpu(processes=f"78:{GIB},77:5")

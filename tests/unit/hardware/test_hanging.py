@@ -83,6 +83,15 @@ def test_the_other_gpus_of_the_same_driver_go_on(nvml, detector):
     until(lambda: states(detector) and detector.steps[1].outcome is Outcome.FOUND, 5)
 
 
+def test_gpus_that_are_slow_each_for_itself_are_not_stalled(nvml, detector):
+    for _ in range(7):
+        nvml.add_gpu()
+    detector.read()
+    nvml.set(**{"delay_ms.Utilization": int(PATIENCE_S * 1000 / 3)})
+    assert states(detector) == ["active"] * 9
+    assert detector.steps[1].outcome is Outcome.FOUND
+
+
 def test_all_gpus_of_a_driver_that_hang_are_waited_for_once(nvml, detector):
     for _ in range(7):
         nvml.add_gpu()
@@ -106,6 +115,31 @@ def test_a_gpu_that_hangs_when_it_is_opened_does_not_hide_the_others(nvml, syste
     nvml.set(**{"1.delay_ms.Memory": None})
     until(lambda: len(detector.get_gpu_list()) == 3)
     assert detector.get_gpu_info(detector.get_gpu_list()[1]).used_memory_bytes == 2 * GIB
+    detector.close()
+
+
+@pytest.mark.parametrize("with_kernel", [True, False])
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_a_count_that_hangs_costs_the_count_alone(nvml, system, clock, with_kernel, from_the_start):
+    for place in range(8):
+        nvml.add_gpu()
+        if with_kernel:
+            system.add_card(f"0000:{place + 1:02x}:00.0")
+    part = NVMLDetector(root=system.root, counting_patience_s=0.05)
+    detector = UnifiedGPUDetector(detectors=[part, CPUDetector()], patience=LITTLE, clock=clock)
+    if not from_the_start:
+        assert states(detector) == ["active"] * 8
+    hang(nvml, "Count")
+    for busy in range(3):
+        nvml.set(**{"3.util": busy})
+        readings = detector.read().gpus
+        assert [str(reading.sample.state) for reading in readings] == ["active"] * 8
+        assert readings[3].sample.utilization_percent == busy
+        clock.now_s += 11
+    detector.refresh()
+    assert nvml.calls("Shutdown") == 0  # the count is still in the library
+    assert states(detector) == ["active"] * 8
+    release(nvml)
     detector.close()
 
 

@@ -33,3 +33,20 @@ def machine(gpus_gib: list[float], ram_gib: float):
 )
 def test_how_far_a_model_reaches(size_gib: float, gpus_gib: list[float], expected: Reach) -> None:
     assert reach(int(size_gib * GIB), machine(gpus_gib, 32)) is expected
+
+
+@pytest.mark.parametrize(
+    ("size_gib", "gpu_gib", "expected"),
+    [
+        (20, 32, Reach.ONE_GPU),  # all of the RAM
+        (30, 32, Reach.TOO_BIG),  # which is there once
+        (34, 40, Reach.ONE_GPU),  # 8 GiB are set aside
+        (38, 40, Reach.TOO_BIG),
+        (20, 8, Reach.WITH_RAM),
+    ],
+)
+def test_a_gpu_that_shares_the_ram_adds_none_to_it(size_gib: float, gpu_gib: float, expected: Reach) -> None:
+    shared = machine([gpu_gib], 32)
+    (reading,) = shared.gpus
+    shared = replace(shared, gpus=(replace(reading, gpu=replace(reading.gpu, integrated=True)),))
+    assert reach(int(size_gib * GIB), shared) is expected
