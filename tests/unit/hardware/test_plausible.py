@@ -13,7 +13,7 @@ from fakes.nvml import GIB, FakeNvml
 from fakes.samples import LLAMA_SERVER
 from fakes.system import FakeSystem
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuType
-from launchdeck.engines.devices import engine_devices
+from launchdeck.engines.devices import Machine, engine_devices
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.document import from_document, to_document
@@ -122,7 +122,7 @@ def test_nvmls_nonsense_is_not_measurable_and_no_reason_to_place_anything(nvml: 
     assert (sample.used_memory_bytes, sample.free_memory_bytes) == (None, None)
     assert [getattr(sample, metric) for metric in METRICS] == [None] * len(METRICS)
     assert sample.processes == (GpuProcess(4000001, "", None),)
-    (device,) = engine_devices(LLAMA_SERVER, [reading], ())
+    (device,) = engine_devices(LLAMA_SERVER, [reading], (), Machine.of_gpus([reading.gpu]))
     assert (device.free_bytes, device.is_guess) == (24 * GIB, True)  # no more than the card has
 
 
