@@ -93,10 +93,11 @@ def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
     if asked > limit != model.context_length:
         raise _refusal(
             Message(
-                "{slots} slots of {name} take a context of 1 to {limit} tokens together, not {asked}.",
+                "{slots} slots of {name} take a context of 1 to {limit} tokens together, {each} each, not {asked}.",
                 slots=slots,
                 name=model.name,
                 limit=limit,
+                each=model.context_length,
                 asked=asked,
             ),
             Message("Ask for at most {limit}.", limit=limit),
