@@ -44,7 +44,7 @@ from launchdeck.settings.store import SettingsStore
 from launchdeck.ui.window_memory import WindowMemory
 
 GOOD, ODD = "00000001", "00000002"
-REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0,), n_gpu_layers=12, split=(1.0, 2.0))
+REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_uuids=("GPU-0",), n_gpu_layers=12, split=(1.0, 2.0))
 
 
 @dataclass(frozen=True)

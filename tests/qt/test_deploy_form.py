@@ -40,7 +40,7 @@ from qt.form_driver import (
 
 class TestFirstSight:
     def test_everything_is_filled_in_and_ready_to_deploy(self, form, big):
-        assert form.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=8192)
+        assert form.request() == ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=8192)
         assert deploy_button(form).isEnabled()
         assert "✓ fits" in estimate(form)
         assert "because the file is GGUF" in texts(form)
@@ -52,7 +52,7 @@ class TestFirstSight:
         qtbot.addWidget(fresh)
         fresh.set_models((big,))
         fresh.set_inventory(planner.inventory)
-        assert fresh.request().gpu_indices == (0,)
+        assert fresh.request().gpu_uuids == ("GPU-0",)
 
     def test_the_size_and_the_free_memory_stand_in_the_fields(self, form, big):
         assert named(form, "Model").trailing() == f"{big.size_bytes / samples.GIB:.1f} GiB"
@@ -169,7 +169,7 @@ class TestDevices:
 
     def test_a_gpu_that_comes_later_does_not_take_the_choice(self, form, planner):
         use_inventory(form, planner, samples.two_gpus())
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
 
     def test_a_gpu_that_no_engine_can_use_is_told_of_and_the_way_out_is_a_click(self, qtbot, form, planner):
         planner.engines = (samples.EMBEDDED,)
@@ -179,7 +179,7 @@ class TestDevices:
         with qtbot.waitSignal(form.engines_requested):
             qtbot.mouseClick(button(form, "Engines …"), Qt.MouseButton.LeftButton)
         pick(named(form, "GPU"), named(form, "GPU").count() - 1)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert not has_button(form, "Engines …")
 
     def test_a_gpu_that_was_chosen_and_has_no_engine_offers_the_engines_too(self, form, planner):
@@ -191,7 +191,7 @@ class TestDevices:
 
     def test_where_the_chosen_gpu_is_gone_the_planner_chooses_again(self, form, planner):
         use_inventory(form, planner, samples.inventory())
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert named(form, "GPU").shown_text() == "CPU"
 
     def test_a_click_on_a_check_box_adds_a_worker_and_leaves_the_list_open(self, qtbot, form):
@@ -202,7 +202,7 @@ class TestDevices:
         row = view.visualRect(combo.model().index(1, 0))
         qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(row.left() + 10, row.center().y()))
         assert view.isVisible()
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
         assert form.request().rpc_workers == (WORKER,)
         assert combo.shown_text() == f"0 RTX 4090 + RPC {WORKER}"
         assert f"--rpc {WORKER}" in command(form)
@@ -216,7 +216,7 @@ class TestDevices:
         for row in (1, 0, 1):
             view.setCurrentIndex(combo.model().index(row, 0))
             qtbot.keyClick(view, Qt.Key.Key_Space)
-        assert (form.request().gpu_indices, form.request().rpc_workers) == ((), (WORKER,))
+        assert (form.request().gpu_uuids, form.request().rpc_workers) == ((), (WORKER,))
         combo.hidePopup()
 
     def test_on_the_cpu_there_are_no_layers_to_choose(self, qtbot, form):
@@ -224,7 +224,7 @@ class TestDevices:
         qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_Left)
         assert form.request().n_gpu_layers == 40
         pick(combo, combo.count() - 1)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert form.request().n_gpu_layers == 0
         assert not named(form, "Layers on the GPU").isEnabled()
         assert "RAM" in estimate(form)
@@ -235,7 +235,7 @@ class TestDevices:
     def test_a_card_that_was_clicked_is_chosen(self, form, planner):
         use_inventory(form, planner, samples.two_gpus())
         form.select_gpu(1)
-        assert form.request().gpu_indices == (1,)
+        assert form.request().gpu_uuids == ("GPU-1",)
 
     def test_free_memory_is_listed_with_every_device(self, form):
         items = named(form, "GPU").model()
@@ -331,7 +331,7 @@ class TestEngineAndMore:
         assert "✗ not possible" in estimate(form)
         assert not deploy_button(form).isEnabled()
         qtbot.mouseClick(button(form, "Run on the CPU"), Qt.MouseButton.LeftButton)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert deploy_button(form).isEnabled()
 
     def test_other_engines_choose_the_device_again_unless_the_user_has(self, form, planner):
@@ -340,7 +340,7 @@ class TestEngineAndMore:
         assert named(form, "GPU").shown_text() == "CPU"
         form.select_gpu(0)
         form.set_engines(planner.engines)
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
         assert not deploy_button(form).isEnabled()
 
 
@@ -351,7 +351,7 @@ class TestRequests:
             small.path,
             ServerType.EMBEDDING,
             "mine",
-            gpu_indices=(0,),
+            gpu_uuids=("GPU-0",),
             rpc_workers=(WORKER,),
             n_gpu_layers=2,
             n_ctx=1024,
@@ -367,7 +367,7 @@ class TestRequests:
     def test_what_a_failure_offers_is_what_the_form_then_asks_for(self, form, small, big, fix):
         failed = ModelLoadRequest(
             small.path,
-            gpu_indices=(0,),
+            gpu_uuids=("GPU-0",),
             n_gpu_layers=2,
             n_ctx=1024,
             cache_type_k="q4_0",
@@ -379,7 +379,7 @@ class TestRequests:
         assert form.request() == replace(failed, **changes)
 
     def test_all_layers_become_their_number(self, form, big):
-        form.show_request(ModelLoadRequest(big.path, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+        form.show_request(ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS))
         assert form.request().n_gpu_layers == big.layer_count
 
     def test_a_model_from_elsewhere_is_not_mistaken_for_another(self, form):

@@ -115,10 +115,11 @@ class TestModel:
     def test_the_devices_fit_into_their_column(self, gpus, workers, shown):
         model = DeploymentsModel()
         deployment = samples.deployment("a")
-        request = replace(deployment.plan.request, gpu_indices=gpus, rpc_workers=workers)
+        request = replace(deployment.plan.request, rpc_workers=workers)
         names = (*(f"GPU {index}" for index in gpus), *(f"RPC {worker}" for worker in workers))
         devices = tuple(samples.device_estimate(name, 1, 8) for name in names)
-        plan = replace(deployment.plan, request=request, estimate=replace(deployment.plan.estimate, devices=devices))
+        estimate = replace(deployment.plan.estimate, devices=devices)
+        plan = replace(deployment.plan, request=request, gpus=samples.planned_gpus(*gpus), estimate=estimate)
         model.set_deployments((replace(deployment, plan=plan),))
         assert text(model, 0, Column.GPU) == shown
         assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole).split("\n") == list(names or ("CPU",))

@@ -42,10 +42,10 @@ class Residuals:
             return
         if inventory.replayed or inventory.sampled_at_s < ready_at_s + _SETTLED_S:
             return
-        readings = {reading.gpu.index: reading for reading in inventory.gpus}
-        for place, index in enumerate(deployment.plan.request.gpu_indices or ()):
-            if index in readings:
-                self._learn_gpu(deployment, readings[index], place)
+        readings = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        for place, gpu in enumerate(deployment.plan.gpus):
+            if gpu.uuid in readings:
+                self._learn_gpu(deployment, readings[gpu.uuid], place)
         self._learned.add(deployment.id)
 
     def _learn_gpu(self, deployment: Deployment, reading: GpuReading, place: int) -> None:

@@ -81,7 +81,6 @@ class ProcessManager:
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
-        self._gpus_of: dict[str, dict[int, str]] = {}
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -151,7 +150,6 @@ class ProcessManager:
         if self._find(deployment_id).deployment.state.is_live:
             raise still_runs(deployment_id)
         del self._supervisors[deployment_id]
-        self._gpus_of.pop(deployment_id, None)
         try:
             self._forget(deployment_id)
         except OSError as error:
@@ -211,15 +209,7 @@ class ProcessManager:
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))
-            supervisor.note_lost_gpus(self._lost_gpus(supervisor.deployment, inventory))
-
-    def _lost_gpus(self, deployment: Deployment, inventory: Inventory) -> tuple[int, ...]:
-        """Known by what identifies a GPU: that it had this place when the model was seen on it first."""
-        here = {reading.gpu.index: reading for reading in inventory.gpus}
-        asked = deployment.plan.request.gpu_indices or ()
-        seen = self._gpus_of.setdefault(deployment.id, {n: here[n].gpu.uuid for n in asked if n in here})
-        answering = {reading.gpu.uuid for reading in inventory.gpus if reading.sample.state.answers}
-        return tuple(index for index, uuid in seen.items() if uuid not in answering)
+            supervisor.note_gpus(inventory)
 
     # What a supervisor needs
 

@@ -26,7 +26,7 @@ from launchdeck.settings.schema import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0, 1), n_gpu_layers=None)
+REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=None)
 
 
 def plan_of(**switches: Any) -> LaunchPlan:
@@ -48,7 +48,7 @@ def test_a_failure_comes_back_with_its_nested_sentences() -> None:
         Cause.STALLED,
         Message("{what} stalled at {place}.", what=Message("Loading"), place=3),
         evidence=("a", "b"),
-        fixes=(Fix(Message("Less"), (("n_ctx", 4096), ("gpu_indices", (0, 1)))),),
+        fixes=(Fix(Message("Less"), (("n_ctx", 4096), ("gpu_uuids", ("GPU-0", "GPU-1")))),),
     )
     assert through_json(Failure, failure) == failure
 
@@ -132,7 +132,7 @@ def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     assert record.status.note.ready_at_s is not None
     plan = record.plan
     assert (plan.model_id, plan.port, plan.n_ctx, plan.engine.kind) == ("smol", plan.port, 256, EngineKind.LLAMA_SERVER)
-    assert plan.request.gpu_indices == ()
+    assert plan.request.gpu_uuids == ()
     assert plan.argv[-1] == "4"
 
 

@@ -15,7 +15,8 @@ from launchdeck.domain.request import EVEN_SPLIT, FlashAttention, ModelLoadReque
 from launchdeck.serving.request_memory import MOST_MODELS, RequestMemory
 
 REQUEST = ModelLoadRequest(
-    Path("/models/a.gguf"), ServerType.EMBEDDING, gpu_indices=(0, 1), n_gpu_layers=12, split=(3.0, 1.0), n_cpu_moe=2,
+    Path("/models/a.gguf"), ServerType.EMBEDDING, gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=12,
+    split=(3.0, 1.0), n_cpu_moe=2,
     flash_attention=FlashAttention.ON, extra_args=("--temp", "0.5"),
 )  # fmt: skip
 
