@@ -194,6 +194,38 @@ class TestDevices:
         assert form.request().gpu_uuids == ()
         assert named(form, "GPU").shown_text() == "CPU"
 
+    def test_a_gpu_that_the_user_chose_and_that_is_gone_is_not_replaced(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        pick(named(form, "GPU"), 1)
+        use_inventory(form, planner, ONE_GPU)
+        assert form.request().gpu_uuids == ("GPU-1",)
+        assert named(form, "GPU").shown_text() == "RX 7900 XTX, not there"
+        assert any("RX 7900 XTX at 02:00.0 is not there." in text for text in estimate(form))
+        assert not deploy_button(form).isEnabled()
+        use_inventory(form, planner, samples.two_gpus())
+        assert (form.request().gpu_uuids, named(form, "GPU").shown_text()) == (("GPU-1",), "1 RX 7900 XTX")
+        use_inventory(form, planner, ONE_GPU)
+        pick(named(form, "GPU"), 0)
+        assert form.request().gpu_uuids == ("GPU-0",)
+        assert deploy_button(form).isEnabled()
+        assert named(form, "GPU").count() == 2
+
+    def test_the_gpu_that_was_chosen_stays_chosen_wherever_it_stands_in_the_list(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        pick(named(form, "GPU"), 1)
+        second = samples.two_gpus().gpus[1]
+        use_inventory(form, planner, samples.inventory(replace(second, gpu=replace(second.gpu, index=0))))
+        assert (form.request().gpu_uuids, named(form, "GPU").shown_text()) == (("GPU-1",), "0 RX 7900 XTX")
+
+    def test_a_missing_gpu_among_several_can_be_taken_away(self, form, planner):
+        use_inventory(form, planner, samples.inventory(*(samples.gpu(n, "A", GpuType.NVIDIA, 24, 1) for n in (0, 1))))
+        named(form, "GPU").toggle(1)
+        assert form.request().gpu_uuids == ("GPU-0", "GPU-1")
+        use_inventory(form, planner, ONE_GPU)
+        assert form.request().gpu_uuids == ("GPU-0", "GPU-1")
+        named(form, "GPU").toggle(2)
+        assert form.request().gpu_uuids == ("GPU-0",)
+
     def test_a_click_on_a_check_box_adds_a_worker_and_leaves_the_list_open(self, qtbot, form):
         form.set_rpc_workers((WORKER,))
         combo = named(form, "GPU")

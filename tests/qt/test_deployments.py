@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from fakes import samples
 from launchdeck.domain.deployment import Applied, State
+from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.ui import i18n, theme
 from launchdeck.ui.deployments_model import SORT_ROLE, Column, DeploymentsModel
 from launchdeck.ui.deployments_view import DeploymentsView
@@ -123,6 +124,27 @@ class TestModel:
         model.set_deployments((replace(deployment, plan=plan),))
         assert text(model, 0, Column.GPU) == shown
         assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole).split("\n") == list(names or ("CPU",))
+
+    def test_a_gpu_has_the_place_of_now_and_its_name_where_it_has_none(self):
+        model = DeploymentsModel()
+        plan = replace(samples.plan(), gpus=samples.planned_gpus(1))
+        deployment = samples.deployment("a", plan=plan, places=(("GPU-1", 0),))
+        model.set_deployments((deployment,))
+        assert text(model, 0, Column.GPU) == "0"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "GPU 0"
+        model.set_deployments((replace(deployment, places=(), lost_gpus=("GPU-1",)),))
+        assert text(model, 0, Column.GPU) == "?"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "RTX 4090, not there"
+        assert text(model, 0, Column.STATE) == "RTX 4090 lost"
+        model.set_deployments((replace(deployment, lost_gpus=("GPU-1",)),))
+        assert text(model, 0, Column.STATE) == "GPU 0 lost"
+
+    def test_a_gpu_of_which_an_earlier_version_kept_the_place_alone_is_not_taken_for_one_of_now(self):
+        model = DeploymentsModel()
+        plan = replace(samples.plan(), gpus=(PlannedGpu.unidentified(0),))
+        model.set_deployments((samples.deployment("a", plan=plan),))
+        assert text(model, 0, Column.GPU) == "?"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "GPU 0 of its start"
 
     def test_speaks_korean(self):
         i18n.set_language("ko")

@@ -69,6 +69,11 @@ class Planner:
             for deployment in self._running.values():
                 self._residuals.learn(deployment, inventory)
 
+    @property
+    def seen_gpu_uuids(self) -> set[str]:
+        """The GPUs that models have run on, in this run and in those before."""
+        return self._residuals.gpu_uuids
+
     def on_deployment(self, deployment: Deployment) -> None:
         """News of a deployment: what it held is free once it has ended, before the next reading says so; and while it
         runs, the readings teach what the driver takes besides its buffers.

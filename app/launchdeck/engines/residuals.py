@@ -35,6 +35,11 @@ class Residuals:
         """Bytes, None where no start has shown any."""
         return self._bytes.get(_key(gpu, engine)) if self._bytes else None
 
+    @property
+    def gpu_uuids(self) -> set[str]:
+        """The GPUs that models have run on."""
+        return {key.partition(" ")[0] for key in self._bytes}
+
     def learn(self, deployment: Deployment, inventory: Inventory) -> None:
         """Once for each deployment: when it runs, has warmed up, and the driver tells what its processes hold."""
         ready_at_s = deployment.ready_at_s

@@ -32,7 +32,7 @@ def _uuid_of(name: str, gpus: Sequence[Gpu]) -> str:
     if same:
         return same[0]
     address = normalise_address(name)
-    there = [gpu.uuid for gpu in gpus if address is not None and gpu.pci_address == address]
+    there = [gpu.uuid for gpu in gpus if address is not None and normalise_address(gpu.pci_address or "") == address]
     if len(there) > 1:
         raise LaunchdeckError.of(
             Cause.BAD_GPU,

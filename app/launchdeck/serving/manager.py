@@ -81,6 +81,7 @@ class ProcessManager:
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
+        self._inventory: Inventory | None = None
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -201,11 +202,14 @@ class ProcessManager:
             await asyncio.to_thread(clear, record.status, self._paths.sockets)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
+        if self._inventory is not None:
+            supervisor.note_gpus(self._inventory)
         self._tell(supervisor.deployment)
         return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
-        """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""
+        """What every deployment takes, by the processes of its tree; where its GPUs stand, and which are gone."""
+        self._inventory = inventory
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), vram_by_gpu(pids, inventory))

@@ -70,8 +70,10 @@ class DeployFields(QWidget):
 
     def set_inventory(self, inventory: Inventory) -> None:
         """Offer these devices. Free memory moves, nothing that was chosen does."""
-        self._inventory = inventory
+        is_first, self._inventory = self._inventory is None, inventory
         self._offer_devices()
+        if is_first and any(d.gpu and not d.gpu.is_identified for d in self._device.entries()):
+            self._recall_model()  # it was saved for the place of a GPU, and now it is known which that is
 
     def set_rpc_workers(self, workers: tuple[str, ...]) -> None:
         self._rpc_workers = workers

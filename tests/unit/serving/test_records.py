@@ -19,6 +19,7 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.records import ShimStatus, read_records
+from launchdeck.serving.shim_record import RECORD_VERSION
 from launchdeck.serving.spec import build_spec
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -133,11 +134,12 @@ def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     plan = record.plan
     assert (plan.model_id, plan.port, plan.n_ctx, plan.engine.kind) == ("smol", plan.port, 256, EngineKind.LLAMA_SERVER)
     assert plan.request.gpu_uuids == ()
+    assert plan.gpus == ()
     assert plan.argv[-1] == "4"
 
 
 def test_a_record_of_a_newer_version_stays_where_it_is_and_is_told(tmp_path: Path) -> None:
-    newer = json.dumps({"version": 2, "id": "a", "fleet": {"what": "nobody knows"}})
+    newer = json.dumps({"version": RECORD_VERSION + 1, "id": "a", "fleet": {"what": "nobody knows"}})
     write_record(tmp_path, A, newer)
     told: list[Message] = []
     assert read_records(tmp_path, told.append) == []
