@@ -353,9 +353,9 @@ def _entry_count(content: bytes | None, parts: set[str] | None = None) -> int | 
     except (ValueError, RecursionError):
         return None
     if isinstance(document, dict) and type(document.get("version")) is int:
-        if document["version"] != 2 or document.keys() != {"version", "requests"}:
+        if document["version"] != 2 or document.keys() - {"version", "requests"}:
             return None
-        document = document["requests"]
+        document = document.get("requests", {})
     if parts is None:
         return len(document) if isinstance(document, dict) else None
     if not isinstance(document, dict) or document.keys() - parts:
