@@ -66,6 +66,31 @@ def test_the_model_that_is_there_at_the_start_comes_so_too(qtbot, planner, memor
     assert fresh.request() == ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=16384)
 
 
+def test_what_was_saved_for_a_place_shows_the_gpu_that_had_it_as_soon_as_that_is_known(qtbot, planner, memory, big):
+    kept = PlannedGpu.unidentified(0)
+    memory.remember(ModelLoadRequest(big.path, gpu_uuids=(kept.uuid,), known_gpus=(kept,)))
+    fresh = DeployForm(lambda request: planner.preview(request, PORT))
+    qtbot.addWidget(fresh)
+    fresh.use_memory(memory)
+    fresh.set_models((big,))
+    assert named(fresh, "GPU").shown_text() == "GPU 0, to be chosen again"
+    memory.remember(replace(memory.last(big.path), gpu_uuids=("GPU-0",)))
+    fresh.set_inventory(planner.inventory)
+    assert fresh.request().gpu_uuids == ("GPU-0",)
+    assert named(fresh, "GPU").shown_text() == "0 RTX 4090"
+
+
+def test_a_preset_for_a_place_that_nobody_knows_has_its_gpu_chosen_again(remembering, memory, big):
+    kept = PlannedGpu.unidentified(0)
+    memory.save_preset("old", ModelLoadRequest(big.path, gpu_uuids=(kept.uuid,), known_gpus=(kept,)))
+    remembering.show_request(memory.preset("old"))
+    assert named(remembering, "GPU").shown_text() == "GPU 0, to be chosen again"
+    assert any("saved for GPU 0, which may be another one now" in text for text in texts(remembering))
+    assert not deploy_button(remembering).isEnabled()
+    pick(named(remembering, "GPU"), 0)
+    assert deploy_button(remembering).isEnabled()
+
+
 def test_a_preset_is_saved_chosen_and_deleted(qtbot, remembering, memory, big, small):
     save, delete = named(remembering, "Save the form as this preset"), named(remembering, "Delete this preset")
     assert not save.isEnabled()

@@ -37,7 +37,7 @@ def request_of(data: Any) -> Any:
 
 
 def plan_of(data: Any) -> Any:
-    """The same of a plan, which has the identities in its environment, unless the engine counts GPUs by itself.
+    """The same of a plan. It has the identities beside, or in its environment, unless the engine counts by itself.
 
     Raises ValueError.
     """
@@ -86,7 +86,10 @@ def _with_gpus(request: dict[str, Any], gpus: Sequence[PlannedGpu]) -> dict[str,
 
 
 def _named(plan: dict[str, Any], places: Sequence[int]) -> list[PlannedGpu]:
-    """Those that the mask of its environment names; none where it has numbers, or hides all of them."""
+    """Those that it lists, or that the mask of its environment names; none where that has numbers, or hides all."""
+    listed: tuple[PlannedGpu, ...] = from_json(tuple[PlannedGpu, ...], plan.get("gpus", []))
+    if listed and [gpu.index for gpu in listed] == list(places):
+        return list(listed)
     environment = dict(from_json(_Environment, plan.get("env", [])))
     for mask in (CUDA_MASK, HIP_MASK):
         uuids = environment.get(mask, "").split(",")

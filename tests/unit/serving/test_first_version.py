@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -134,6 +135,21 @@ def test_a_place_that_nobody_knows_is_refused_with_what_to_do(qapp: object, stat
         ours.planner.plan(ours.requests.preset("second"), 8001)
 
 
+def test_what_starts_with_launchdeck_is_refused_by_the_name_of_its_gpu(
+    qapp: object, state: Path, tmp_path: Path
+) -> None:
+    ours = core()
+    ours.planner.engines = (samples.LLAMA_SERVER,)
+    model = llama(n_layer=2).write(tmp_path / "m.gguf")
+    asked = ModelLoadRequest(model, gpu_uuids=("GPU-0",), known_gpus=(PlannedGpu.of(A.gpu),))
+    ours.manager.start_list.mark("first", asked, marked=True)
+    ours.observe(WITHOUT_A)
+    (failure,) = asyncio.run(ours.start_marked())
+    sentence = "first does not start with Launchdeck: RTX 4090 at 01:00.0 is not there."
+    assert str(failure.message) == sentence
+    assert ours.manager.deployments == ()
+
+
 def test_one_that_cannot_be_read_costs_itself_alone(state: Path, caplog: pytest.LogCaptureFixture) -> None:
     bad = {"a": old_request([-1]), "b": old_request([0] * 1000), "c": old_request(None) | {"gpu_indices": "0"}}
     (state / "requests.json").write_text(json.dumps({"presets": bad | {"good": old_request([2])}}))
@@ -169,9 +185,19 @@ def test_no_file_of_before_takes_the_place_of_another(state: Path) -> None:
 ID = "0000000a"
 
 
-def record_of(tmp_path: Path, *, places: list[int], env: dict[str, str], failure: Any = None) -> LaunchPlan:
+def record_of(
+    tmp_path: Path,
+    *,
+    places: list[int],
+    env: dict[str, str],
+    failure: Any = None,
+    gpus: tuple[PlannedGpu, ...] | None = None,
+) -> LaunchPlan:
     plan: dict[str, Any] = to_json(samples.plan())
-    del plan["gpus"]
+    if gpus is None:
+        del plan["gpus"]
+    else:
+        plan["gpus"] = to_json(gpus)
     plan |= {"request": old_request(places), "env": list(map(list, env.items()))}
     facts = {
         "version": 1, "id": ID, "boot_id": "boot", "created_at_s": 5, "socket": f"/run/{ID}.sock", "shim": [10, 100],
@@ -201,6 +227,14 @@ def test_the_record_of_a_running_model_tells_its_gpus_by_its_mask(
     assert plan.request.gpu_uuids == known
     assert [(gpu.uuid, gpu.index) for gpu in plan.gpus] == list(zip(known, places, strict=True))
     assert plan.request.known_gpus == plan.gpus
+
+
+def test_what_a_record_lists_beside_is_what_it_meant(tmp_path: Path) -> None:
+    gpus = samples.planned_gpus(1, 0)
+    plan = record_of(tmp_path, places=[1, 0], env={"HIP_VISIBLE_DEVICES": "1,0"}, gpus=gpus)
+    assert plan.gpus == plan.request.known_gpus == gpus
+    (other,) = record_of(tmp_path, places=[2], env={}, gpus=gpus).gpus
+    assert not other.is_identified
 
 
 @pytest.mark.parametrize(
