@@ -9,7 +9,7 @@ from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.ui.deploy_form import DeployForm
-from qt.form_driver import PORT, deploy_button, named, pick, texts
+from qt.form_driver import PORT, WORKER, deploy_button, named, pick, texts
 
 TITLE = "More settings: KV types, split, threads …"
 
@@ -78,6 +78,21 @@ def test_what_was_saved_for_a_place_shows_the_gpu_that_had_it_as_soon_as_that_is
     fresh.set_inventory(planner.inventory)
     assert fresh.request().gpu_uuids == ("GPU-0",)
     assert named(fresh, "GPU").shown_text() == "0 RTX 4090"
+
+
+def test_a_worker_and_the_cpu_stay_chosen_where_the_devices_are_known_later(qtbot, planner, memory, big):
+    for asked in (
+        ModelLoadRequest(big.path, gpu_uuids=()),
+        ModelLoadRequest(big.path, gpu_uuids=(), rpc_workers=(WORKER,)),
+    ):
+        memory.remember(asked)
+        fresh = DeployForm(lambda request: planner.preview(request, PORT))
+        qtbot.addWidget(fresh)
+        fresh.set_rpc_workers((WORKER,))
+        fresh.use_memory(memory)
+        fresh.set_models((big,))
+        fresh.set_inventory(planner.inventory)
+        assert (fresh.request().gpu_uuids, fresh.request().rpc_workers) == ((), asked.rpc_workers)
 
 
 def test_a_preset_for_a_place_that_nobody_knows_has_its_gpu_chosen_again(remembering, memory, big):

@@ -102,7 +102,7 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
         "--gpu",
         type=values.devices,
         metavar="GPU[,GPU]|cpu",
-        help="GPUs by their place, UUID or PCI address ('launchdeck gpus' has all of these), or cpu",
+        help="GPUs by their place, UUID or PCI address ('launchdeck gpus --json' has them all), or cpu",
     )
     parser.add_argument(
         "--layers",

@@ -37,6 +37,6 @@ def _uuid_of(name: str, gpus: Sequence[Gpu]) -> str:
         raise LaunchdeckError.of(
             Cause.BAD_GPU,
             Message("{count} GPUs are at {name}.", count=len(there), name=name),
-            Message("Name the one that is meant by its UUID or its place; 'launchdeck gpus' lists them."),
+            Message("Name the one that is meant by its UUID or its place; 'launchdeck gpus --json' has both."),
         )
     return there[0] if there else name

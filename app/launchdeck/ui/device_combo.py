@@ -90,7 +90,8 @@ class DeviceCombo(TrailingCombo):
         """Choose these (nothing at all: the CPU) without telling anybody; a worker that is not offered is left out."""
         self._relist(gpus)
         wanted = {*(gpu.uuid for gpu in gpus), *(f"rpc:{worker}" for worker in rpc_workers)}
-        self._keys = tuple(entry.key for entry in self._entries if entry.key in wanted) or ("cpu",)
+        found = tuple(entry.key for entry in self._entries if entry.key in wanted)
+        self._keys = (found if self._offered else tuple(wanted)) if wanted else ("cpu",)
         self._show()
 
     def forget(self) -> None:
