@@ -218,6 +218,29 @@ def test_fault_25_a_gpu_lost_under_a_model_is_told_as_such(how: str) -> None:
     asyncio.run(scenario())
 
 
+def test_an_adopted_model_is_shown_where_its_gpu_stands_now() -> None:
+    both = samples.two_gpus()
+    second = both.gpus[1]
+    alone = samples.inventory(replace(second, gpu=replace(second.gpu, index=0)))
+
+    async def scenario() -> None:
+        bench = Bench()
+        running = await bench.running(gpu_uuids=("GPU-1",), known_gpus=(PlannedGpu.of(second.gpu),))
+        bench.manager.observe(both)
+        (gpu,) = running.plan.gpus
+        assert bench.get(running.id).place_of(gpu) == 1
+        await bench.manager.close(keep=True)
+        again = Bench()
+        again.manager.observe(alone)
+        assert await again.manager.adopt() == []
+        assert (again.get(running.id).place_of(gpu), again.get(running.id).lost_gpus) == (0, ())
+        again.manager.observe(samples.inventory(both.gpus[0]))
+        assert (again.get(running.id).place_of(gpu), again.get(running.id).lost_gpus) == (None, ("GPU-1",))
+        await again.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
 def test_a_listener_that_fails_or_leaves_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
     seen: list[Deployment] = []
 
