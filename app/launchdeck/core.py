@@ -38,6 +38,7 @@ class Core:
             advise=self.planner.advise,
         )
         self.manager.subscribe(self.planner.on_deployment)
+        self._has_looked = False
 
     def open_source(self) -> InventorySource:
         """Where readings of the GPUs come from; to be opened by the thread that will read."""
@@ -56,8 +57,9 @@ class Core:
         list may be another than the one that was meant, they are kept, and the user chooses again.
         """
         kept = (self.requests, self.manager.start_list)
-        if inventory.replayed:
+        if inventory.replayed or self._has_looked:
             return
+        self._has_looked = True
         places = places_in(request for one in kept for request in one.unsettled)
         is_known = is_list_of_then(inventory, places, self.planner.seen_gpu_uuids)
         if places and not is_known:

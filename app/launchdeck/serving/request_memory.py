@@ -91,12 +91,15 @@ class RequestMemory:
         return tuple(request for part in self._parts() for request in part.values()) if is_old else ()
 
     def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
-        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells."""
+        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
+
+        Where it cannot be written, that is found out again at the next start.
+        """
         if self._file.found_version >= _VERSION:
             return
-        settled = ({name: found(request) for name, request in part.items()} for part in self._parts())
+        self._memory = _Memory(*({name: found(request) for name, request in part.items()} for part in self._parts()))
         try:
-            self._write(_Memory(*settled))
+            self._write(self._memory)
         except LaunchdeckError as error:
             logger.warning("%s", error)
 

@@ -72,11 +72,15 @@ class StartList:
         return self.requests if self._file.found_version < _VERSION else ()
 
     def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
-        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells."""
+        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
+
+        Where it cannot be written, that is found out again at the next start.
+        """
         if self._file.found_version >= _VERSION:
             return
+        self._requests = {name: found(request) for name, request in self._requests.items()}
         try:
-            self._write({name: found(request) for name, request in self._requests.items()})
+            self._write(self._requests)
         except LaunchdeckError as error:
             logger.warning("%s", error)
 

@@ -111,6 +111,21 @@ def test_a_gpu_that_models_ran_on_and_that_is_away_is_reason_enough(qapp: object
     assert not gpu.is_identified
 
 
+def test_where_nothing_can_be_written_it_is_known_all_the_same(
+    qapp: object, state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_old(state)
+    (state / "requests.json.v1").mkdir()
+    for number in range(2, 1000):
+        (state / f"requests.json.v1-{number}").symlink_to("nowhere")
+    ours = core()
+    for _ in range(2):
+        ours.observe(BOTH)
+    assert uuids(ours.requests, "both") == [("GPU-1", "GPU-0")]
+    assert caplog.text.count("could not be saved") == 1
+    assert json.loads((state / "requests.json").read_text())["presets"].keys() == {"first", "both", "cpu", "auto"}
+
+
 def test_a_recorded_inventory_settles_nothing(qapp: object, state: Path) -> None:
     before = write_old(state)
     core().observe(replace(BOTH, replayed=True))
