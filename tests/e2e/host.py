@@ -26,7 +26,7 @@ from launchdeck.ui.quit_dialog import QuitDialog
 async def drive(application: WindowApplication, model: Path, then: str) -> None:
     await until(lambda: hasattr(application, "core") and application.core.planner.engines, "engines")
     await until(lambda: application.panels.form.request() is not None, "models")
-    application.panels.form.show_request(ModelLoadRequest(model_path=model, gpu_indices=CPU_ONLY, n_ctx=512))
+    application.panels.form.show_request(ModelLoadRequest(model_path=model, gpu_uuids=CPU_ONLY, n_ctx=512))
     running = await deploy(application, application.core)
     print(running.id, running.plan.url, application.core.manager.api_key(running.id), flush=True)
     if then != "wait":

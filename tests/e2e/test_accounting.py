@@ -38,7 +38,7 @@ def test_what_the_engine_says_beforehand_is_what_it_says_when_it_starts(
         workers = (one, other)[:count]
         planner = planner_with(engine_bin, *workers)
         request = ModelLoadRequest(
-            demo_model, gpu_indices=(), rpc_workers=workers, n_gpu_layers=layers, n_ctx=4096, split=(2.0, 1.0)[:count]
+            demo_model, gpu_uuids=(), rpc_workers=workers, n_gpu_layers=layers, n_ctx=4096, split=(2.0, 1.0)[:count]
         )
         before = planner.plan(request, free_port())
         assert planner.can_account(before)
@@ -57,7 +57,7 @@ def test_what_the_engine_says_beforehand_is_what_it_says_when_it_starts(
 def test_it_is_asked_once_and_the_answer_outlives_the_application(engine_bin: Path, demo_model: Path) -> None:
     with rpc_worker(engine_bin / "ggml-rpc-server") as worker:
         request = ModelLoadRequest(
-            demo_model, ServerType.EMBEDDING, gpu_indices=(), rpc_workers=(worker,), n_gpu_layers=12, n_ctx=1024
+            demo_model, ServerType.EMBEDDING, gpu_uuids=(), rpc_workers=(worker,), n_gpu_layers=12, n_ctx=1024
         )
         planner = planner_with(engine_bin, worker)
         plan = planner.plan(request, free_port())
@@ -74,7 +74,7 @@ def test_where_it_gives_no_answer_the_closed_form_stays(engine_bin: Path, demo_m
     away = f"127.0.0.1:{free_port()}"
     planner = planner_with(engine_bin)
     plan: LaunchPlan = planner.plan(
-        ModelLoadRequest(demo_model, gpu_indices=(), rpc_workers=(away,), n_gpu_layers=5), free_port()
+        ModelLoadRequest(demo_model, gpu_uuids=(), rpc_workers=(away,), n_gpu_layers=5), free_port()
     )
     assert not planner.account(plan)
     assert not planner.can_account(plan)
@@ -83,4 +83,4 @@ def test_where_it_gives_no_answer_the_closed_form_stays(engine_bin: Path, demo_m
 
 def test_on_the_cpu_there_is_nothing_to_ask(engine_bin: Path, demo_model: Path) -> None:
     planner = planner_with(engine_bin)
-    assert not planner.can_account(planner.plan(ModelLoadRequest(demo_model, gpu_indices=()), free_port()))
+    assert not planner.can_account(planner.plan(ModelLoadRequest(demo_model, gpu_uuids=()), free_port()))

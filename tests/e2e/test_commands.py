@@ -89,8 +89,8 @@ def test_wrong_usage_ends_with_two() -> None:
     ("arguments", "sentence"),
     [
         (["plan", "m.gguf", "--layers", "many"], "'many' is not a number, all or auto"),
-        (["plan", "m.gguf", "--gpu", "first"], "'first' is not numbers joined by commas, or cpu"),
-        (["deploy", "m.gguf", "--gpu", "0,"], "'0,' is not numbers joined by commas, or cpu"),
+        (["plan", "m.gguf", "--gpu", "x" * 129], "is not places, UUIDs or PCI addresses joined by commas, or cpu"),
+        (["deploy", "m.gguf", "--gpu", "0,"], "'0,' is not places, UUIDs or PCI addresses joined by commas, or cpu"),
         (["plan", "m.gguf", "--split", "most"], "'most' is not numbers joined by commas, or even"),
         (["plan", "m.gguf", "--extra-args", "'open"], "with every quote closed"),
         (["logs", "smol", "-n", "0"], "'0' is not a whole number from 1 to 10000"),
@@ -250,6 +250,21 @@ def test_a_plan_pins_the_chosen_gpu_by_exactly_one_mask(demo_model: Path, invent
     assert device["free_bytes"] == 24000 * 1024**2
     assert device["fits"] is True
     assert any("No engine" in warning for warning in plan["warnings"]), "none is installed here, which has to be said"
+
+
+@pytest.mark.parametrize("name", ["1", "GPU-00000001-aaaa", "gpu-00000001-AAAA", "0000:02:00.0", "02:00.0"])
+def test_a_gpu_is_named_by_its_place_its_uuid_or_its_address(demo_model: Path, inventory: Path, name: str) -> None:
+    plan = document("plan", demo_model, "--gpu", name, "--inventory", inventory, "--backend", "llama")
+    assert plan["env"]["CUDA_VISIBLE_DEVICES"] == "GPU-00000001-aaaa"
+    both = document("plan", demo_model, "--gpu", f"{name},0", "--inventory", inventory, "--backend", "llama")
+    assert both["env"]["CUDA_VISIBLE_DEVICES"] == "GPU-00000001-aaaa,GPU-00000000-aaaa"
+
+
+@pytest.mark.parametrize("name", ["7", "first", "GPU-nobody", "7F:00.0"])
+def test_a_name_that_no_gpu_has_is_told_as_it_was_typed(demo_model: Path, inventory: Path, name: str) -> None:
+    result = launchdeck("plan", demo_model, "--gpu", f"0,{name}", "--inventory", inventory)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"There is no GPU {name}." in result.stderr
 
 
 def test_rarer_settings_go_into_the_command_and_into_the_estimate(demo_model: Path, inventory: Path) -> None:

@@ -38,7 +38,7 @@ def plan_for(engine: EngineInfo, model: Path, **request: Any) -> LaunchPlan:
     planner = Planner(Settings)
     planner.inventory = inventory()
     planner.engines = (engine,)
-    return planner.plan(ModelLoadRequest(model, **{"gpu_indices": CPU_ONLY, "n_ctx": 1024, **request}), free_port())
+    return planner.plan(ModelLoadRequest(model, **{"gpu_uuids": CPU_ONLY, "n_ctx": 1024, **request}), free_port())
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ def test_a_load_over_http_is_in_the_table_and_a_stop_in_the_window_in_the_stream
 def test_a_deployment_of_the_window_is_seen_and_stopped_over_http(demo_model: Path) -> None:
     async def journey(application: WindowApplication, core: Core) -> None:
         async with client() as http:
-            request = ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=512, engine_id=EMBEDDED)
+            request = ModelLoadRequest(model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=512, engine_id=EMBEDDED)
             application.panels.form.deploy_requested.emit(request)
             await until(lambda: core.manager.deployments, "the deployment")
             (deployment,) = core.manager.deployments

@@ -106,7 +106,7 @@ def rpc_worker(engine_bin: Path) -> Iterator[str]:
 
 def test_embedded_engine_from_click_to_stop(demo_model: Path) -> None:
     request = ModelLoadRequest(
-        model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=1024, n_parallel=2, engine_id=str(EngineKind.EMBEDDED)
+        model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=1024, n_parallel=2, engine_id=str(EngineKind.EMBEDDED)
     )
 
     async def journey(application: WindowApplication, core: Core) -> None:
@@ -128,7 +128,7 @@ def test_embedding_model_on_the_embedded_engine(demo_model: Path) -> None:
     request = ModelLoadRequest(
         model_path=demo_model,
         server_type=ServerType.EMBEDDING,
-        gpu_indices=CPU_ONLY,
+        gpu_uuids=CPU_ONLY,
         n_ctx=512,
         engine_id=str(EngineKind.EMBEDDED),
     )
@@ -150,7 +150,7 @@ def test_embedding_model_on_the_embedded_engine(demo_model: Path) -> None:
 
 def test_real_llama_server_from_click_to_stop(demo_model: Path, engine_bin: Path) -> None:
     settings = quick_settings(llama_server_path=str(engine_bin / "llama-server"))
-    request = ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=1024)
+    request = ModelLoadRequest(model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=1024)
 
     async def journey(application: WindowApplication, core: Core) -> None:
         await until(lambda: application.panels.form.request() is not None, "the demo model in the form")
@@ -169,7 +169,7 @@ def test_layers_really_go_to_the_device_that_was_chosen(demo_model: Path, engine
     with rpc_worker(engine_bin) as address:
         settings = quick_settings(llama_server_path=str(engine_bin / "llama-server"), rpc_workers=(address,))
         request = ModelLoadRequest(
-            model_path=demo_model, gpu_indices=(), rpc_workers=(address,), n_gpu_layers=20, n_ctx=1024
+            model_path=demo_model, gpu_uuids=(), rpc_workers=(address,), n_gpu_layers=20, n_ctx=1024
         )
 
         async def journey(application: WindowApplication, core: Core) -> None:
@@ -195,7 +195,7 @@ def test_a_model_removed_between_scan_and_launch_is_told(demo_model: Path, tmp_p
 
     async def journey(application: WindowApplication, core: Core) -> None:
         await until(lambda: application.panels.form.request() is not None, "the models in the form")
-        fill_form(application, ModelLoadRequest(model_path=gone, gpu_indices=CPU_ONLY, n_ctx=512))
+        fill_form(application, ModelLoadRequest(model_path=gone, gpu_uuids=CPU_ONLY, n_ctx=512))
         await until(lambda: button(application.panels.form, "Deploy").isEnabled(), "the Deploy button")
         gone.unlink()
         click(application.panels.form, "Deploy")
@@ -207,7 +207,7 @@ def test_a_model_removed_between_scan_and_launch_is_told(demo_model: Path, tmp_p
 
 def test_from_a_failure_to_the_lines_that_tell_of_it(demo_model: Path) -> None:
     async def journey(application: WindowApplication, core: Core) -> None:
-        fill_form(application, ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=512))
+        fill_form(application, ModelLoadRequest(model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=512))
         running = await deploy(application, core)
         os.kill(running.pids[0], signal.SIGKILL)
         await until(lambda: current(core, running.id).state is State.FAILED, "the failure")
@@ -233,7 +233,7 @@ def test_the_fix_of_a_failure_is_the_launch_that_follows(demo_model: Path, tmp_p
 
     async def journey(application: WindowApplication, core: Core) -> None:
         await until(lambda: application.panels.form.request() is not None, "the models in the form")
-        fill_form(application, ModelLoadRequest(model, gpu_indices=CPU_ONLY, n_ctx=512, cache_type_k="q8_0"))
+        fill_form(application, ModelLoadRequest(model, gpu_uuids=CPU_ONLY, n_ctx=512, cache_type_k="q8_0"))
         await until(lambda: button(application.panels.form, "Deploy").isEnabled(), "the Deploy button")
         click(application.panels.form, "Deploy")
         await until(lambda: [d for d in core.manager.deployments if d.state is State.FAILED], "the failure")

@@ -102,7 +102,7 @@ def test_closing_the_question_is_no_answer(demo_model: Path) -> None:
         from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
         from launchdeck.ui.quit_dialog import QuitDialog
 
-        deployment = await core.manager.load(ModelLoadRequest(model_path=demo_model, gpu_indices=CPU_ONLY, n_ctx=512))
+        deployment = await core.manager.load(ModelLoadRequest(model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=512))
         application.ask_to_quit()
         (question,) = [w for w in QApplication.topLevelWidgets() if isinstance(w, QuitDialog) and w.isVisible()]
         click(question, "Cancel")

@@ -37,7 +37,7 @@ def test_what_runs_is_what_was_asked_and_predicted(
         planner.engines = tuple(engine for engine in engines if engine.kind is EngineKind.LLAMA_SERVER)
         request = ModelLoadRequest(
             demo_model,
-            gpu_indices=(),
+            gpu_uuids=(),
             rpc_workers=workers,
             n_gpu_layers=layers,
             n_ctx=4096,

@@ -49,7 +49,7 @@ class Vllm(Bench):
         super().__init__(planner=planner.plan)
 
     async def load(self, model: Path, server_type: ServerType = ServerType.LLM, n_ctx: int = 256) -> str:
-        request = ModelLoadRequest(model, gpu_indices=(), n_ctx=n_ctx, n_parallel=2, server_type=server_type)
+        request = ModelLoadRequest(model, gpu_uuids=(), n_ctx=n_ctx, n_parallel=2, server_type=server_type)
         return (await self.manager.load(request)).id
 
     async def running(self, key: str) -> Deployment:

@@ -218,6 +218,10 @@ def test_a_deploy_that_cannot_be_carried_out_ends_with_the_words_of_the_applicat
     with started("serve") as serve:
         until_open(home, serve)
         assert "8192" in launchdeck("deploy", demo_model, "--ctx", 99999, expect=1)
+        for name in ("GPU-nobody", "7F:00.0", "1,7f:00.0"):
+            assert f"There is no GPU {name.split(',')[0]}: this machine has no GPU." in launchdeck(
+                "deploy", demo_model, "--gpu", name, expect=1
+            )
         outside = tmp_path / "outside.gguf"
         outside.symlink_to(demo_model.with_name("nothing-here"))
         copied = tmp_path / "copied.gguf"

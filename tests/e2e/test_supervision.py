@@ -26,7 +26,7 @@ from fakes.serving import (
 )
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import GpuProcess, GpuState
+from launchdeck.domain.gpu import GpuProcess, GpuState, PlannedGpu
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -198,11 +198,11 @@ def test_fault_25_a_gpu_lost_under_a_model_is_told_as_such(how: str) -> None:
 
     async def scenario() -> None:
         bench = Bench("--say", "last words")
-        running = await bench.running(gpu_indices=(0,))
+        running = await bench.running(gpu_uuids=("GPU-0",), known_gpus=(PlannedGpu.of(first.gpu),))
         bench.manager.observe(both)
         assert bench.get(running.id).lost_gpus == ()
         bench.manager.observe(without)
-        assert bench.get(running.id).lost_gpus == (0,)
+        assert bench.get(running.id).lost_gpus == ("GPU-0",)
         assert bench.get(running.id).state is State.RUNNING
         bench.manager.observe(both)
         assert bench.get(running.id).lost_gpus == ()
@@ -210,9 +210,33 @@ def test_fault_25_a_gpu_lost_under_a_model_is_told_as_such(how: str) -> None:
         os.kill(running.pids[0], signal.SIGABRT)
         failed = await bench.until_state(running.id, State.FAILED)
         assert failed.failure.cause is Cause.GPU_LOST
-        assert "GPU 0 was lost" in str(failed.failure)
+        name = "GPU 0" if how == "lost" else "RTX 4090"
+        assert f"{name} was lost" in str(failed.failure)
         assert "SIGABRT" in failed.failure.evidence[0]
         assert "last words" in failed.failure.evidence
+
+    asyncio.run(scenario())
+
+
+def test_an_adopted_model_is_shown_where_its_gpu_stands_now() -> None:
+    both = samples.two_gpus()
+    second = both.gpus[1]
+    alone = samples.inventory(replace(second, gpu=replace(second.gpu, index=0)))
+
+    async def scenario() -> None:
+        bench = Bench()
+        running = await bench.running(gpu_uuids=("GPU-1",), known_gpus=(PlannedGpu.of(second.gpu),))
+        bench.manager.observe(both)
+        (gpu,) = running.plan.gpus
+        assert bench.get(running.id).place_of(gpu) == 1
+        await bench.manager.close(keep=True)
+        again = Bench()
+        again.manager.observe(alone)
+        assert await again.manager.adopt() == []
+        assert (again.get(running.id).place_of(gpu), again.get(running.id).lost_gpus) == (0, ())
+        again.manager.observe(samples.inventory(both.gpus[0]))
+        assert (again.get(running.id).place_of(gpu), again.get(running.id).lost_gpus) == (None, ("GPU-1",))
+        await again.manager.stop(running.id)
 
     asyncio.run(scenario())
 

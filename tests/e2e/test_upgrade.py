@@ -20,6 +20,7 @@ from e2e.real_application import DEADLINE_S, WITHOUT_WINDOW, RealApplication, ap
 from e2e.window import in_real_window, quick_settings
 from fakes.serving import alive, answers, end_all, free_port, until, until_async
 from launchdeck.core import Core
+from launchdeck.serving.shim_record import RECORD_VERSION
 from launchdeck.ui.application import WindowApplication
 
 pytestmark = pytest.mark.timeout(300)
@@ -151,7 +152,7 @@ def test_a_shim_of_the_first_version_is_adopted_and_stopped() -> None:
 
 
 def test_a_shim_of_a_newer_version_is_left_alone_and_told() -> None:
-    with application() as app, recorded_shim(app, 2) as (shim, port):
+    with application() as app, recorded_shim(app, RECORD_VERSION + 1) as (shim, port):
         record = next(app.paths.records.glob("*/record.json"))
         written = record.read_bytes()
         app.start(WITHOUT_WINDOW)
@@ -188,7 +189,7 @@ def test_a_shim_that_speaks_a_newer_protocol_is_left_alone_and_told() -> None:
 def test_the_window_says_which_models_it_leaves_alone(launchdeck_home: Path) -> None:
     record = launchdeck_home / "state" / "deployments" / "a" / "record.json"
     record.parent.mkdir(parents=True)
-    record.write_text(json.dumps({"version": 2}))
+    record.write_text(json.dumps({"version": RECORD_VERSION + 1}))
 
     async def journey(window: WindowApplication, _core: Core) -> None:
         await until_async(lambda: str(record) in window.window.notice.text, "the notice")

@@ -42,7 +42,9 @@ class Vllm(Bench):
         super().__init__(planner=planner.plan, **settings)
 
     async def deploy(self, path: Path, **request: Any) -> str:
-        deployment = await self.manager.load(ModelLoadRequest(path, **{"gpu_indices": (0,), "n_ctx": 1024, **request}))
+        deployment = await self.manager.load(
+            ModelLoadRequest(path, **{"gpu_uuids": ("GPU-0",), "n_ctx": 1024, **request})
+        )
         return deployment.id
 
     async def with_workers(self, deployment_id: str) -> Deployment:
@@ -68,7 +70,7 @@ def test_from_the_plan_to_the_last_process(model: Path, switches: Any) -> None:
         vllm = Vllm()
         seen: list[tuple[State, float | None]] = []
         vllm.manager.subscribe(lambda deployment: seen.append((deployment.state, deployment.progress)))
-        key = await vllm.deploy(model, gpu_indices=(0, 1), n_parallel=3)
+        key = await vllm.deploy(model, gpu_uuids=("GPU-0", "GPU-1"), n_parallel=3)
         running = await vllm.until_state(key, State.RUNNING)
         await until_async(lambda: vllm.get(key).applied.max_concurrency is not None)
         applied = vllm.get(key).applied

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from launchdeck.domain.deployment import Applied, Buffer, Deployment, State
 from launchdeck.domain.errors import Cause, Failure, Fix
-from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuType, Inventory
+from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuType, Inventory, PlannedGpu
 from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.plan import (
     DeviceEstimate,
@@ -48,6 +48,11 @@ def inventory(*gpus: GpuReading) -> Inventory:
         GpuSample(1000.0, int(18.2 * GIB), int(45.8 * GIB), 12),
     )
     return Inventory(gpus, cpu, "NVMLDetector", 1000.0)
+
+
+def planned_gpus(*places: int) -> tuple[PlannedGpu, ...]:
+    """As a plan names the GPUs that `gpu` makes."""
+    return tuple(PlannedGpu(n, f"GPU-{n}", "RTX 4090", f"0000:0{n + 1}:00.0") for n in places)
 
 
 def two_gpus() -> Inventory:
@@ -93,9 +98,10 @@ def plan(
     engine: EngineInfo = LLAMA_SERVER,
 ) -> LaunchPlan:
     info = model(name, blocks=36, size_gib=4.7)
-    request = request or ModelLoadRequest(info.path, gpu_indices=(0,), n_gpu_layers=37, n_ctx=8192)
+    request = request or ModelLoadRequest(info.path, gpu_uuids=("GPU-0",), n_gpu_layers=37, n_ctx=8192)
     layers = layers or LayerPlan(37, 37, 37, 37)
     argv = (*engine.command, "--model", str(info.path), "--n-gpu-layers", str(layers.resolved), "--port", str(port))
+    places = [int(uuid.removeprefix("GPU-")) for uuid in request.gpu_uuids or ()]
     return LaunchPlan(
         request=request,
         model=info,
@@ -115,6 +121,7 @@ def plan(
             devices if devices is not None else (device_estimate("CUDA0", 7.1, 12.6),),
             device_estimate("CPU", 0.3, 45.8),
         ),
+        gpus=planned_gpus(*places),
     )
 
 

@@ -191,6 +191,7 @@ def fake_planner(*switches: object, host: str = "127.0.0.1", secret: bool = True
             device_names=(),
             layers=LayerPlan(0, 0, 2, None),
             estimate=Estimate((), nothing),
+            gpus=request.named_gpus,
         )
 
     return plan

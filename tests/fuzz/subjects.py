@@ -12,7 +12,7 @@ import struct
 import time
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,13 @@ from launchdeck.settings.store import SettingsStore
 from launchdeck.ui.window_memory import WindowMemory
 
 GOOD, ODD = "00000001", "00000002"
-REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0,), n_gpu_layers=12, split=(1.0, 2.0))
+REQUEST = ModelLoadRequest(
+    Path("/models/demo.gguf"),
+    gpu_uuids=("GPU-0",),
+    known_gpus=samples.planned_gpus(0),
+    n_gpu_layers=12,
+    split=(1.0, 2.0),
+)
 
 
 @dataclass(frozen=True)
@@ -70,9 +76,12 @@ def subjects(home: Path) -> list[Subject]:
     paths = Paths.resolve()
     paths.create()
     return [
-        _records(paths),
-        _start_list(paths.state / "start-with-launchdeck.json"),
-        _requests(paths.state / "requests.json"),
+        _records(paths, version=2),
+        _records(paths, version=1),
+        _start_list(paths.state / "start-with-launchdeck.json", version=2),
+        _start_list(paths.state / "start-before.json", version=1),
+        _requests(paths.state / "requests.json", version=2),
+        _requests(paths.state / "requests-before.json", version=1),
         _settings(paths.settings_file),
         _history(paths.history),
         _window(paths.config / "window.ini"),
@@ -86,11 +95,15 @@ def subjects(home: Path) -> list[Subject]:
     ]
 
 
-def record_of(paths: Paths, deployment_id: str, name: str) -> dict[str, Any]:
+def record_of(paths: Paths, deployment_id: str, name: str, version: int) -> dict[str, Any]:
     """A model of this boot that has ended by itself, with everything that a record can say."""
     failure = to_json(samples.failed_deployment().failure)
+    plan = to_json(fake_planner()(replace(REQUEST, model_id=name), 8001))
+    if version == 1:
+        del plan["gpus"]
+        plan["env"].append(["CUDA_VISIBLE_DEVICES", "GPU-0"])
     return {
-        "version": 1,
+        "version": version,
         "id": deployment_id,
         "boot_id": boot_id(),
         "created_at_s": 5.0,
@@ -105,11 +118,11 @@ def record_of(paths: Paths, deployment_id: str, name: str) -> dict[str, Any]:
         "start_error": {"path": "/bin/llama-server", "reason": "[Errno 13] Permission denied"},
         "log_size": 0,
         "note": {"ready_at_s": 5.7, "failure": failure},
-        "plan": to_json(fake_planner()(ModelLoadRequest(Path("/models/demo.gguf"), model_id=name), 8001)),
+        "plan": plan | {"request": _of_version(version, plan["request"])},
     }
 
 
-def _records(paths: Paths) -> Subject:
+def _records(paths: Paths, version: int) -> Subject:
     """A whole start and Quit: what has ended is forgotten with its folder, what is odd keeps it."""
 
     async def start_and_quit() -> None:
@@ -128,15 +141,15 @@ def _records(paths: Paths) -> Subject:
 
     def prepare() -> None:
         (paths.records / GOOD).mkdir(parents=True)
-        (paths.records / GOOD / "record.json").write_text(json.dumps(record_of(paths, GOOD, "good")))
+        (paths.records / GOOD / "record.json").write_text(json.dumps(record_of(paths, GOOD, "good", version)))
 
     file = paths.records / ODD / "record.json"
     runner = asyncio.Runner()  # one loop for all inputs: to make one takes longer than to read
     atexit.register(runner.close)
     return Subject(
-        "records",
+        f"records, version {version}",
         file,
-        record_of(paths, ODD, "odd"),
+        record_of(paths, ODD, "odd", version),
         lambda: runner.run(start_and_quit()),
         prepare,
         is_consumed=True,
@@ -151,8 +164,16 @@ def _refuse(word: str) -> None:
     raise AssertionError(f"{word} in a document")
 
 
-def _start_list(file: Path) -> Subject:
-    valid = {"good": to_json(REQUEST) | {"model_id": "good"}, "odd": to_json(REQUEST) | {"model_id": "odd"}}
+def _of_version(version: int, request: dict[str, Any]) -> dict[str, Any]:
+    """Those of the first version name GPUs by their places."""
+    if version > 1:
+        return request
+    return {n: v for n, v in request.items() if n not in {"gpu_uuids", "known_gpus"}} | {"gpu_indices": [0]}
+
+
+def _start_list(file: Path, version: int) -> Subject:
+    marked = {name: _of_version(version, to_json(REQUEST) | {"model_id": name}) for name in ("good", "odd")}
+    valid = marked if version == 1 else {"version": version, "requests": marked}
 
     def read() -> None:
         before = _content(file)
@@ -163,12 +184,13 @@ def _start_list(file: Path) -> Subject:
         assert "new" in StartList(file)
         _assert_kept(file, before, is_read=is_read)
 
-    return Subject("start list", file, valid, read)
+    return Subject(f"start list, version {version}", file, valid, read)
 
 
-def _requests(file: Path) -> Subject:
-    one, two = to_json(REQUEST), to_json(REQUEST)
-    valid = {"last": {"/models/demo.gguf": one}, "presets": {"good": two, "odd": one}}
+def _requests(file: Path, version: int) -> Subject:
+    one, two = (_of_version(version, to_json(REQUEST)) for _ in range(2))
+    parts = {"last": {"/models/demo.gguf": one}, "presets": {"good": two, "odd": one}}
+    valid = parts if version == 1 else {"version": version, "requests": parts}
 
     def read() -> None:
         before = _content(file)
@@ -178,7 +200,7 @@ def _requests(file: Path) -> Subject:
         assert RequestMemory(file).preset("new") == REQUEST
         _assert_kept(file, before, is_read=is_read)
 
-    return Subject("remembered requests", file, valid, read)
+    return Subject(f"remembered requests, version {version}", file, valid, read)
 
 
 def _settings(file: Path) -> Subject:
@@ -342,11 +364,15 @@ def _models(root: Path) -> list[Subject]:
 
 
 def _entry_count(content: bytes | None, parts: set[str] | None = None) -> int | None:
-    """How many requests a file lists, at its top or in these parts of it; None for one that is not all requests."""
+    """How many requests a file lists, as they are or in these parts; None for one that is not all requests."""
     try:
         document = json.loads(content or b"{}")
     except (ValueError, RecursionError):
         return None
+    if isinstance(document, dict) and type(document.get("version")) is int:
+        if document["version"] != 2 or document.keys() - {"version", "requests"}:
+            return None
+        document = document.get("requests", {})
     if parts is None:
         return len(document) if isinstance(document, dict) else None
     if not isinstance(document, dict) or document.keys() - parts:
@@ -374,5 +400,5 @@ def _assert_kept(file: Path, before: bytes | None, *, is_read: bool) -> None:
     """What could not be used is still there, in its place or set aside."""
     if before is None or is_read:
         return
-    kept = [file, *file.parent.glob(f"{file.name}.corrupt*"), *file.parent.glob(f"{file.name}.version-*")]
+    kept = [file, *file.parent.glob(f"{file.name}.corrupt*"), *file.parent.glob(f"{file.name}.v*")]
     assert before in [_content(place) for place in kept], f"{file.name} is lost: {before[:200]!r}"

@@ -17,9 +17,12 @@ RUN = Path(__file__).with_name("run.py")
 SEED = 20261130
 DEADLINE_S = 5 * 50.0
 INPUTS = {
-    "records": 1500,
-    "start list": 1000,
-    "remembered requests": 1000,
+    "records, version 2": 1500,
+    "records, version 1": 500,
+    "start list, version 2": 1000,
+    "start list, version 1": 500,
+    "remembered requests, version 2": 1000,
+    "remembered requests, version 1": 500,
     "settings": 1500,
     "history": 1000,
     "window": 1000,

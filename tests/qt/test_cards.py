@@ -7,12 +7,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
 
-from fakes.samples import GIB, deployment, gpu, inventory, plan, two_gpus
+from fakes.samples import GIB, deployment, gpu, inventory, plan, planned_gpus, two_gpus
 from launchdeck.domain.deployment import State
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory, Promise
 from launchdeck.domain.plan import DeviceEstimate
-from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.monitor.alerts import Alert, AlertKind
 from launchdeck.ui import theme
@@ -134,8 +133,7 @@ def test_colours_follow_the_theme(qapp: QApplication, cards: GpuCards):
 
 def test_memory_of_a_model_on_two_gpus_is_shared_out_as_estimated():
     devices = tuple(DeviceEstimate(name, size * GIB, 0, 0, 0, None) for name, size in (("CUDA0", 6), ("CUDA1", 2)))
-    request = ModelLoadRequest(plan().model.path, gpu_indices=(1, 0))
-    placed = deployment("a", plan=replace(plan(devices=devices), request=request), vram_bytes=4 * GIB)
+    placed = deployment("a", plan=replace(plan(devices=devices), gpus=planned_gpus(1, 0)), vram_bytes=4 * GIB)
     first, second = two_gpus().gpus
     assert (held_bytes(second, placed), held_bytes(first, placed)) == (3 * GIB, GIB)
 

@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QApplication, QPushButton
 
 from fakes import samples
 from fakes.recorded import offered_fixes
+from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import GpuMask, GpuType
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import Verdict
@@ -41,7 +42,7 @@ from qt.form_driver import (
 
 class TestFirstSight:
     def test_everything_is_filled_in_and_ready_to_deploy(self, form, big):
-        assert form.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=8192)
+        assert form.request() == ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=8192)
         assert deploy_button(form).isEnabled()
         assert "✓ fits" in estimate(form)
         assert "because the file is GGUF" in texts(form)
@@ -53,7 +54,7 @@ class TestFirstSight:
         qtbot.addWidget(fresh)
         fresh.set_models((big,))
         fresh.set_inventory(planner.inventory)
-        assert fresh.request().gpu_indices == (0,)
+        assert fresh.request().gpu_uuids == ("GPU-0",)
 
     def test_a_gpu_that_is_not_ours_is_shown_and_cannot_be_chosen(self, qtbot, planner, big, tmp_path):
         first, second = (samples.gpu(place, "RTX 4090", GpuType.NVIDIA, 24, 2 + place) for place in range(2))
@@ -63,18 +64,21 @@ class TestFirstSight:
         fresh = DeployForm(lambda request: planner.preview(request, PORT))
         qtbot.addWidget(fresh)
         memory = RequestMemory(tmp_path / "requests.json")
-        memory.remember(ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=4096))
+        memory.remember(ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=4096))
         fresh.use_memory(memory)
         fresh.set_models((big,))
         fresh.set_inventory(planner.inventory)
-        assert (fresh.request().gpu_indices, fresh.request().n_ctx) == ((1,), 4096)
+        assert (fresh.request().gpu_uuids, fresh.request().n_ctx) == (("GPU-0",), 4096)
+        with pytest.raises(LaunchdeckError, match="hidden from Launchdeck"):  # and it is not replaced
+            planner.preview(fresh.request(), PORT)
         devices = named(fresh, "GPU")
         item = devices.model().item(0)
         assert not item.isEnabled()
         assert item.data(TRAILING_ROLE) == "not ours"
         assert mask.setting in item.toolTip()
+        devices.toggle(1)
         devices.toggle(0)
-        assert fresh.request().gpu_indices == (1,)
+        assert fresh.request().gpu_uuids == ("GPU-1",)
 
     def test_the_size_and_the_free_memory_stand_in_the_fields(self, form, big):
         assert named(form, "Model").trailing() == f"{big.size_bytes / samples.GIB:.1f} GiB"
@@ -191,7 +195,7 @@ class TestDevices:
 
     def test_a_gpu_that_comes_later_does_not_take_the_choice(self, form, planner):
         use_inventory(form, planner, samples.two_gpus())
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
 
     def test_a_gpu_that_no_engine_can_use_is_told_of_and_the_way_out_is_a_click(self, qtbot, form, planner):
         planner.engines = (samples.EMBEDDED,)
@@ -201,7 +205,7 @@ class TestDevices:
         with qtbot.waitSignal(form.engines_requested):
             qtbot.mouseClick(button(form, "Engines …"), Qt.MouseButton.LeftButton)
         pick(named(form, "GPU"), named(form, "GPU").count() - 1)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert not has_button(form, "Engines …")
 
     def test_a_gpu_that_was_chosen_and_has_no_engine_offers_the_engines_too(self, form, planner):
@@ -213,8 +217,40 @@ class TestDevices:
 
     def test_where_the_chosen_gpu_is_gone_the_planner_chooses_again(self, form, planner):
         use_inventory(form, planner, samples.inventory())
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert named(form, "GPU").shown_text() == "CPU"
+
+    def test_a_gpu_that_the_user_chose_and_that_is_gone_is_not_replaced(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        pick(named(form, "GPU"), 1)
+        use_inventory(form, planner, ONE_GPU)
+        assert form.request().gpu_uuids == ("GPU-1",)
+        assert named(form, "GPU").shown_text() == "RX 7900 XTX, not there"
+        assert any("RX 7900 XTX at 02:00.0 is not there." in text for text in estimate(form))
+        assert not deploy_button(form).isEnabled()
+        use_inventory(form, planner, samples.two_gpus())
+        assert (form.request().gpu_uuids, named(form, "GPU").shown_text()) == (("GPU-1",), "1 RX 7900 XTX")
+        use_inventory(form, planner, ONE_GPU)
+        pick(named(form, "GPU"), 0)
+        assert form.request().gpu_uuids == ("GPU-0",)
+        assert deploy_button(form).isEnabled()
+        assert named(form, "GPU").count() == 2
+
+    def test_the_gpu_that_was_chosen_stays_chosen_wherever_it_stands_in_the_list(self, form, planner):
+        use_inventory(form, planner, samples.two_gpus())
+        pick(named(form, "GPU"), 1)
+        second = samples.two_gpus().gpus[1]
+        use_inventory(form, planner, samples.inventory(replace(second, gpu=replace(second.gpu, index=0))))
+        assert (form.request().gpu_uuids, named(form, "GPU").shown_text()) == (("GPU-1",), "0 RX 7900 XTX")
+
+    def test_a_missing_gpu_among_several_can_be_taken_away(self, form, planner):
+        use_inventory(form, planner, samples.inventory(*(samples.gpu(n, "A", GpuType.NVIDIA, 24, 1) for n in (0, 1))))
+        named(form, "GPU").toggle(1)
+        assert form.request().gpu_uuids == ("GPU-0", "GPU-1")
+        use_inventory(form, planner, ONE_GPU)
+        assert form.request().gpu_uuids == ("GPU-0", "GPU-1")
+        named(form, "GPU").toggle(2)
+        assert form.request().gpu_uuids == ("GPU-0",)
 
     def test_a_click_on_a_check_box_adds_a_worker_and_leaves_the_list_open(self, qtbot, form):
         form.set_rpc_workers((WORKER,))
@@ -224,7 +260,7 @@ class TestDevices:
         row = view.visualRect(combo.model().index(1, 0))
         qtbot.mouseClick(view.viewport(), Qt.MouseButton.LeftButton, pos=QPoint(row.left() + 10, row.center().y()))
         assert view.isVisible()
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
         assert form.request().rpc_workers == (WORKER,)
         assert combo.shown_text() == f"0 RTX 4090 + RPC {WORKER}"
         assert f"--rpc {WORKER}" in command(form)
@@ -238,7 +274,7 @@ class TestDevices:
         for row in (1, 0, 1):
             view.setCurrentIndex(combo.model().index(row, 0))
             qtbot.keyClick(view, Qt.Key.Key_Space)
-        assert (form.request().gpu_indices, form.request().rpc_workers) == ((), (WORKER,))
+        assert (form.request().gpu_uuids, form.request().rpc_workers) == ((), (WORKER,))
         combo.hidePopup()
 
     def test_on_the_cpu_there_are_no_layers_to_choose(self, qtbot, form):
@@ -246,7 +282,7 @@ class TestDevices:
         qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_Left)
         assert form.request().n_gpu_layers == 40
         pick(combo, combo.count() - 1)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert form.request().n_gpu_layers == 0
         assert not named(form, "Layers on the GPU").isEnabled()
         assert "RAM" in estimate(form)
@@ -257,7 +293,7 @@ class TestDevices:
     def test_a_card_that_was_clicked_is_chosen(self, form, planner):
         use_inventory(form, planner, samples.two_gpus())
         form.select_gpu(1)
-        assert form.request().gpu_indices == (1,)
+        assert form.request().gpu_uuids == ("GPU-1",)
 
     def test_free_memory_is_listed_with_every_device(self, form):
         items = named(form, "GPU").model()
@@ -364,7 +400,7 @@ class TestEngineAndMore:
         assert "✗ not possible" in estimate(form)
         assert not deploy_button(form).isEnabled()
         qtbot.mouseClick(button(form, "Run on the CPU"), Qt.MouseButton.LeftButton)
-        assert form.request().gpu_indices == ()
+        assert form.request().gpu_uuids == ()
         assert deploy_button(form).isEnabled()
 
     def test_other_engines_choose_the_device_again_unless_the_user_has(self, form, planner):
@@ -373,7 +409,7 @@ class TestEngineAndMore:
         assert named(form, "GPU").shown_text() == "CPU"
         form.select_gpu(0)
         form.set_engines(planner.engines)
-        assert form.request().gpu_indices == (0,)
+        assert form.request().gpu_uuids == ("GPU-0",)
         assert not deploy_button(form).isEnabled()
 
 
@@ -384,7 +420,7 @@ class TestRequests:
             small.path,
             ServerType.EMBEDDING,
             "mine",
-            gpu_indices=(0,),
+            gpu_uuids=("GPU-0",),
             rpc_workers=(WORKER,),
             n_gpu_layers=2,
             n_ctx=1024,
@@ -400,7 +436,7 @@ class TestRequests:
     def test_what_a_failure_offers_is_what_the_form_then_asks_for(self, form, small, big, fix):
         failed = ModelLoadRequest(
             small.path,
-            gpu_indices=(0,),
+            gpu_uuids=("GPU-0",),
             n_gpu_layers=2,
             n_ctx=1024,
             cache_type_k="q4_0",
@@ -412,7 +448,7 @@ class TestRequests:
         assert form.request() == replace(failed, **changes)
 
     def test_all_layers_become_their_number(self, form, big):
-        form.show_request(ModelLoadRequest(big.path, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+        form.show_request(ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS))
         assert form.request().n_gpu_layers == big.layer_count
 
     def test_a_model_from_elsewhere_is_not_mistaken_for_another(self, form):

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QApplication
 
 from fakes import samples
 from launchdeck.domain.deployment import Applied, State
+from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.text import Message
 from launchdeck.ui import i18n, theme
 from launchdeck.ui.deployments_model import SORT_ROLE, Column, DeploymentsModel
@@ -128,13 +129,35 @@ class TestModel:
     def test_the_devices_fit_into_their_column(self, gpus, workers, shown):
         model = DeploymentsModel()
         deployment = samples.deployment("a")
-        request = replace(deployment.plan.request, gpu_indices=gpus, rpc_workers=workers)
+        request = replace(deployment.plan.request, rpc_workers=workers)
         names = (*(f"GPU {index}" for index in gpus), *(f"RPC {worker}" for worker in workers))
         devices = tuple(samples.device_estimate(name, 1, 8) for name in names)
-        plan = replace(deployment.plan, request=request, estimate=replace(deployment.plan.estimate, devices=devices))
+        estimate = replace(deployment.plan.estimate, devices=devices)
+        plan = replace(deployment.plan, request=request, gpus=samples.planned_gpus(*gpus), estimate=estimate)
         model.set_deployments((replace(deployment, plan=plan),))
         assert text(model, 0, Column.GPU) == shown
         assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole).split("\n") == list(names or ("CPU",))
+
+    def test_a_gpu_has_the_place_of_now_and_its_name_where_it_has_none(self):
+        model = DeploymentsModel()
+        plan = replace(samples.plan(), gpus=samples.planned_gpus(1))
+        deployment = samples.deployment("a", plan=plan, places=(("GPU-1", 0),))
+        model.set_deployments((deployment,))
+        assert text(model, 0, Column.GPU) == "0"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "GPU 0"
+        model.set_deployments((replace(deployment, places=(), lost_gpus=("GPU-1",)),))
+        assert text(model, 0, Column.GPU) == "?"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "RTX 4090, not there"
+        assert text(model, 0, Column.STATE) == "RTX 4090 lost"
+        model.set_deployments((replace(deployment, lost_gpus=("GPU-1",)),))
+        assert text(model, 0, Column.STATE) == "GPU 0 lost"
+
+    def test_a_gpu_of_which_an_earlier_version_kept_the_place_alone_is_not_taken_for_one_of_now(self):
+        model = DeploymentsModel()
+        plan = replace(samples.plan(), gpus=(PlannedGpu.unidentified(0),))
+        model.set_deployments((samples.deployment("a", plan=plan),))
+        assert text(model, 0, Column.GPU) == "?"
+        assert model.index(0, Column.GPU).data(Qt.ItemDataRole.ToolTipRole) == "GPU 0 of its start"
 
     def test_speaks_korean(self):
         i18n.set_language("ko")

@@ -83,10 +83,10 @@ class TestRows:
         estimate = replace(
             plan.estimate, devices=(samples.device_estimate("a", 4, 12), samples.device_estimate("b", 3, 12))
         )
-        request = replace(plan.request, gpu_indices=(1, 0))
+        gpus = samples.planned_gpus(1, 0)
         buffers = (Buffer("CUDA0", "weights", 3 * samples.GIB), Buffer("CUDA1", "weights", 2 * samples.GIB))
         deployment = samples.deployment(applied=Applied(layers_offloaded=37, buffers=buffers))
-        deployment = with_plan(deployment, estimate=estimate, request=request, device_names=("CUDA0", "CUDA1"))
+        deployment = with_plan(deployment, estimate=estimate, gpus=gpus, device_names=("CUDA0", "CUDA1"))
         assert row(deployment, "Weights on GPU 1").applied == "3.00 GiB +0.04"
         assert row(deployment, "Weights on GPU 0").applied == "2.00 GiB −0.22"
         assert row(deployment, "Total on GPU 1").measured == ""
@@ -96,12 +96,12 @@ class TestRows:
         plan = samples.plan()
         devices = (samples.device_estimate("a", 4, 12), samples.device_estimate("b", 3, 12))
         deployment = samples.deployment(
-            vram_bytes=8 * samples.GIB, vram_by_gpu=((0, 3 * samples.GIB), (1, 5 * samples.GIB))
+            vram_bytes=8 * samples.GIB, vram_by_gpu=(("GPU-0", 3 * samples.GIB), ("GPU-1", 5 * samples.GIB))
         )
         deployment = with_plan(
             deployment,
             estimate=replace(plan.estimate, devices=devices),
-            request=replace(plan.request, gpu_indices=(1, 0)),
+            gpus=samples.planned_gpus(1, 0),
             device_names=("CUDA0", "CUDA1"),
         )
         assert row(deployment, "Total on GPU 1").measured == "5.00 GiB +1.00"
@@ -129,7 +129,7 @@ class TestRows:
     def test_on_the_cpu_there_is_no_line_for_a_gpu(self):
         deployment = samples.deployment()
         estimate = Estimate((), deployment.plan.estimate.host)
-        deployment = with_plan(deployment, estimate=estimate, request=replace(deployment.plan.request, gpu_indices=()))
+        deployment = with_plan(deployment, estimate=estimate, request=replace(deployment.plan.request, gpu_uuids=()))
         assert not any("GPU 0" in line.label or "all GPUs" in line.label for line in detail_rows(deployment))
 
 

@@ -48,7 +48,7 @@ def test_name_and_cache_types_are_there_for_who_wants_them(qtbot, form):
 
 
 def test_left_alone_they_ask_for_nothing(opened, big):
-    assert opened.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=8192)
+    assert opened.request() == ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=8192)
 
 
 def test_the_prompt_cache_is_auto_or_a_number_and_zero_is_none(qtbot, opened):
@@ -116,11 +116,11 @@ def test_experts_stay_in_ram_where_a_model_has_some(qtbot, opened, planner, big,
     assert not experts.isEnabled()
     planner.prepare(mixture.path)
     opened.set_models((big, mixture))
-    opened.show_request(ModelLoadRequest(mixture.path, gpu_indices=(0,), n_cpu_moe=3))
+    opened.show_request(ModelLoadRequest(mixture.path, gpu_uuids=("GPU-0",), n_cpu_moe=3))
     assert experts.isEnabled()
     assert experts.text() == "3 / 8"
     assert "--n-cpu-moe 3" in command(opened)
-    opened.show_request(ModelLoadRequest(big.path, gpu_indices=(0,)))
+    opened.show_request(ModelLoadRequest(big.path, gpu_uuids=("GPU-0",)))
     assert opened.request().n_cpu_moe == 0
 
 
@@ -145,7 +145,7 @@ def test_all_of_them_come_out_of_the_form_as_they_went_in(form, planner, big, mi
     form.set_models((big, mixture))
     request = ModelLoadRequest(
         mixture.path,
-        gpu_indices=(0, 1),
+        gpu_uuids=("GPU-0", "GPU-1"),
         n_ctx=2048,
         flash_attention=FlashAttention.ON,
         split=(2.5, 1.0),

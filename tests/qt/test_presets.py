@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from PySide6.QtCore import Qt
 
+from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.ui.deploy_form import DeployForm
-from qt.form_driver import PORT, named, pick
+from qt.form_driver import PORT, WORKER, deploy_button, named, pick, texts
 
 TITLE = "More settings: KV types, split, threads …"
 
@@ -30,18 +33,27 @@ def type_name(qtbot, form, name):
 
 
 def test_a_model_that_is_chosen_again_comes_as_it_was_deployed(remembering, memory, big, small):
-    memory.remember(ModelLoadRequest(small.path, gpu_indices=(0,), n_gpu_layers=2, n_ctx=2048, n_parallel=1))
+    memory.remember(ModelLoadRequest(small.path, gpu_uuids=("GPU-0",), n_gpu_layers=2, n_ctx=2048, n_parallel=1))
     pick(named(remembering, "Model"), 1)
     assert remembering.request() == memory.last(small.path)
     pick(named(remembering, "Model"), 0)
     assert remembering.request().model_path == big.path
 
 
-def test_gpus_and_workers_that_are_gone_are_chosen_anew(remembering, memory, small):
-    memory.remember(ModelLoadRequest(small.path, gpu_indices=(3,), rpc_workers=("127.0.0.1:9",), n_ctx=2048))
+def test_a_worker_that_is_gone_is_left_out_and_a_gpu_stays_chosen_until_another_one_is(remembering, memory, small):
+    gone = PlannedGpu(3, "GPU-3", "RTX 3090", "0000:04:00.0")
+    asked = ModelLoadRequest(small.path, gpu_uuids=("GPU-3",), known_gpus=(gone,), n_ctx=2048)
+    memory.remember(replace(asked, rpc_workers=("127.0.0.1:9",)))
     pick(named(remembering, "Model"), 1)
-    assert (remembering.request().gpu_indices, remembering.request().rpc_workers) == ((0,), ())
+    assert (remembering.request().gpu_uuids, remembering.request().rpc_workers) == (("GPU-3",), ())
+    assert named(remembering, "GPU").shown_text() == "RTX 3090, not there"
+    assert not deploy_button(remembering).isEnabled()
+    assert any("RTX 3090 at 04:00.0 is not there." in text for text in texts(remembering))
     assert remembering.request().n_ctx == 2048
+    pick(named(remembering, "GPU"), 0)
+    assert remembering.request().gpu_uuids == ("GPU-0",)
+    assert deploy_button(remembering).isEnabled()
+    assert not any("not there" in named(remembering, "GPU").itemText(row) for row in range(2))
 
 
 def test_the_model_that_is_there_at_the_start_comes_so_too(qtbot, planner, memory, big):
@@ -51,7 +63,47 @@ def test_the_model_that_is_there_at_the_start_comes_so_too(qtbot, planner, memor
     fresh.use_memory(memory)
     fresh.set_models((big,))
     fresh.set_inventory(planner.inventory)
-    assert fresh.request() == ModelLoadRequest(big.path, gpu_indices=(0,), n_ctx=16384)
+    assert fresh.request() == ModelLoadRequest(big.path, gpu_uuids=("GPU-0",), n_ctx=16384)
+
+
+def test_what_was_saved_for_a_place_shows_the_gpu_that_had_it_as_soon_as_that_is_known(qtbot, planner, memory, big):
+    kept = PlannedGpu.unidentified(0)
+    memory.remember(ModelLoadRequest(big.path, gpu_uuids=(kept.uuid,), known_gpus=(kept,)))
+    fresh = DeployForm(lambda request: planner.preview(request, PORT))
+    qtbot.addWidget(fresh)
+    fresh.use_memory(memory)
+    fresh.set_models((big,))
+    assert named(fresh, "GPU").shown_text() == "GPU 0, to be chosen again"
+    memory.remember(replace(memory.last(big.path), gpu_uuids=("GPU-0",)))
+    fresh.set_inventory(planner.inventory)
+    assert fresh.request().gpu_uuids == ("GPU-0",)
+    assert named(fresh, "GPU").shown_text() == "0 RTX 4090"
+
+
+def test_a_worker_and_the_cpu_stay_chosen_where_the_devices_are_known_later(qtbot, planner, memory, big):
+    for asked in (
+        ModelLoadRequest(big.path, gpu_uuids=()),
+        ModelLoadRequest(big.path, gpu_uuids=(), rpc_workers=(WORKER,)),
+    ):
+        memory.remember(asked)
+        fresh = DeployForm(lambda request: planner.preview(request, PORT))
+        qtbot.addWidget(fresh)
+        fresh.set_rpc_workers((WORKER,))
+        fresh.use_memory(memory)
+        fresh.set_models((big,))
+        fresh.set_inventory(planner.inventory)
+        assert (fresh.request().gpu_uuids, fresh.request().rpc_workers) == ((), asked.rpc_workers)
+
+
+def test_a_preset_for_a_place_that_nobody_knows_has_its_gpu_chosen_again(remembering, memory, big):
+    kept = PlannedGpu.unidentified(0)
+    memory.save_preset("old", ModelLoadRequest(big.path, gpu_uuids=(kept.uuid,), known_gpus=(kept,)))
+    remembering.show_request(memory.preset("old"))
+    assert named(remembering, "GPU").shown_text() == "GPU 0, to be chosen again"
+    assert any("saved for GPU 0, which may be another one now" in text for text in texts(remembering))
+    assert not deploy_button(remembering).isEnabled()
+    pick(named(remembering, "GPU"), 0)
+    assert deploy_button(remembering).isEnabled()
 
 
 def test_a_preset_is_saved_chosen_and_deleted(qtbot, remembering, memory, big, small):

@@ -21,7 +21,7 @@ def plan_of(*devices, largest=37, resolved=37, host_gib=0.3):
     host = samples.device_estimate("CPU", host_gib, 45.8)
     return replace(
         plan,
-        request=replace(plan.request, gpu_indices=tuple(range(len(devices)))),
+        gpus=samples.planned_gpus(*range(len(devices))),
         layers=replace(plan.layers, resolved=resolved, largest_that_fits=largest),
         estimate=replace(plan.estimate, host=host),
         margin_bytes=MARGIN,

@@ -158,6 +158,9 @@ class Started(Answer):
     state: State
     url: str
     api_key: str | None
+    gpu_index: int | None
+    gpu_indices: list[int]
+    gpu_uuids: list[str]
     warnings: list[str]
 
 
@@ -199,6 +202,10 @@ class Error(Answer):
 
 
 class Deployment(Answer):
+    """`gpu_index`, `gpu_indices` and `lost_gpus` are places in the GPU list as it is now; `gpu_uuids` and
+    `lost_gpu_uuids` have GPUs that are not in it as well.
+    """
+
     id: str
     model_id: str
     model_path: str
@@ -212,6 +219,7 @@ class Deployment(Answer):
     server_type: ServerType
     gpu_index: int | None
     gpu_indices: list[int]
+    gpu_uuids: list[str]
     n_gpu_layers: int
     context_length: int
     progress: float | None
@@ -221,6 +229,7 @@ class Deployment(Answer):
     predicted: Estimate
     measured: Measured
     lost_gpus: list[int]
+    lost_gpu_uuids: list[str]
     starts_with_launchdeck: bool
     error: Error | None
 

@@ -32,9 +32,14 @@ def deployment_document(
     cpu_index: int | None = None,
     starts_with_launchdeck: bool = False,
 ) -> dict[str, Any]:
-    """One entry of loading-status. `cpu_index` is the CPU's place in the GPU list, which it has only without GPUs."""
+    """One entry of loading-status. `cpu_index` is the CPU's place in the GPU list, which it has only without GPUs.
+
+    Places are those of now: `gpu_indices` and `lost_gpus` leave out what has none, `gpu_index` is null for it.
+    """
     plan = deployment.plan
-    gpus = plan.request.gpu_indices or ()
+    gpus = [gpu for gpu in plan.gpus if gpu.is_identified]
+    places = [deployment.place_of(gpu) for gpu in plan.gpus]
+    lost = [deployment.place_of(gpu) for gpu in gpus if gpu.uuid in deployment.lost_gpus]
     return {
         "id": deployment.id,
         "model_id": plan.model_id,
@@ -47,8 +52,9 @@ def deployment_document(
         "url": plan.url,
         "api_key": api_key,
         "server_type": str(plan.request.server_type),
-        "gpu_index": gpus[0] if gpus else cpu_index,
-        "gpu_indices": list(gpus),
+        "gpu_index": places[0] if places else cpu_index,
+        "gpu_indices": [place for place in places if place is not None],
+        "gpu_uuids": [gpu.uuid for gpu in gpus],
         "n_gpu_layers": plan.layers.resolved,
         "context_length": plan.n_ctx,
         "progress": 1.0 if deployment.state is State.RUNNING else deployment.progress,
@@ -57,7 +63,8 @@ def deployment_document(
         "applied": _applied(deployment.applied),
         "predicted": estimate_document(plan.estimate),
         "measured": _measured(deployment),
-        "lost_gpus": list(deployment.lost_gpus),
+        "lost_gpus": [place for place in lost if place is not None],
+        "lost_gpu_uuids": list(deployment.lost_gpus),
         "starts_with_launchdeck": starts_with_launchdeck,
         "error": None if deployment.failure is None else failure_document(deployment.failure),
     }
@@ -75,9 +82,9 @@ def failure_document(failure: Failure) -> dict[str, Any]:
 
 
 def _changes(fix: Fix) -> dict[str, Any]:
-    """What to put into the body that was sent. It may have named its GPU by `gpu_index`, which has to give way."""
+    """What to put into the body that was sent. It may have named its GPUs by their places, which have to give way."""
     changes = {name: to_json(value) for name, value in fix.changes}
-    return {**changes, "gpu_index": None} if "gpu_indices" in changes else changes
+    return {**changes, "gpu_index": None, "gpu_indices": None} if "gpu_uuids" in changes else changes
 
 
 def _applied(applied: Applied) -> dict[str, Any]:

@@ -147,7 +147,8 @@ def _started(backend: Backend, deployment: Deployment) -> dict[str, Any]:
     """What a load answers: where the model will be, and its key."""
     document = backend.document(deployment)
     names = ("id", "model_id", "port", "backend", "engine", "status", "state", "url", "api_key")
-    return {name: document[name] for name in names} | {"warnings": [str(w) for w in deployment.plan.warnings]}
+    gpus = ("gpu_index", "gpu_indices", "gpu_uuids")
+    return {name: document[name] for name in (*names, *gpus)} | {"warnings": [str(w) for w in deployment.plan.warnings]}
 
 
 async def _follow_log(backend: Backend, deployment_id: str, sequence: int) -> AsyncGenerator[bytes, None]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeVar, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import Inventory
-from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
+from launchdeck.domain.gpu import LONGEST_UUID, Inventory
+from launchdeck.domain.request import CPU_ONLY, MOST_GPUS, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.hardware.named import uuids_of
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -22,7 +23,7 @@ MEANINGS: Final = {
     "model_path": "The model's file: an absolute path inside the library's folders.",
     "server_type": "What it is served as.",
     "model_id": "Its name in requests; left out: the file's.",
-    "gpu_indices": "Places in the GPU list, in the wanted order; [] the CPU; null lets Launchdeck choose.",
+    "gpu_uuids": "GPUs by their UUID or PCI address, in the wanted order; [] the CPU; null lets Launchdeck choose.",
     "rpc_workers": "RPC workers of llama.cpp that stand in the settings, used as devices after the GPUs.",
     "n_gpu_layers": "-1 all, 0 the CPU, N that many, null the largest number that fits.",
     "n_ctx": "Context in tokens, shared by the slots; null the model's own, at most 8192.",
@@ -40,6 +41,13 @@ MEANINGS: Final = {
     "n_cpu_moe": "The experts of that many blocks stay in RAM.",
     "extra_args": "Further arguments for llama-server; only harmless ones are taken.",
 }
+_PLACES: Final = {
+    "gpu_index": (int | None, Field(None, description="One place in the GPU list, instead of gpu_uuids.")),
+    "gpu_indices": (
+        tuple[int, ...] | None,
+        Field(None, description="Places in the GPU list, in the wanted order, instead of gpu_uuids; [] the CPU."),
+    ),
+}
 _WORDS: Final = {
     "missing": "is missing",
     "extra_forbidden": "is not known here",
@@ -56,13 +64,14 @@ _WORDS: Final = {
 
 
 def _load_fields() -> Iterator[tuple[str, Any]]:
-    """The fields of every other door's request, `gpu_index` for one GPU, and `force`."""
+    """The fields of every other door's request, GPUs by their places, and `force`."""
     hints = get_type_hints(ModelLoadRequest)
     for field in dataclasses.fields(ModelLoadRequest):
         default = ... if field.default is dataclasses.MISSING else field.default
-        yield field.name, (hints[field.name], Field(default, description=MEANINGS.get(field.name)))
+        if field.name in MEANINGS:
+            yield field.name, (hints[field.name], Field(default, description=MEANINGS[field.name]))
     yield "force", (bool, Field(False, description="Start it although it does not fit."))
-    yield "gpu_index", (int | None, Field(None, description="One place in the GPU list, instead of gpu_indices."))
+    yield from _PLACES.items()
 
 
 LoadBody: Final[type[BaseModel]] = create_model("LoadRequest", __config__=_STRICT, **dict(_load_fields()))
@@ -106,21 +115,45 @@ def load_request(body: BaseModel, inventory: Inventory) -> ModelLoadRequest:
     """The request that every door makes. Whether it is forced is no part of it.
 
     Raises:
-        LaunchdeckError: both ways of naming GPUs are used.
+        LaunchdeckError: it names GPUs in two ways that do not agree, or so that it is not clear which are meant.
     """
     values = {name: getattr(body, name) for name in type(body).model_fields}
-    gpu_index, _ = values.pop("gpu_index"), values.pop("force")
-    if gpu_index is not None:
-        if values["gpu_indices"] is not None:
-            raise LaunchdeckError.of(
-                Cause.BAD_REQUEST,
-                Message("The request has both gpu_index and gpu_indices."),
-                Message("Give one of them."),
-            )
-        values["gpu_indices"] = (gpu_index,)
-    if not inventory.gpus and values["gpu_indices"] == (inventory.cpu.gpu.index,):
-        values["gpu_indices"] = CPU_ONLY  # without GPUs the list holds the CPU, in the first place
-    return ModelLoadRequest(**values)
+    del values["force"]
+    index, indices, uuids = values.pop("gpu_index"), values.pop("gpu_indices"), values["gpu_uuids"]
+    named = {
+        "gpu_index": None if index is None else _at((index,), inventory),
+        "gpu_indices": None if indices is None else _at(indices, inventory),
+        "gpu_uuids": None if uuids is None else uuids_of(_checked(uuids), inventory),
+    }
+    given = {name: meant for name, meant in named.items() if meant is not None}
+    if len(set(given.values())) > 1:
+        raise LaunchdeckError.of(
+            Cause.BAD_GPU,
+            Message("The request has both {names}, which do not name the same GPUs.", names=" and ".join(given)),
+            Message("Give one of them."),
+        )
+    return ModelLoadRequest(**values | {"gpu_uuids": next(iter(given.values()), None)})
+
+
+def _at(indices: Sequence[int], inventory: Inventory) -> tuple[str, ...]:
+    """The GPUs at these places. Without GPUs the list holds the CPU, in the first place."""
+    if not inventory.gpus and tuple(indices) == (inventory.cpu.gpu.index,):
+        return CPU_ONLY
+    return uuids_of(_checked([str(index) for index in indices]), inventory)
+
+
+def _checked(names: Sequence[str]) -> Sequence[str]:
+    """Raises LaunchdeckError for more, or for longer ones, than any machine has."""
+    if len(names) > MOST_GPUS or any(not 1 <= len(name) <= LONGEST_UUID for name in names):
+        raise LaunchdeckError.of(
+            Cause.BAD_GPU,
+            Message(
+                "A request names at most {count} GPUs, each with 1 to {limit} characters.",
+                count=MOST_GPUS,
+                limit=LONGEST_UUID,
+            ),
+        )
+    return names
 
 
 def _sentence(detail: ErrorDetails) -> str:

@@ -12,6 +12,7 @@ from launchdeck.commands.model_name import model_path
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.plan import request_from
 from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import to_json
 from launchdeck.settings.instance import Instance, does_not_answer
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
             Message("Start one: 'launchdeck' opens the window, 'launchdeck serve &' does without one."),
         )
     request = request_from(options, model_path(options.model, SettingsStore(paths.settings_file).settings, paths))
-    body: dict[str, Any] = to_json(request) | {"model_id": options.name, "force": options.force}
+    body = _body(request) | {"model_id": options.name, "force": options.force}
     started = client.post("/api/inference/load", body)
     for warning in started["warnings"]:
         print(f"note: {warning}", file=sys.stderr)  # noqa: T201
@@ -47,6 +48,17 @@ def run(options: argparse.Namespace) -> int:
         print_line(f"{entry['model_id']} is {entry['state']} at {entry['url']}")
         print_line(f"id {entry['id']}, engine {entry['engine']}, key {entry['api_key'] or 'none'}")
     return 0
+
+
+def _body(request: ModelLoadRequest) -> dict[str, Any]:
+    """The request as the interface takes it. Which GPUs are meant, the application knows; places alone go as places,
+    which an older one understands as well.
+    """
+    body: dict[str, Any] = {name: value for name, value in to_json(request).items() if name != "known_gpus"}
+    names = request.gpu_uuids
+    if names is None or not all(name.isdecimal() and name.isascii() for name in names):
+        return body
+    return {name: value for name, value in body.items() if name != "gpu_uuids"} | {"gpu_indices": [*map(int, names)]}
 
 
 def _wait(client: ApiClient, deployment_id: str) -> dict[str, Any]:

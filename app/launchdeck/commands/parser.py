@@ -99,7 +99,10 @@ def _add_plan_options(parser: argparse.ArgumentParser) -> None:
         help="a GGUF file, a folder in safetensors format, or the name of a model that is found",
     )
     parser.add_argument(
-        "--gpu", type=values.devices, metavar="N[,N]|cpu", help="GPUs by their place in 'launchdeck gpus', or cpu"
+        "--gpu",
+        type=values.devices,
+        metavar="GPU[,GPU]|cpu",
+        help="GPUs by their place, UUID or PCI address ('launchdeck gpus --json' has them all), or cpu",
     )
     parser.add_argument(
         "--layers",

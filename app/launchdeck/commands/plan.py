@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.commands.model_name import model_path
@@ -23,6 +24,7 @@ from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
 from launchdeck.files.apart import NoAnswerError, call_apart
+from launchdeck.hardware.named import uuids_of
 from launchdeck.hardware.source import ONCE, open_source
 from launchdeck.models.describe import inspect
 from launchdeck.models.errors import silent
@@ -44,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     planner = Planner(lambda: settings, paths)
     source = open_source(settings.detection, getattr(options, "inventory", None), patience=ONCE)
     try:
-        planner.inventory = inventory = source.read()
+        inventory = planner.inventory = source.read()
     finally:
         source.close()
     for deployment in () if inventory.replayed else asyncio.run(direct.status(paths, adapters())):
@@ -53,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
     port = PortTable(paths.runtime).suggest(settings.ports)
     if port is None:
         raise no_port(settings.ports)
+    if request.gpu_uuids is not None:
+        request = replace(request, gpu_uuids=uuids_of(request.gpu_uuids, inventory))
     plan = planner.plan(request, port)
     if options.json:
         print_json(plan_document(plan))
@@ -62,11 +66,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def request_from(options: argparse.Namespace, path: Path) -> ModelLoadRequest:
-    """The request that the options of `plan` (and `deploy`) make for the model at `path`."""
+    """The request that the options of `plan` (and `deploy`) make for the model at `path`; GPUs have the names that were
+    typed.
+    """
     return ModelLoadRequest(
         model_path=path,
         server_type=ServerType(options.serve) if options.serve else _natural_server_type(path),
-        gpu_indices=options.gpu.gpu_indices if options.gpu else None,
+        gpu_uuids=options.gpu.gpus if options.gpu else None,
         rpc_workers=options.gpu.rpc_workers if options.gpu else (),
         n_gpu_layers=options.layers,
         n_ctx=options.ctx,

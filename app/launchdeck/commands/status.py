@@ -100,12 +100,18 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
         entry["state"] + loading,
         entry["engine"],
         entry["url"],
-        "+".join(map(str, entry["gpu_indices"])) or "CPU",
+        _gpus(entry),
         str(entry["n_gpu_layers"]),
         f"{entry['context_length']:,}",
         _mib(entry["measured"]["vram_bytes"]),
         _mib(entry["measured"]["rss_bytes"]),
     )
+
+
+def _gpus(entry: dict[str, Any]) -> str:
+    """Their places; the UUIDs where not all of them are in the list."""
+    indices, uuids = entry["gpu_indices"], entry.get("gpu_uuids", ())
+    return "+".join(map(str, uuids if len(uuids) > len(indices) else indices)) or "CPU"
 
 
 def _mib(size_bytes: int | None) -> str:

@@ -6,7 +6,8 @@ import shlex
 from argparse import ArgumentTypeError
 from typing import Final, NamedTuple
 
-from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, EVEN_SPLIT
+from launchdeck.domain.gpu import LONGEST_UUID
+from launchdeck.domain.request import ALL_LAYERS, CPU_ONLY, EVEN_SPLIT, MOST_GPUS
 
 MAX_PORT: Final = 65535
 MAX_LOG_LINES: Final = 10_000
@@ -15,23 +16,25 @@ _RPC_PREFIX: Final = "rpc:"
 
 
 class Devices(NamedTuple):
-    """Places in the list of GPUs, and RPC workers ("host:port") to be used after them."""
+    """GPUs by their places, UUIDs or PCI addresses, and RPC workers ("host:port") to be used after them."""
 
-    gpu_indices: tuple[int, ...]
+    gpus: tuple[str, ...]
     rpc_workers: tuple[str, ...] = ()
 
 
 def devices(text: str) -> Devices:
-    """Of "0,1", "cpu" or "rpc:host:port". Raises ArgumentTypeError, as all of these do."""
+    """Of "0,1", "GPU-4f…,01:00.0", "cpu" or "rpc:host:port". Raises ArgumentTypeError, as all of these do.
+
+    Whether there are such GPUs is for whoever knows the machine to say.
+    """
     if text.lower() == "cpu":
         return Devices(CPU_ONLY)
-    words = text.split(",")
+    words = [word.strip() for word in text.split(",")]
     workers = tuple(word.removeprefix(_RPC_PREFIX) for word in words if word.startswith(_RPC_PREFIX))
-    indices = (word for word in words if not word.startswith(_RPC_PREFIX))
-    try:
-        return Devices(tuple(map(int, indices)), workers)
-    except ValueError:
-        raise _unreadable(text, "numbers joined by commas, or cpu") from None
+    gpus = tuple(word for word in words if not word.startswith(_RPC_PREFIX))
+    if len(gpus) > MOST_GPUS or not all(1 <= len(gpu) <= LONGEST_UUID for gpu in gpus):
+        raise _unreadable(text, "places, UUIDs or PCI addresses joined by commas, or cpu")
+    return Devices(gpus, workers)
 
 
 def layers(text: str) -> int | None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from launchdeck.domain.errors import Failure
+from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.text import Message
 
@@ -108,11 +109,12 @@ class Deployment:
     """One launched model at one moment. `id` is ours (see DEPLOYMENT_ID); `plan.model_id` is the name people gave it.
 
     `progress` is 0 to 1 while loading, None where the engine does not tell. Times are Unix seconds.
-    `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's index and the bytes
+    `pids` is the engine's process tree, the engine itself first. `vram_by_gpu` are pairs of a GPU's UUID and the bytes
     that the driver counts there for these processes; `vram_bytes` is their sum. `own_ram_bytes` is the part of
-    `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the places of
-    those of its GPUs that do not answer any more. `queued_because` is a clause while it waits for its turn to be
-    launched.
+    `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the UUIDs of
+    those of its GPUs that do not answer any more. `places` are pairs of the UUID and the place in our list of those of
+    its GPUs that are in it now, None before anybody has looked. `queued_because` is a clause while it waits for its
+    turn to be launched.
     """
 
     id: str
@@ -128,10 +130,20 @@ class Deployment:
     rss_bytes: int | None = None
     own_ram_bytes: int | None = None
     vram_bytes: int | None = None
-    vram_by_gpu: tuple[tuple[int, int], ...] = ()
+    vram_by_gpu: tuple[tuple[str, int], ...] = ()
     exit: Exit | None = None
     failure: Failure | None = None
     restart: Restart | None = None
-    lost_gpus: tuple[int, ...] = ()
+    lost_gpus: tuple[str, ...] = ()
+    places: tuple[tuple[str, int], ...] | None = None
     adopted: bool = False
     queued_because: Message | None = None
+
+    def place_of(self, gpu: PlannedGpu) -> int | None:
+        """Where this GPU of the plan stands in our list now; None: it is not there, or not known which it is.
+
+        Before the first look it is the place that it had when it was planned.
+        """
+        if not gpu.is_identified:
+            return None
+        return gpu.index if self.places is None else dict(self.places).get(gpu.uuid)

@@ -26,6 +26,7 @@ class Cause(StrEnum):
     CRASHED = "crashed"
     SUPERVISOR_LOST = "supervisor_lost"
     GPU_LOST = "gpu_lost"
+    BAD_GPU = "bad_gpu"
     NOT_FOUND = "not_found"
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated, Final
 
 from launchdeck.domain.detection import Step
-from launchdeck.domain.limits import Bytes
+from launchdeck.domain.limits import Bytes, Count, Length
 from launchdeck.domain.text import Message
+
+LONGEST_UUID: Final = 128
+GpuUuid = Annotated[str, Length(1, LONGEST_UUID)]
+_UNIDENTIFIED: Final = "place:"
 
 
 class GpuType(StrEnum):
@@ -74,6 +79,38 @@ class Gpu:
     def key(self) -> str:
         """What makes two sources' words one GPU: its place on the bus, which the slices of a card share."""
         return self.uuid if self.slice_of is not None else self.pci_address or self.uuid
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGpu:
+    """A GPU that a request or a plan names, by what it is: enough to find it again, and to name it where it is not
+    there any more.
+
+    `index` is the place it had in our list then. `name` is empty where it was never known.
+    """
+
+    index: Count
+    uuid: GpuUuid
+    name: str
+    pci_address: str | None = None
+
+    @classmethod
+    def of(cls, gpu: Gpu) -> PlannedGpu:
+        return cls(gpu.index, gpu.uuid, gpu.name, gpu.pci_address)
+
+    @classmethod
+    def unidentified(cls, index: int) -> PlannedGpu:
+        """The GPU that once had this place, of which nothing else is known: it is no GPU of today."""
+        return cls(index, f"{_UNIDENTIFIED}{index}", "")
+
+    @property
+    def is_identified(self) -> bool:
+        return not self.uuid.startswith(_UNIDENTIFIED)
+
+    @property
+    def short_address(self) -> str | None:
+        """Its PCI address without the domain that nearly all have."""
+        return None if self.pci_address is None else self.pci_address.removeprefix("0000:")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,6 +18,19 @@ class Between:
         """Raise ValueError for a number that is not between."""
         if not self.low <= value <= self.high:
             raise ValueError(f"{value} is not between {self.low} and {self.high}")
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """A text or a list of `low` to `high` characters or items, both included."""
+
+    low: int
+    high: int
+
+    def check(self, value: Sized) -> None:
+        """Raise ValueError for one that is shorter or longer."""
+        if not self.low <= len(value) <= self.high:
+            raise ValueError(f"a length of {len(value)} is not between {self.low} and {self.high}")
 
 
 UnixSeconds = Annotated[float, Between(0, 1 << 33)]

@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from launchdeck.domain.errors import Failure
-from launchdeck.domain.gpu import Gpu, GpuType, Promise
+from launchdeck.domain.gpu import GpuType, PlannedGpu, Promise
 from launchdeck.domain.limits import Count, Port
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.request import ModelLoadRequest
@@ -157,28 +157,11 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedGpu:
-    """A GPU that a plan takes, by what it is: enough to find it again, and to name it where it is not there any more.
-
-    `index` is the place it had in our list when the plan was made.
-    """
-
-    index: Count
-    uuid: str
-    name: str
-    pci_address: str | None = None
-
-    @classmethod
-    def of(cls, gpu: Gpu) -> PlannedGpu:
-        return cls(gpu.index, gpu.uuid, gpu.name, gpu.pci_address)
-
-
-@dataclass(frozen=True, slots=True)
 class LaunchPlan:
     """All that is needed to start a model, and to show it before.
 
-    `request` is the one asked for, with the GPUs that were chosen for it in `gpu_indices`; `gpus` are those (empty in
-    records of older versions), in the order of the first devices of `estimate`. `device_names` are the
+    `request` is the one asked for, with the GPUs that were chosen for it in `gpu_uuids`; `gpus` are those, in
+    the order of the first devices of `estimate`. `device_names` are the
     engine's own names of the devices of `estimate`, in the same order, as its log has them ("CUDA0",
     "RPC0[host:port]").
     `env` is what is added to the inherited environment, with `env_unset` taken away (a name that ends in `*` stands

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from launchdeck.domain.limits import Between, Count
+from launchdeck.domain.gpu import GpuUuid, PlannedGpu
+from launchdeck.domain.limits import Between, Count, Length
 from launchdeck.domain.model import ServerType
 
 ALL_LAYERS = -1
 DEFAULT_SLOT_COUNT = 4
-CPU_ONLY: tuple[int, ...] = ()
+CPU_ONLY: tuple[str, ...] = ()
+MOST_GPUS = 128
 Layers = Annotated[int, Between(ALL_LAYERS, (1 << 31) - 1)]
 Share = Annotated[float, Between(0, 1e9)]
 EVEN_SPLIT: tuple[float, ...] = ()
@@ -34,7 +36,9 @@ class FlashAttention(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelLoadRequest:
-    """`gpu_indices`: places in our GPU list, in the wanted order; empty means the CPU; None lets us choose.
+    """`gpu_uuids`: GPUs by what identifies them, in the wanted order; empty means the CPU; None lets us choose.
+    `known_gpus`: what was known of these when they were chosen, so that one that is not there can be named. Nothing is
+    chosen by it, and requests that differ in it alone are equal.
     `rpc_workers`: llama.cpp RPC workers ("host:port") used as devices after (or instead of) local GPUs.
     `n_gpu_layers`: that many layers; ALL_LAYERS all; 0 the CPU; None the largest number that fits ("auto").
     `n_ctx`: tokens in all, shared by the slots; None the model's own, at most 8192.
@@ -49,7 +53,8 @@ class ModelLoadRequest:
     model_path: Path
     server_type: ServerType = ServerType.LLM
     model_id: str | None = None
-    gpu_indices: tuple[Count, ...] | None = None
+    gpu_uuids: Annotated[tuple[GpuUuid, ...], Length(0, MOST_GPUS)] | None = None
+    known_gpus: Annotated[tuple[PlannedGpu, ...], Length(0, MOST_GPUS)] = field(default=(), compare=False)
     rpc_workers: tuple[str, ...] = ()
     n_gpu_layers: Layers | None = None
     n_ctx: Count | None = None
@@ -66,3 +71,9 @@ class ModelLoadRequest:
     n_cpu_moe: Count = 0
     extra_args: tuple[str, ...] = ()
     cache_ram_mib: Count | None = None
+
+    @property
+    def named_gpus(self) -> tuple[PlannedGpu, ...]:
+        """Those of `gpu_uuids`, with what is known of them."""
+        known = {gpu.uuid: gpu for gpu in self.known_gpus}
+        return tuple(known.get(uuid, PlannedGpu(0, uuid, "")) for uuid in self.gpu_uuids or ())

@@ -65,7 +65,7 @@ def _changed(request: ModelLoadRequest, fix: Fix) -> ModelLoadRequest:
 def _fewer_than_tried(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     tried = plan.layers.resolved
     clearly_less = tried - max(1, tried // _CLEARLY)
-    if not plan.request.gpu_indices or clearly_less < 1:
+    if not plan.request.gpu_uuids or clearly_less < 1:
         return
     try:
         found = preview(replace(plan.request, n_gpu_layers=None))
@@ -120,13 +120,13 @@ def _fewer_prompts(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
 def _other_gpu(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     """The one with the most free memory, which is what the planner takes where the choice is left to it."""
     try:
-        found = preview(replace(plan.request, gpu_indices=None, rpc_workers=(), split=None))
+        found = preview(replace(plan.request, gpu_uuids=None, rpc_workers=(), split=None))
     except LaunchdeckError:
         return
-    indices = found.request.gpu_indices if found else ()
-    if indices and indices != plan.request.gpu_indices:
-        label = Message("Use GPU {index}", index=indices[0])
-        yield from _if_it_fits(plan, preview, label, gpu_indices=indices, rpc_workers=(), split=None)
+    uuids = found.request.gpu_uuids if found else ()
+    if found and uuids and uuids != plan.request.gpu_uuids:
+        label = Message("Use GPU {index}", index=found.gpus[0].index)
+        yield from _if_it_fits(plan, preview, label, gpu_uuids=uuids, rpc_workers=(), split=None)
 
 
 def _experts(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:

@@ -83,6 +83,6 @@ def resolve_layers(asked: int | None, largest: int | None, total: int) -> int:
 
 def gpu_reasons(request: ModelLoadRequest, readings: Sequence[GpuReading]) -> tuple[Message, ...]:
     """Why this GPU, where the choice was ours."""
-    if request.gpu_indices is None and readings:
+    if request.gpu_uuids is None and readings:
         return (Message("GPU {index} has the most free memory", index=readings[0].gpu.index),)
     return ()

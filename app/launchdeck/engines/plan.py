@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import Gpu, GpuReading
+from launchdeck.domain.gpu import Gpu, GpuReading, PlannedGpu
 from launchdeck.domain.model import ModelInfo, ServerType
-from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, PlannedGpu, Tier
+from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import flash_attention, prompt_cache
@@ -46,7 +46,7 @@ from launchdeck.engines.llama_argv import (
     llama_argv,
 )
 from launchdeck.engines.promises import naming_promises
-from launchdeck.engines.targets import target_gpus, warnings_without_gpus
+from launchdeck.engines.targets import target_gpus, warnings_without_gpus, with_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
 from launchdeck.planning.estimate import Device, Load, MemoryModel, usual_context_bytes
 from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
@@ -110,8 +110,9 @@ def _plan_llama(
     environment = _environment(devices, readings, context, on_gpu=resolved > 0)
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     env = (*environment.env, PROGRESS_ENV, *((name, MASK) for name in keys))
+    gpus = tuple(PlannedGpu.of(reading.gpu) for reading in readings)
     return LaunchPlan(
-        request=replace(asked, gpu_indices=tuple(reading.gpu.index for reading in readings)),
+        request=with_gpus(asked, gpus),
         model=context.model,
         model_id=launch.alias,
         engine=choice.engine,
@@ -140,12 +141,12 @@ def _plan_llama(
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
         flash_attention=load.flash_attention,
-        gpus=tuple(PlannedGpu.of(reading.gpu) for reading in readings),
+        gpus=gpus,
     )
 
 
 def _targets(request: ModelLoadRequest, context: PlanningContext, machine: Machine) -> tuple[GpuReading, ...]:
-    if request.gpu_indices is None and request.n_gpu_layers == 0:
+    if request.gpu_uuids is None and request.n_gpu_layers == 0:
         return ()
     engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
 

@@ -90,6 +90,11 @@ class Planner:
             for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
 
+    @property
+    def seen_gpu_uuids(self) -> set[str]:
+        """The GPUs that models have run on, in this run and in those before."""
+        return self._residuals.gpu_uuids
+
     def on_deployment(self, deployment: Deployment) -> None:
         """News of a deployment: from its first moment what it will take is promised; what its processes held is free
         once they have ended, before the next reading says so; and while it runs, the readings teach what the driver

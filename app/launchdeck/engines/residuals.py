@@ -35,6 +35,11 @@ class Residuals:
         """Bytes, None where no start has shown any."""
         return self._bytes.get(_key(gpu, engine)) if self._bytes else None
 
+    @property
+    def gpu_uuids(self) -> set[str]:
+        """The GPUs that models have run on."""
+        return {key.partition(" ")[0] for key in self._bytes}
+
     def learn(self, deployment: Deployment, inventory: Inventory) -> None:
         """Once for each deployment: when it runs, has warmed up, and the driver tells what its processes hold."""
         ready_at_s = deployment.ready_at_s
@@ -42,10 +47,10 @@ class Residuals:
             return
         if inventory.replayed or inventory.sampled_at_s < ready_at_s + _SETTLED_S:
             return
-        readings = {reading.gpu.index: reading for reading in inventory.gpus}
-        for place, index in enumerate(deployment.plan.request.gpu_indices or ()):
-            if index in readings:
-                self._learn_gpu(deployment, readings[index], place)
+        readings = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        for place, gpu in enumerate(deployment.plan.gpus):
+            if gpu.uuid in readings:
+                self._learn_gpu(deployment, readings[gpu.uuid], place)
         self._learned.add(deployment.id)
 
     def _learn_gpu(self, deployment: Deployment, reading: GpuReading, place: int) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
+from launchdeck.domain.gpu import Gpu, GpuReading, Inventory, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices import free_bytes
@@ -22,30 +23,37 @@ def target_gpus(
         LaunchdeckError: there is no such GPU, it is not ours, it is asked for twice, does not answer any more, or
             cannot be used as asked.
     """
-    if request.gpu_indices is None:
+    if request.gpu_uuids is None:
         free = [reading for reading in inventory.gpus if _is_usable(reading) and usable(reading.gpu)]
         return tuple(sorted(free, key=lambda reading: free_bytes(reading) or 0, reverse=True)[:1])
-    by_index = {reading.gpu.index: reading for reading in inventory.gpus}
-    if len(set(request.gpu_indices)) < len(request.gpu_indices):
-        raise _refusal(Message("A GPU is asked for twice."), Message("Name each GPU once."))
-    for index in request.gpu_indices:
-        if index not in by_index:
-            raise _unknown(index, sorted(by_index))
-        if not by_index[index].gpu.ours:
-            raise _hidden(by_index[index].gpu)
-        if not _is_there(by_index[index]):
+    here = {reading.gpu.uuid: reading for reading in inventory.gpus}
+    if len(set(request.gpu_uuids)) < len(request.gpu_uuids):
+        raise _refusal(Message("A GPU is asked for twice."), Message("Name each GPU once."), cause=Cause.BAD_REQUEST)
+    known = {gpu.uuid: gpu for gpu in request.known_gpus}
+    for uuid in request.gpu_uuids:
+        if uuid not in here:
+            raise _missing(known[uuid], inventory) if uuid in known else _unknown(uuid, inventory)
+        gpu = here[uuid].gpu
+        if not gpu.ours:
+            raise _hidden(gpu)
+        if not _is_there(here[uuid]):
             raise _refusal(
-                Message("GPU {index} ({name}) does not answer any more.", index=index, name=by_index[index].gpu.name),
+                Message("GPU {index} ({name}) does not answer any more.", index=gpu.index, name=gpu.name),
                 Message("Choose another GPU, or restart the machine."),
             )
-    chosen = tuple(by_index[index] for index in request.gpu_indices)
+    chosen = tuple(here[uuid] for uuid in request.gpu_uuids)
     _check_slices([reading.gpu for reading in chosen])
     return chosen
 
 
+def with_gpus(request: ModelLoadRequest, gpus: Sequence[PlannedGpu]) -> ModelLoadRequest:
+    """The request with exactly these GPUs."""
+    return replace(request, gpu_uuids=tuple(gpu.uuid for gpu in gpus), known_gpus=tuple(gpus))
+
+
 def warnings_without_gpus(request: ModelLoadRequest, inventory: Inventory) -> Iterator[Message]:
     """What there is to say where the choice of a GPU was left to us and none was taken: it will be the CPU."""
-    if request.gpu_indices is not None or request.n_gpu_layers == 0 or not inventory.gpus:
+    if request.gpu_uuids is not None or request.n_gpu_layers == 0 or not inventory.gpus:
         return
     if any(reading.gpu.ours for reading in inventory.gpus):
         yield NO_ENGINE_FOR_GPUS
@@ -85,24 +93,46 @@ def _check_slices(gpus: Sequence[Gpu]) -> None:
     """CUDA shows a process one slice of one card, whatever its mask names besides."""
     for gpu in gpus:
         if gpu.problem is not None:
-            raise _refusal(gpu.problem, Message("Choose another GPU, or the CPU."))
+            raise _refusal(gpu.problem, Message("Choose another GPU, or the CPU."), cause=Cause.BAD_REQUEST)
     if len(gpus) > 1 and any(gpu.slice_of is not None for gpu in gpus):
         raise _refusal(
             Message("One launch can use one slice of a divided GPU (MIG), and no other GPU beside it."),
             Message("Choose one slice, or GPUs that are not divided."),
+            cause=Cause.BAD_REQUEST,
         )
 
 
-def _unknown(index: int, known: list[int]) -> LaunchdeckError:
-    if not known:
+def _missing(gpu: PlannedGpu, inventory: Inventory) -> LaunchdeckError:
+    """It is never replaced by another one: which card a model runs on is the user's to say."""
+    if not gpu.is_identified:
+        return _unidentified(gpu, inventory)
+    if gpu.short_address is None:
+        message = Message("{name} is not there.", name=gpu.name or gpu.uuid)
+    else:
+        message = Message("{name} at {address} is not there.", name=gpu.name or gpu.uuid, address=gpu.short_address)
+    return _refusal(message, Message("Check that it has power and that its driver is loaded, or choose another GPU."))
+
+
+def _unidentified(gpu: PlannedGpu, inventory: Inventory) -> LaunchdeckError:
+    if any(reading.gpu.index == gpu.index for reading in inventory.gpus):
+        message = Message("This was saved for GPU {index}, which may be another one now.", index=gpu.index)
+    else:
+        message = Message("This was saved for GPU {index}, which is not there.", index=gpu.index)
+    return _refusal(message, Message("Choose its GPU again."))
+
+
+def _unknown(name: str, inventory: Inventory) -> LaunchdeckError:
+    """`name` is what was typed, where nothing that is there is called so."""
+    if not inventory.gpus:
         return _refusal(
-            Message("There is no GPU {index}: this machine has no GPU.", index=index), Message("Choose the CPU.")
+            Message("There is no GPU {index}: this machine has no GPU.", index=name), Message("Choose the CPU.")
         )
+    places = sorted(reading.gpu.index for reading in inventory.gpus)
     return _refusal(
-        Message("There is no GPU {index}.", index=index),
-        Message("Choose from {known}, or the CPU.", known=", ".join(map(str, known))),
+        Message("There is no GPU {index}.", index=name),
+        Message("Choose from {known}, or the CPU.", known=", ".join(map(str, places))),
     )
 
 
-def _refusal(message: Message, advice: Message) -> LaunchdeckError:
-    return LaunchdeckError(Failure(Cause.BAD_REQUEST, message, advice, fixes=(RUN_ON_CPU,)))
+def _refusal(message: Message, advice: Message, cause: Cause = Cause.BAD_GPU) -> LaunchdeckError:
+    return LaunchdeckError(Failure(cause, message, advice, fixes=(RUN_ON_CPU,)))

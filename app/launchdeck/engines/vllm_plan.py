@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import Gpu, GpuReading
+from launchdeck.domain.gpu import Gpu, GpuReading, PlannedGpu
 from launchdeck.domain.model import ServerType
-from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan, PlannedGpu
+from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.choose import Choice
@@ -24,7 +24,7 @@ from launchdeck.engines.context import (
 from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.promises import naming_promises
-from launchdeck.engines.targets import warnings_without_gpus
+from launchdeck.engines.targets import warnings_without_gpus, with_gpus
 from launchdeck.engines.vllm_argv import (
     CACHE_SPACE_VARIABLE,
     DEFAULT_BATCH,
@@ -79,8 +79,9 @@ def plan_vllm(
     keys = (KEY_VARIABLE,) if context.settings.model_api_keys else ()
     placement = _placement(choice, gpus, context)
     env = (*placement.env, *_environment(budget, on_cpu=not gpus), *((name, MASK) for name in keys))
+    planned = tuple(map(PlannedGpu.of, gpus))
     return LaunchPlan(
-        request=replace(request, gpu_indices=tuple(gpu.index for gpu in gpus)),
+        request=with_gpus(request, planned),
         model=context.model,
         model_id=launch.alias,
         engine=replace(choice.engine, architectures=frozenset()),  # of no use any more, and long
@@ -101,7 +102,7 @@ def plan_vllm(
         blocker=choice.blocker,
         margin_bytes=margin_bytes,
         for_others=choice.for_others,
-        gpus=tuple(map(PlannedGpu.of, gpus)),
+        gpus=planned,
     )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
 from typing import TYPE_CHECKING, Final
+
+from launchdeck.files.reading import read_bytes
+from launchdeck.files.replacing import replacing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +36,23 @@ def set_aside(path: Path) -> Path:
     except OSError as error:
         logger.warning("%s cannot be used, and cannot be renamed to %s: %s", path, kept.name, error)
         return path
+
+
+def keep_copy(path: Path, suffix: str) -> Path:
+    """Have what a file holds under a second name as well: NAME + `suffix`, with -2 and so on where that is taken.
+
+    Gives where it lies. Raises OSError, and ValueError for a file of no use.
+    """
+    data = read_bytes(path)
+    for number in range(1, _MOST_KEPT + 1):
+        kept = path.with_name(f"{path.name}{suffix}{'' if number == 1 else f'-{number}'}")
+        if not os.path.lexists(kept):
+            with replacing(kept) as file:
+                file.write(data)
+            return kept
+        if kept.is_file() and read_bytes(kept) == data:
+            return kept
+    raise OSError(errno.EEXIST, f"{_MOST_KEPT} others like it are kept already", str(path))
 
 
 def is_aside(name: str) -> bool:

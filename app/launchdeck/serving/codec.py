@@ -7,6 +7,7 @@ whole launch. A Message inside a Message comes back as one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -57,12 +58,17 @@ def from_json(kind: Any, data: Any) -> Any:
         raise ValueError(f"no {kind}: {error}") from error
 
 
-def decoded(kind: type[_Value], entries: dict[str, Any]) -> dict[str, _Value]:
-    """The entries of a file that are values of this type. One that is none costs itself alone, and the log names it."""
+def decoded(
+    kind: type[_Value], entries: dict[str, Any], upgrade: Callable[[Any], Any] = lambda data: data
+) -> dict[str, _Value]:
+    """The entries of a file that are values of this type. One that is none costs itself alone, and the log names it.
+
+    `upgrade` makes of what older versions wrote what this one does; it may raise ValueError.
+    """
     found: dict[str, _Value] = {}
     for name, data in entries.items():
         try:
-            found[name] = from_json(kind, data)
+            found[name] = from_json(kind, upgrade(data))
         except ValueError as error:
             logger.warning("%r is left out, it cannot be read: %s", name, error)
     return found

@@ -10,6 +10,8 @@ from launchdeck.domain.text import Message
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from launchdeck.domain.deployment import Deployment
+
 
 def supervisor_lost() -> Failure:
     return Failure(
@@ -27,11 +29,18 @@ def machine_restarted() -> Failure:
     )
 
 
-def gpus_lost(indices: tuple[int, ...], ended: Failure) -> Failure:
-    """`ended`: how the engine that used them went down."""
+def gpus_lost(deployment: Deployment, ended: Failure) -> Failure:
+    """`ended`: how the engine that used them went down. One that has left our list is called by its name."""
+    lost = [gpu for gpu in deployment.plan.gpus if gpu.uuid in deployment.lost_gpus]
+    places = [deployment.place_of(gpu) for gpu in lost]
+    if None in places:
+        names = ", ".join(gpu.name or gpu.uuid for gpu in lost)
+        message = Message("{names} was lost while the model ran on it.", names=names)
+    else:
+        message = Message("GPU {indices} was lost while the model ran on it.", indices=", ".join(map(str, places)))
     return Failure(
         Cause.GPU_LOST,
-        Message("GPU {indices} was lost while the model ran on it.", indices=", ".join(map(str, indices))),
+        message,
         Message("The kernel's log may say why. Restarting the computer usually brings a GPU back."),
         evidence=(str(ended.message), *ended.evidence),
     )

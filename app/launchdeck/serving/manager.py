@@ -83,9 +83,9 @@ class ProcessManager:
         self._ports = PortTable(paths.runtime)
         self._ports_in_use: dict[str, int] = {}
         self._supervisors: dict[str, Supervisor] = {}
-        self._gpus_of: dict[str, dict[int, str]] = {}
         self._only_if: dict[str, Callable[[LaunchPlan], Failure | None]] = {}
         self._reading = LatestReading()
+        self._inventory: Inventory | None = None
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -156,7 +156,6 @@ class ProcessManager:
         if self._find(deployment_id).deployment.state.is_live:
             raise still_runs(deployment_id)
         del self._supervisors[deployment_id]
-        self._gpus_of.pop(deployment_id, None)
         try:
             self._forget(deployment_id)
         except OSError as error:
@@ -208,24 +207,19 @@ class ProcessManager:
             await asyncio.to_thread(clear, record.status, self._paths.sockets)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
+        if self._inventory is not None:
+            supervisor.note_gpus(self._inventory)
         self._tell(supervisor.deployment)
         return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
-        """What every deployment takes, by the processes of its tree; and which of its GPUs are gone."""
+        """What every deployment takes, by the processes of its tree; where its GPUs stand, and which are gone."""
+        self._inventory = inventory
         self._reading.note(inventory)
         for supervisor in self._supervisors.values():
             pids = supervisor.deployment.pids
             supervisor.measure(rss_bytes(pids), own_ram_bytes(pids), vram_by_gpu(pids, inventory))
-            supervisor.note_lost_gpus(self._lost_gpus(supervisor.deployment, inventory))
-
-    def _lost_gpus(self, deployment: Deployment, inventory: Inventory) -> tuple[int, ...]:
-        """Known by what identifies a GPU: that it had this place when the model was seen on it first."""
-        here = {reading.gpu.index: reading for reading in inventory.gpus}
-        asked = deployment.plan.request.gpu_indices or ()
-        seen = self._gpus_of.setdefault(deployment.id, {n: here[n].gpu.uuid for n in asked if n in here})
-        answering = {reading.gpu.uuid for reading in inventory.gpus if reading.sample.state.answers}
-        return tuple(index for index, uuid in seen.items() if uuid not in answering)
+            supervisor.note_gpus(inventory)
 
     # What a supervisor needs
 

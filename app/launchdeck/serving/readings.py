@@ -35,12 +35,12 @@ def _pages(pids: Collection[int]) -> Iterator[tuple[int, int]]:
             yield int(resident), int(mapped)
 
 
-def vram_by_gpu(pids: Collection[int], inventory: Inventory) -> tuple[tuple[int, int], ...]:
-    """The index of every GPU on which the driver counts memory for these processes, and how many bytes."""
+def vram_by_gpu(pids: Collection[int], inventory: Inventory) -> tuple[tuple[str, int], ...]:
+    """The UUID of every GPU on which the driver counts memory for these processes, and how many bytes."""
     found = []
     for reading in inventory.gpus:
         used = [process.used_memory_bytes for process in reading.sample.processes if process.pid in pids]
         known = [used_bytes for used_bytes in used if used_bytes is not None]
         if known:
-            found.append((reading.gpu.index, sum(known)))
+            found.append((reading.gpu.uuid, sum(known)))
     return tuple(found)

@@ -11,7 +11,7 @@ import logging
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -25,6 +25,7 @@ from launchdeck.files.aside import is_aside, set_aside
 from launchdeck.files.reading import read_json
 from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.failures import broken_record, newer_record, unreadable_record
+from launchdeck.serving.first_version import fix_of, plan_of
 from launchdeck.serving.processes import boot_id
 from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION, SOCKET_SUFFIX
 
@@ -92,7 +93,8 @@ class ShimStatus:
             raise ValueError(f"{status.id!r:.100} is no deployment")
         if not status.socket.is_absolute() or status.socket.name != status.id + SOCKET_SUFFIX:
             raise ValueError(f"{str(status.socket)!r:.100} is no socket of {status.id}")
-        return status
+        failure = status.note.failure
+        return status if failure is None else replace(status, note=replace(status.note, failure=_usable(failure)))
 
     @property
     def exit(self) -> Exit | None:
@@ -191,7 +193,7 @@ def read_record(path: Path) -> Record:
         raise ValueError("not a record")
     if version > RECORD_VERSION:
         raise NewerRecordError(f"version {version}")
-    status, plan = ShimStatus.of(facts), from_json(LaunchPlan, facts.get("plan"))
+    status, plan = ShimStatus.of(facts), from_json(LaunchPlan, plan_of(facts.get("plan")))
     if status.id != folder.name:
         raise ValueError(f"it speaks of {status.id}")
     _check_fixes(status.note.failure, plan)
@@ -202,10 +204,16 @@ def _check_fixes(failure: Failure | None, plan: LaunchPlan) -> None:
     """A fix is a button that changes the request. Raises ValueError for one that would make none of it."""
     request = to_json(plan.request)
     for fix in failure.fixes if failure is not None else ():
-        changes = {name: to_json(value) for name, value in fix.changes}
-        if not changes.keys() <= request.keys():
-            raise ValueError(f"a fix changes {', '.join(changes)[:100]}")
-        from_json(ModelLoadRequest, request | changes)
+        from_json(ModelLoadRequest, request | {name: to_json(value) for name, value in fix.changes})
+
+
+def _usable(failure: Failure) -> Failure:
+    """Without the fixes that change what no request of this version has; they are no more than a help."""
+    known = {field.name for field in fields(ModelLoadRequest)}
+    fixes = tuple(fix for fix in map(fix_of, failure.fixes) if fix and {name for name, _ in fix.changes} <= known)
+    if len(fixes) < len(failure.fixes):
+        logger.info("Of %d fixes %d can still be offered", len(failure.fixes), len(fixes))
+    return replace(failure, fixes=fixes)
 
 
 def read_again(record: Record) -> Record:

@@ -12,14 +12,18 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.files.json_file import JsonFile
 from launchdeck.serving.codec import decoded, to_json
+from launchdeck.serving.first_version import request_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 logger = logging.getLogger(__name__)
 
 MOST_MODELS = 200
 LONGEST_NAME = 60
+_VERSION = 2
+"""Requests name GPUs by UUID; those of the first version did by their places, and stood at the top of the file."""
+_PARTS = ("last", "presets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class RequestMemory:
     """Kept in one JSON file, which is replaced as a whole: a crash leaves the old or the new one."""
 
     def __init__(self, file: Path) -> None:
-        self._file = JsonFile(file)
+        self._file = JsonFile(file, _VERSION)
         self._memory = self._read()
 
     @property
@@ -80,21 +84,45 @@ class RequestMemory:
         kept = {key: request for key, request in self._memory.presets.items() if key != name}
         self._write(replace(self._memory, presets=kept))
 
+    @property
+    def unsettled(self) -> tuple[ModelLoadRequest, ...]:
+        """What an earlier version wrote, which named GPUs by their places."""
+        is_old = self._file.found_version < _VERSION
+        return tuple(request for part in self._parts() for request in part.values()) if is_old else ()
+
+    def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
+        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
+
+        Where it cannot be written, that is found out again at the next start.
+        """
+        if self._file.found_version >= _VERSION:
+            return
+        self._memory = _Memory(*({name: found(request) for name, request in part.items()} for part in self._parts()))
+        try:
+            self._write(self._memory)
+        except LaunchdeckError as error:
+            logger.warning("%s", error)
+
+    def _parts(self) -> tuple[Mapping[str, ModelLoadRequest], ...]:
+        return self._memory.last, self._memory.presets
+
     def _read(self) -> _Memory:
         document = self._file.read()
-        parts = [document.get(part, {}) for part in ("last", "presets")]
-        if not all(isinstance(part, dict) for part in parts):
+        held = document.get("requests", {}) if self._file.found_version == _VERSION else document
+        parts = [held.get(part, {}) for part in _PARTS] if isinstance(held, dict) else []
+        if not parts or not all(isinstance(part, dict) for part in parts):
             self._file.set_aside("it holds no requests")
             return _Memory({}, {})
-        memory = _Memory(*(decoded(ModelLoadRequest, part) for part in parts))
-        if len(memory.last) + len(memory.presets) < sum(map(len, parts)) or document.keys() - {"last", "presets"}:
+        memory = _Memory(*(decoded(ModelLoadRequest, part, request_of) for part in parts))
+        is_more = held.keys() - set(_PARTS) or (held is not document and document.keys() - {"requests"})
+        if len(memory.last) + len(memory.presets) < sum(map(len, parts)) or is_more:
             self._file.keep_before_writing()
         return memory
 
     def _write(self, memory: _Memory) -> None:
-        document = {"last": _encoded(memory.last), "presets": _encoded(memory.presets)}
+        document = dict(zip(_PARTS, map(_encoded, (memory.last, memory.presets)), strict=True))
         try:
-            self._file.write(document)
+            self._file.write({"requests": document})
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,

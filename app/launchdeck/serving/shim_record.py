@@ -8,9 +8,9 @@ import os
 from launchdeck.files.removal import remove_file
 from launchdeck.serving.processes import boot_id, read_stat
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 """Raised when an older application would misunderstand a record; it leaves newer ones alone. Older ones are always
-read: what is added to a record or to a plan needs a default.
+read: what is added to a record or to a plan needs a default. 2: plans name GPUs by UUID (before: by their places).
 """
 RECORD_NAME = "record.json"
 SOCKET_SUFFIX = ".sock"

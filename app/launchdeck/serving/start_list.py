@@ -14,6 +14,7 @@ from launchdeck.engines.refusals import refusal
 from launchdeck.files.json_file import JsonFile
 from launchdeck.serving.codec import decoded, to_json
 from launchdeck.serving.failures import unexpected
+from launchdeck.serving.first_version import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 LOADING_PATIENCE_S: Final = 60.0
+_VERSION: Final = 2
+"""Requests name GPUs by UUID; those of the first version did by their places, and stood at the top of the file."""
 READING_PATIENCE_S: Final = 90.0
 """At most a minute lies between two readings of the GPUs."""
 
@@ -35,10 +38,14 @@ class StartList:
     """The requests by the names of their deployments, in the order in which they were marked. Kept in one JSON file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = JsonFile(file)
+        self._file = JsonFile(file, _VERSION)
         document = self._file.read()
-        self._requests = decoded(ModelLoadRequest, document)
-        if len(self._requests) < len(document):
+        held = document.get("requests", {}) if self._file.found_version == _VERSION else document
+        if not isinstance(held, dict):
+            self._file.set_aside("it holds no requests")
+            held = {}
+        self._requests = decoded(ModelLoadRequest, held, request_of)
+        if len(self._requests) < len(held) or (held is not document and document.keys() - {"requests"}):
             self._file.keep_before_writing()
 
     @property
@@ -59,9 +66,30 @@ class StartList:
         requests = {name: kept for name, kept in self._requests.items() if name != model_id or marked}
         if marked:
             requests[model_id] = replace(request, model_id=model_id)
-        document = {name: to_json(kept) for name, kept in requests.items()}
+        self._write(requests)
+
+    @property
+    def unsettled(self) -> tuple[ModelLoadRequest, ...]:
+        """What an earlier version wrote, which named GPUs by their places."""
+        return self.requests if self._file.found_version < _VERSION else ()
+
+    def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
+        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
+
+        Where it cannot be written, that is found out again at the next start.
+        """
+        if self._file.found_version >= _VERSION:
+            return
+        self._requests = {name: found(request) for name, request in self._requests.items()}
         try:
-            self._file.write(document)
+            self._write(self._requests)
+        except LaunchdeckError as error:
+            logger.warning("%s", error)
+
+    def _write(self, requests: dict[str, ModelLoadRequest]) -> None:
+        """Raises LaunchdeckError."""
+        try:
+            self._file.write({"requests": {name: to_json(kept) for name, kept in requests.items()}})
         except OSError as error:
             raise LaunchdeckError.of(
                 Cause.DISK_FULL,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from typing import Protocol
 
+    from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
@@ -161,7 +162,7 @@ class Supervisor:
         await asyncio.wait({self._task})
 
     def measure(
-        self, rss_bytes: int | None, own_ram_bytes: int | None, vram_by_gpu: tuple[tuple[int, int], ...]
+        self, rss_bytes: int | None, own_ram_bytes: int | None, vram_by_gpu: tuple[tuple[str, int], ...]
     ) -> None:
         if self.deployment.state.is_live:
             vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
@@ -169,10 +170,14 @@ class Supervisor:
                 rss_bytes=rss_bytes, own_ram_bytes=own_ram_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu
             )
 
-    def note_lost_gpus(self, indices: tuple[int, ...]) -> None:
-        """Of its GPUs these do not answer any more."""
-        if self.deployment.state.is_live and indices != self.deployment.lost_gpus:
-            self._change(lost_gpus=indices)
+    def note_gpus(self, inventory: Inventory) -> None:
+        """Where its GPUs stand in the list now, and which of them do not answer any more."""
+        gpus = [gpu.uuid for gpu in self.deployment.plan.gpus if gpu.is_identified]
+        here = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        self._change(places=tuple((uuid, here[uuid].gpu.index) for uuid in gpus if uuid in here))
+        if self.deployment.state.is_live:
+            lost = (uuid for uuid in gpus if uuid not in here or not here[uuid].sample.state.answers)
+            self._change(lost_gpus=() if inventory.replayed else tuple(lost))
 
     # What the health watch sees
 
@@ -530,7 +535,7 @@ class Supervisor:
             return None
         failure = explain(status, self._reader, self._adapter)
         lost = self.deployment.lost_gpus
-        return gpus_lost(lost, failure) if lost and self._reader.findings.failure is None else failure
+        return gpus_lost(self.deployment, failure) if lost and self._reader.findings.failure is None else failure
 
     async def _lose(self) -> Failure | None:
         """The shim is gone without a word."""

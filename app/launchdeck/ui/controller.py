@@ -54,6 +54,7 @@ class Controller(QObject):
         self._window = window
         self._panels = panels
         self._tray = tray
+        self._core = core
         self._planner = core.planner
         self._manager = core.manager
         self._requests = core.requests
@@ -101,8 +102,8 @@ class Controller(QObject):
     @Slot(object)
     def on_inventory(self, inventory: Inventory) -> None:
         """A new reading of all devices."""
-        self._inventory = self._planner.inventory = inventory
-        self._manager.observe(inventory)
+        self._inventory = inventory
+        self._core.observe(inventory)
         self._show_promises()
         self._panels.charts.show_inventory(inventory)
         self._tray.show_inventory(inventory)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
+from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
@@ -69,8 +70,10 @@ class DeployFields(QWidget):
 
     def set_inventory(self, inventory: Inventory) -> None:
         """Offer these devices. Free memory moves, nothing that was chosen does."""
-        self._inventory = inventory
+        is_first, self._inventory = self._inventory is None, inventory
         self._offer_devices()
+        if is_first and any(d.gpu and not d.gpu.is_identified for d in self._device.entries()):
+            self._recall_model()  # it was saved for the place of a GPU, and now it is known which that is
 
     def set_rpc_workers(self, workers: tuple[str, ...]) -> None:
         self._rpc_workers = workers
@@ -98,10 +101,12 @@ class DeployFields(QWidget):
         if model is None:
             return None
         devices = () if self._is_cpu_for_want_of_an_engine() else self._device.entries()
+        gpus = tuple(device.gpu for device in devices if device.gpu is not None)
         return ModelLoadRequest(
             model_path=model.path,
             server_type=ServerType(str(self._serve_as.value())),
-            gpu_indices=tuple(d.gpu_index for d in devices if d.gpu_index is not None) if devices else None,
+            gpu_uuids=tuple(gpu.uuid for gpu in gpus) if devices else None,
+            known_gpus=gpus,
             rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
             n_gpu_layers=0 if any(device.is_cpu for device in devices) else self._layers.value(),
             n_ctx=self._context.value(),
@@ -116,9 +121,9 @@ class DeployFields(QWidget):
         self._fit_to_model()
         self._serve_as.set_value(request.server_type)
         self._layers.set_value(request.n_gpu_layers)
-        self._device_is_wanted = request.gpu_indices is not None or bool(request.rpc_workers)
+        self._device_is_wanted = request.gpu_uuids is not None or bool(request.rpc_workers)
         if self._device_is_wanted:
-            self._device.choose(request.gpu_indices or (), request.rpc_workers)
+            self._device.choose(request.named_gpus, request.rpc_workers)
         else:
             self._device.forget()
         self._fit_layers_to_device()
@@ -129,8 +134,9 @@ class DeployFields(QWidget):
         self.more.show_request(request)
 
     def select_gpu(self, index: int) -> None:
-        """Choose this GPU alone."""
-        self._device.choose((index,))
+        """Choose the GPU at this place alone; none is there for the CPU's."""
+        gpus = [reading.gpu for reading in self._inventory.gpus] if self._inventory else []
+        self._device.choose([PlannedGpu.of(gpu) for gpu in gpus if gpu.index == index])
         self._device_is_wanted = True
         self._fit_layers_to_device()
 
@@ -138,7 +144,7 @@ class DeployFields(QWidget):
         """Where no device was chosen yet, choose the one that the planner found. Whether that changed the request."""
         if self._inventory is None or self._device.entries():
             return False
-        self._device.choose(plan.request.gpu_indices or (), plan.request.rpc_workers)
+        self._device.choose(plan.gpus, plan.request.rpc_workers)
         self._fit_layers_to_device()
         return True
 
@@ -162,16 +168,16 @@ class DeployFields(QWidget):
         self.changed.emit()
 
     def _recall_model(self) -> None:
-        """As the chosen model was deployed the last time, on GPUs that are still there and ours."""
+        """As the chosen model was deployed the last time. A GPU that is not there or not ours is shown so, and
+        not replaced.
+        """
         model = self._model.model_info()
         request = self._recall(model.path) if model else None
         if request is None:
             self._fit_to_model()
             return
-        readings = self._inventory.gpus if self._inventory else ()
-        known = {reading.gpu.index for reading in readings if reading.gpu.ours}
-        if not known.issuperset(request.gpu_indices or ()) or not {*self._rpc_workers}.issuperset(request.rpc_workers):
-            request = replace(request, gpu_indices=None, rpc_workers=())
+        if not {*self._rpc_workers}.issuperset(request.rpc_workers):
+            request = replace(request, gpu_uuids=request.gpu_uuids or None, rpc_workers=())
         self.show_request(request)
 
     def _take_device(self) -> None:
@@ -182,6 +188,8 @@ class DeployFields(QWidget):
     def _offer_devices(self) -> None:
         if self._inventory is not None:
             self._device.set_entries(device_entries(self._inventory, self._rpc_workers))
+            if not self._device_is_wanted and any(entry.missing for entry in self._device.entries()):
+                self._device.forget()  # it was found for the user, and another one can be
             self._fit_layers_to_device()
 
     def _is_on_cpu(self) -> bool:

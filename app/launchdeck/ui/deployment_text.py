@@ -45,7 +45,7 @@ def state_sentence(deployment: Deployment) -> str:
     if deployment.state is State.FAILED and deployment.failure:
         return tr(deployment.failure.message)
     if deployment.lost_gpus and deployment.state.is_live:
-        return tr("GPU {indices} lost", indices=", ".join(map(str, deployment.lost_gpus)))
+        return _lost_text(deployment)
     return state_word(deployment.state)
 
 
@@ -58,23 +58,33 @@ def engine_word(kind: EngineKind) -> str:
     return words[kind]
 
 
-def devices_text(plan: LaunchPlan) -> str:
-    """Where the model runs, in short: "0", "0+1", "0–3", "0+RPC", "CPU"."""
-    request = plan.request
-    workers = ["RPC"] if request.rpc_workers else []
-    return "+".join([*_runs(request.gpu_indices or ()), *workers]) or "CPU"
+def devices_text(deployment: Deployment) -> str:
+    """Where the model runs now, in short: "0", "0+1", "0–3", "0+RPC", "CPU"; "?" for a GPU without a place."""
+    workers = ["RPC"] if deployment.plan.request.rpc_workers else []
+    return "+".join([*_runs([deployment.place_of(gpu) for gpu in deployment.plan.gpus]), *workers]) or "CPU"
 
 
-def devices_in_full(plan: LaunchPlan) -> str:
+def devices_in_full(deployment: Deployment) -> str:
     """Each device on a line of its own."""
-    devices = [device_label(plan, place) for place in range(len(plan.estimate.devices))]
+    devices = [deployment_device(deployment, place) for place in range(len(deployment.plan.estimate.devices))]
     return "\n".join(devices) or "CPU"
 
 
-def _runs(indices: tuple[int, ...]) -> list[str]:
+def _lost_text(deployment: Deployment) -> str:
+    """What one that has left the list was called says which it is; its place says it of the others."""
+    lost = [gpu for gpu in deployment.plan.gpus if gpu.uuid in deployment.lost_gpus]
+    places = [deployment.place_of(gpu) for gpu in lost]
+    if None in places:
+        return tr("{names} lost", names=", ".join(gpu.name or gpu.uuid for gpu in lost))
+    return tr("GPU {indices} lost", indices=", ".join(map(str, places)))
+
+
+def _runs(indices: list[int | None]) -> list[str]:
     """Indices as they were given; three and more that follow one another as a range."""
     runs: list[list[int]] = []
     for index in indices:
+        if index is None:
+            return ["?" if index is None else str(index) for index in indices]
         if runs and index == runs[-1][-1] + 1:
             runs[-1].append(index)
         else:
@@ -125,9 +135,20 @@ def predicted_bytes(plan: LaunchPlan) -> int:
 
 
 def device_label(plan: LaunchPlan, place: int) -> str:
-    """The device at this place of the plan's estimate: "GPU 1", or the name of an RPC worker."""
-    gpus = plan.request.gpu_indices or ()
-    return f"GPU {gpus[place]}" if place < len(gpus) else plan.estimate.devices[place].device
+    """The device at this place of the estimate of a plan of now: "GPU 1", or the name of an RPC worker."""
+    return f"GPU {plan.gpus[place].index}" if place < len(plan.gpus) else plan.estimate.devices[place].device
+
+
+def deployment_device(deployment: Deployment, place: int) -> str:
+    """The same of a plan made before: the GPU's place of now, or what it is called where it is not in the list."""
+    plan = deployment.plan
+    if place >= len(plan.gpus):
+        return plan.estimate.devices[place].device
+    gpu = plan.gpus[place]
+    if not gpu.is_identified:
+        return tr("GPU {index} of its start", index=gpu.index)
+    now = deployment.place_of(gpu)
+    return tr("{name}, not there", name=gpu.name or gpu.uuid) if now is None else f"GPU {now}"
 
 
 def layers_asked(asked: int | None) -> str:

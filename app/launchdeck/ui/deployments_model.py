@@ -151,7 +151,7 @@ class DeploymentsModel(QAbstractTableModel):
             case Column.ENGINE:
                 return f"{words.engine_word(plan.engine.kind)} :{plan.port}"
             case Column.GPU:
-                return words.devices_text(plan)
+                return words.devices_text(deployment)
             case Column.LAYERS:
                 return words.layers_text(deployment)
             case Column.CONTEXT:
@@ -191,7 +191,7 @@ class DeploymentsModel(QAbstractTableModel):
                     applied=words.applied_layers(deployment),
                 )
             case Column.GPU:
-                return words.devices_in_full(deployment.plan)
+                return words.devices_in_full(deployment)
             case Column.VRAM:
                 return tr("Measured / predicted")
             case Column.NAME:

@@ -126,7 +126,7 @@ def _devices(deployment: Deployment) -> list[DetailRow]:
 def _device(deployment: Deployment, place: int) -> list[DetailRow]:
     plan = deployment.plan
     predicted = plan.estimate.devices[place]
-    label = words.device_label(plan, place)
+    label = words.deployment_device(deployment, place)
     names = set(plan.device_names[place : place + 1])
     return [
         *_parts(deployment, label, predicted, names),
@@ -141,11 +141,11 @@ def _device(deployment: Deployment, place: int) -> list[DetailRow]:
 
 def _measured_bytes(deployment: Deployment, place: int) -> int | None:
     """What the driver counts on this GPU; all that it counts where there is only this one."""
-    indices = deployment.plan.request.gpu_indices or ()
-    if place >= len(indices):
+    gpus = deployment.plan.gpus
+    if place >= len(gpus):
         return None
     alone = deployment.vram_bytes if len(deployment.plan.estimate.devices) == 1 else None
-    return dict(deployment.vram_by_gpu).get(indices[place], alone)
+    return dict(deployment.vram_by_gpu).get(gpus[place].uuid, alone)
 
 
 def _all_devices(deployment: Deployment) -> DetailRow:

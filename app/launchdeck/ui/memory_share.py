@@ -25,7 +25,7 @@ def held_bytes(reading: GpuReading, deployment: Deployment) -> int:
     known = [used_bytes for used_bytes in told if used_bytes is not None]
     if known:
         return sum(known)
-    return _estimated_share(reading.gpu.index, deployment)
+    return _estimated_share(reading.gpu.uuid, deployment)
 
 
 def others_bytes(reading: GpuReading, deployments: Sequence[Deployment]) -> int:
@@ -41,12 +41,12 @@ def other_processes(reading: GpuReading, deployments: Sequence[Deployment]) -> l
     return sorted(others, key=lambda process: process.used_memory_bytes or 0, reverse=True)
 
 
-def _estimated_share(gpu_index: int, deployment: Deployment) -> int:
-    indices = deployment.plan.request.gpu_indices or ()
-    if gpu_index not in indices or not deployment.vram_bytes:
+def _estimated_share(uuid: str, deployment: Deployment) -> int:
+    uuids = [gpu.uuid for gpu in deployment.plan.gpus]
+    if uuid not in uuids or not deployment.vram_bytes:
         return 0
     devices = deployment.plan.estimate.devices
     total_bytes = sum(device.total_bytes for device in devices)
     if not total_bytes:
-        return deployment.vram_bytes // len(indices)
-    return deployment.vram_bytes * devices[indices.index(gpu_index)].total_bytes // total_bytes
+        return deployment.vram_bytes // len(uuids)
+    return deployment.vram_bytes * devices[uuids.index(uuid)].total_bytes // total_bytes

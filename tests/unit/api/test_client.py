@@ -119,6 +119,6 @@ def test_a_failure_comes_through_whole() -> None:
         Message("No room."),
         Message("Make some."),
         ("line 1", "line 2"),
-        (Fix(Message("Run on the CPU"), (("gpu_indices", []), ("n_gpu_layers", 0))),),
+        (Fix(Message("Run on the CPU"), (("gpu_uuids", []), ("n_gpu_layers", 0))),),
     )
     assert failure_document(failure_of(failure_document(failure))) == failure_document(failure)

@@ -12,13 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
-from fakes import api
+from fakes import api, samples
 from fakes.gguf_recurrent import mamba
 from fakes.recorded import offered_fixes
 from fakes.samples import inventory, two_gpus
 from launchdeck.api.documents import failure_document
 from launchdeck.api.requests import MEANINGS, LoadBody, load_request, parse
 from launchdeck.domain.errors import Cause, Failure, Fix
+from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 
@@ -81,6 +82,9 @@ def test_load_status_and_unload() -> None:
                 "status": "loading",
                 "state": "starting",
                 "url": f"http://127.0.0.1:{port}/v1",
+                "gpu_index": None,
+                "gpu_indices": [],
+                "gpu_uuids": [],
                 "warnings": [],
             }
             (entry,) = (await http.get("/api/inference/loading-status")).json()["models"]
@@ -151,8 +155,6 @@ def test_a_name_that_is_in_use_is_a_conflict() -> None:
         ({"n_ctx": "8192"}, "n_ctx has to be a whole number"),
         ({"n_ctx": True}, "n_ctx has to be a whole number"),
         ({"n_gpu_layers": 99}, "6 layers"),
-        ({"gpu_index": 7, "gpu_indices": None}, "GPU 7"),
-        ({"gpu_index": 0}, "both gpu_index and gpu_indices"),
         ({"server_type": "chat"}, "server_type has to be 'llm' or 'embedding'"),
         ({"trust_remote_code": True}, "trust_remote_code is not known here"),
         ({"host": "0.0.0.0"}, "host is not known here"),
@@ -166,6 +168,77 @@ def test_a_request_that_cannot_be_used_is_told_in_words(changes: dict[str, Any],
             problem = await refusal(http, 400, **body)
             assert words in problem["detail"]
             assert bench.manager.deployments == ()
+
+    api.run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gpu_index": 7}, "There is no GPU 7."),
+        ({"gpu_indices": [0, -1]}, "There is no GPU -1."),
+        ({"gpu_uuids": ["GPU-nobody"]}, "There is no GPU GPU-nobody."),
+        ({"gpu_uuids": ["0000:7f:00.0"]}, "There is no GPU 0000:7f:00.0."),
+        ({"gpu_uuids": ["x" * 129]}, "1 to 128 characters"),
+        ({"gpu_uuids": [""]}, "1 to 128 characters"),
+        ({"gpu_uuids": ["GPU-0"] * 129}, "at most 128 GPUs"),
+        ({"gpu_index": 0, "gpu_indices": []}, "both gpu_index and gpu_indices"),
+        ({"gpu_index": 0, "gpu_uuids": ["GPU-1"]}, "both gpu_index and gpu_uuids"),
+        ({"gpu_indices": [0, 1], "gpu_uuids": ["GPU-1", "GPU-0"]}, "both gpu_indices and gpu_uuids"),
+    ],
+)
+def test_a_gpu_that_is_not_there_or_is_not_clear_is_told_by_the_name_it_was_given(
+    changes: dict[str, Any], words: str
+) -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            problem = await refusal(http, 422, model_path=str(bench.model()), **changes)
+            assert words in problem["detail"]
+            assert problem["cause"] == "bad_gpu"
+            assert bench.manager.deployments == ()
+
+    api.run(scenario)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"gpu_index": 1},
+        {"gpu_indices": [1]},
+        {"gpu_uuids": ["GPU-1"]},
+        {"gpu_uuids": ["gpu-1"]},
+        {"gpu_uuids": ["0000:02:00.0"]},
+        {"gpu_uuids": ["02:00.0"]},
+        {"gpu_index": 1, "gpu_indices": [1], "gpu_uuids": ["00000000:02:00.0"]},
+    ],
+)
+def test_a_gpu_is_found_by_every_name_it_has(named: dict[str, Any]) -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            started = await bench.load(http, model_id="tiny", **{"gpu_indices": None} | named)
+            assert (started["gpu_index"], started["gpu_indices"], started["gpu_uuids"]) == (1, [1], ["GPU-1"])
+            without = inventory(bench.planner.inventory.gpus[0])
+            bench.manager.observe(without)
+            (entry,) = (await http.get("/api/inference/loading-status")).json()["models"]
+            assert (entry["gpu_index"], entry["gpu_indices"], entry["gpu_uuids"]) == (None, [], ["GPU-1"])
+            assert (entry["lost_gpus"], entry["lost_gpu_uuids"]) == ([], ["GPU-1"])
+            moved = replace(bench.planner.inventory.gpus[1], gpu=replace(bench.planner.inventory.gpus[1].gpu, index=0))
+            bench.manager.observe(inventory(moved))
+            (entry,) = (await http.get("/api/inference/loading-status")).json()["models"]
+            assert (entry["gpu_index"], entry["gpu_indices"], entry["gpu_uuids"]) == (0, [0], ["GPU-1"])
+            assert entry["lost_gpu_uuids"] == []
+
+    api.run(scenario)
+
+
+def test_an_address_that_several_gpus_share_is_not_guessed() -> None:
+    parts = [samples.gpu(n, "H100 1g.10gb", GpuType.NVIDIA, 10, 1) for n in (0, 1)]
+    parts = [replace(part, gpu=replace(part.gpu, pci_address="0000:01:00.0")) for part in parts]
+
+    async def scenario() -> None:
+        async with api.running(inventory=inventory(*parts)) as (bench, http):
+            problem = await refusal(http, 422, model_path=str(bench.model()), gpu_uuids=["01:00.0"])
+            assert problem["detail"] == "2 GPUs are at 01:00.0."
 
     api.run(scenario)
 
@@ -330,8 +403,9 @@ def test_unknown_paths_and_methods_are_problems_too() -> None:
 
 
 def test_everything_a_launch_can_be_asked_for_can_be_asked_for_over_http() -> None:
-    assert set(ModelLoadRequest.__dataclass_fields__) | {"gpu_index", "force"} == set(LoadBody.model_fields)
-    assert set(ModelLoadRequest.__dataclass_fields__) == set(MEANINGS)
+    asked = set(ModelLoadRequest.__dataclass_fields__) - {"known_gpus"}  # which are found, and asked of nobody
+    assert asked | {"gpu_index", "gpu_indices", "force"} == set(LoadBody.model_fields)
+    assert asked == set(MEANINGS)
 
 
 @pytest.mark.parametrize("fix", offered_fixes(), ids=lambda fix: str(fix.label))
@@ -340,6 +414,6 @@ def test_the_changes_of_a_fix_make_another_load_of_the_one_that_failed(fix: Fix)
     (offered,) = failure_document(Failure(Cause.START_FAILED, Message("It failed."), fixes=(fix,)))["fixes"]
     assert offered["label"] == str(fix.label)
     changed = load_request(parse(LoadBody, json.dumps(sent | offered["changes"]).encode()), two_gpus())
-    failed = ModelLoadRequest(Path("/models/big.gguf"), gpu_indices=(0,), n_ctx=4096, extra_args=("--mlock",))
+    failed = ModelLoadRequest(Path("/models/big.gguf"), gpu_uuids=("GPU-0",), n_ctx=4096, extra_args=("--mlock",))
     changes: dict[str, Any] = dict(fix.changes)
     assert changed == replace(failed, **changes)

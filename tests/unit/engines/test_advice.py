@@ -66,20 +66,20 @@ def offers(planner: Planner, request: ModelLoadRequest) -> tuple[LaunchPlan, lis
 
 def test_what_fits_needs_no_advice(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(20)
-    assert offers(planner, ModelLoadRequest(models["dense"], gpu_indices=(0,)))[1] == []
+    assert offers(planner, ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",)))[1] == []
 
 
 def test_another_gpu_costs_nothing_and_comes_first(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(4, 20)
-    plan, found = offers(planner, ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+    plan, found = offers(planner, ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS))
     assert plan.verdict is Verdict.DOES_NOT_FIT
-    assert found[0]["gpu_indices"] == (1,)
+    assert found[0]["gpu_uuids"] == ("GPU-1",)
     assert found[-1] == {"n_gpu_layers": plan.layers.largest_that_fits}
 
 
 def test_a_long_context_can_be_stored_smaller_or_shortened(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(14)
-    request = ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, n_ctx=40960)
+    request = ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS, n_ctx=40960)
     plan, found = offers(planner, request)
     assert plan.verdict is Verdict.DOES_NOT_FIT
     assert found[0] == {"cache_type_k": "q8_0", "cache_type_v": "q8_0"}
@@ -93,7 +93,7 @@ def test_a_long_context_can_be_stored_smaller_or_shortened(planner: Planner, mod
 
 def test_experts_in_ram_keep_all_layers_on_the_gpu(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(6)
-    plan, found = offers(planner, ModelLoadRequest(models["mixture"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+    plan, found = offers(planner, ModelLoadRequest(models["mixture"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS))
     assert found[0] == {"n_gpu_layers": ALL_LAYERS, "n_cpu_moe": plan.layers.fewest_experts_in_ram}
     fewer = replace(plan.request, n_cpu_moe=found[0]["n_cpu_moe"] - 1)
     tried = planner.preview(fewer, 8001)
@@ -103,7 +103,7 @@ def test_experts_in_ram_keep_all_layers_on_the_gpu(planner: Planner, models: dic
 
 def test_they_are_offered_where_auto_has_to_leave_layers_out(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(6)
-    plan, found = offers(planner, ModelLoadRequest(models["mixture"], gpu_indices=(0,)))
+    plan, found = offers(planner, ModelLoadRequest(models["mixture"], gpu_uuids=("GPU-0",)))
     assert plan.verdict is Verdict.FITS
     assert plan.layers.resolved < plan.layers.total
     assert [list(changes) for changes in found] == [["n_gpu_layers", "n_cpu_moe"]]
@@ -111,19 +111,19 @@ def test_they_are_offered_where_auto_has_to_leave_layers_out(planner: Planner, m
 
 def test_where_nothing_helps_nothing_is_offered(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(0.3)
-    plan, found = offers(planner, ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS))
+    plan, found = offers(planner, ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS))
     assert (plan.verdict, found) == (Verdict.DOES_NOT_FIT, [])
 
 
 def test_without_knowledge_of_the_free_memory_there_is_no_advice(planner: Planner, models: dict[str, Path]) -> None:
     (reading,) = machine(6).gpus
     planner.inventory = inventory(replace(reading, sample=replace(reading.sample, free_memory_bytes=None)))
-    assert offers(planner, ModelLoadRequest(models["dense"], gpu_indices=(0,)))[1] == []
+    assert offers(planner, ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",)))[1] == []
 
 
 def test_the_search_survives_refusals(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(6)
-    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS), 8001)
+    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS), 8001)
     assert plan is not None
 
     def refuse(_request: ModelLoadRequest) -> LaunchPlan:
@@ -143,7 +143,7 @@ class TestMemoryGivenBack:
 
     def test_what_a_model_held_is_free_as_soon_as_it_has_ended(self, planner: Planner, models: dict[str, Path]) -> None:
         planner.inventory = self.held(4242)
-        request = ModelLoadRequest(models["dense"], gpu_indices=(0,))
+        request = ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",))
         before = planner.preview(request, 8001)
         running = samples.deployment(pids=(4242,))
         planner.on_deployment(running)
@@ -182,7 +182,7 @@ def test_a_launch_that_ran_out_of_memory_gets_numbers_that_are_less(
 ) -> None:
     """Whether it still fits by the planner's count, or another program has taken its memory meanwhile."""
     planner.inventory = machine(20)
-    request = ModelLoadRequest(models["dense"], gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, n_ctx=8192)
+    request = ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS, n_ctx=8192)
     plan = planner.preview(request, 8001)
     assert plan is not None
     assert plan.verdict is Verdict.FITS
@@ -205,7 +205,7 @@ def test_a_launch_that_ran_out_of_memory_gets_numbers_that_are_less(
 
 def test_on_the_cpu_no_number_of_layers_is_offered(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(20)
-    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(), n_ctx=8192), 8001)
+    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_uuids=(), n_ctx=8192), 8001)
     assert plan is not None
     failure = adapters()[EngineKind.LLAMA_SERVER].read_line(Findings(), OUT_OF_MEMORY_LINES["cache"]).failure
     assert failure is not None
@@ -216,7 +216,7 @@ def test_on_the_cpu_no_number_of_layers_is_offered(planner: Planner, models: dic
 
 def test_other_failures_keep_their_fixes(planner: Planner, models: dict[str, Path]) -> None:
     planner.inventory = machine(20)
-    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_indices=(0,)), 8001)
+    plan = planner.preview(ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",)), 8001)
     assert plan is not None
     failure = Failure(Cause.CRASHED, Message("It crashed."))
     assert planner.advise(plan, failure) == failure
@@ -232,6 +232,6 @@ def test_what_would_change_nothing_is_not_offered(planner: Planner, models: dict
         assert plan is not None
         return planner.advise(plan, failure).fixes
 
-    assert fixes_of(gpu_indices=(0,), extra_args=("--mlock",)) == offered
-    assert fixes_of(gpu_indices=(0,), n_parallel=1) == (RUN_ON_CPU, offered[-1])
-    assert fixes_of(gpu_indices=()) == (fewer_slots(1), offered[-1])
+    assert fixes_of(gpu_uuids=("GPU-0",), extra_args=("--mlock",)) == offered
+    assert fixes_of(gpu_uuids=("GPU-0",), n_parallel=1) == (RUN_ON_CPU, offered[-1])
+    assert fixes_of(gpu_uuids=()) == (fewer_slots(1), offered[-1])

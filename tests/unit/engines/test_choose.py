@@ -65,7 +65,7 @@ def test_a_gpu_that_no_engine_can_use_is_never_replaced_by_the_cpu(gpu: object, 
     assert error.failure.cause is Cause.ENGINE_UNSUITED
     assert gpu.name in str(error.failure.message)
     assert word in str(error.failure.advice)
-    assert dict(error.failure.fixes[0].changes)["gpu_indices"] == ()
+    assert dict(error.failure.fixes[0].changes)["gpu_uuids"] == ()
 
 
 def test_two_vendors_need_one_engine_for_both() -> None:

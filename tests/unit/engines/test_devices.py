@@ -69,17 +69,19 @@ def twins(*used_gib: float) -> tuple[GpuReading, ...]:
 def test_each_twin_is_its_own_device_and_that_it_is_assumed_is_told(plan_of: Any) -> None:
     machine, vulkan = inventory(*twins(2, 2, 2)), engine(*(f"Vulkan{n}: {RTX}" for n in range(3)))
     for place in range(3):
-        plan = plan_of(machine, vulkan, gpu_indices=(place,))
+        plan = plan_of(machine, vulkan, gpu_uuids=(f"GPU-{place}",))
         assert told(plan) == f"Vulkan{place}"
         assert f"it is assumed to be Vulkan{place}" in str(plan_document(plan)["warnings"])
     for order in permutations(range(3)):
-        assert told(plan_of(machine, vulkan, gpu_indices=order)) == ",".join(f"Vulkan{n}" for n in order)
+        assert told(plan_of(machine, vulkan, gpu_uuids=tuple(f"GPU-{n}" for n in order))) == ",".join(
+            f"Vulkan{n}" for n in order
+        )
 
 
 def test_what_is_free_tells_twins_apart_without_a_warning(plan_of: Any) -> None:
     busy = RTX.replace("23000", "3072")
     machine, vulkan = inventory(*twins(21, 1.5)), engine(f"Vulkan0: {RTX}", f"Vulkan1: {busy}")
-    plans = [plan_of(machine, vulkan, gpu_indices=(place,)) for place in range(2)]
+    plans = [plan_of(machine, vulkan, gpu_uuids=(f"GPU-{place}",)) for place in range(2)]
     assert [told(plan) for plan in plans] == ["Vulkan1", "Vulkan0"]
     assert [plan.warnings for plan in plans] == [(), ()]
 
@@ -90,7 +92,7 @@ def test_a_name_within_a_name_is_not_taken_for_it(plan_of: Any, names: tuple[str
     lines = ("RTX 4070 Ti SUPER", "RTX 4070", "RTX 4070 Ti")
     vulkan = engine(*(f"Vulkan{n}: NVIDIA GeForce {name} (12288 MiB, 9000 MiB free)" for n, name in enumerate(lines)))
     for place, name in enumerate(names):
-        plan = plan_of(machine, vulkan, gpu_indices=(place,))
+        plan = plan_of(machine, vulkan, gpu_uuids=(f"GPU-{place}",))
         assert told(plan) == f"Vulkan{lines.index(name)}"
         assert plan.estimate.devices[0].free_bytes == (12 - place) * GIB
 
@@ -98,7 +100,7 @@ def test_a_name_within_a_name_is_not_taken_for_it(plan_of: Any, names: tuple[str
 def test_a_nameless_card_is_used_and_not_the_cpu(plan_of: Any) -> None:
     machine = inventory(gpu(0, "AMD GPU 7551", AMD, 31.86, 1))
     vulkan = engine("Vulkan0: AMD Radeon Graphics (RADV GFX1201) (32624 MiB, 32000 MiB free)")
-    for asked in ({"gpu_indices": (0,)}, {}):
+    for asked in ({"gpu_uuids": ("GPU-0",)}, {}):
         assert told(plan_of(machine, vulkan, **asked)) == "Vulkan0"
 
 
@@ -116,10 +118,10 @@ VULKAN = (f"Vulkan0: {XTX}", f"Vulkan1: {RTX}", "Vulkan2: NVIDIA GeForce RTX 306
 
 def test_one_backend_takes_all_where_it_can(plan_of: Any) -> None:
     both = engine(*CUDA, *VULKAN)
-    plan = plan_of(mixed(), both, gpu_indices=(1, 2, 0))
+    plan = plan_of(mixed(), both, gpu_uuids=("GPU-1", "GPU-2", "GPU-0"))
     assert told(plan) == "Vulkan0,Vulkan2,Vulkan1"
     assert env_of(plan) == {}
-    alone = plan_of(mixed(), both, gpu_indices=(2, 0))
+    alone = plan_of(mixed(), both, gpu_uuids=("GPU-2", "GPU-0"))
     assert told(alone) == "CUDA0,CUDA1"
     assert env_of(alone) == {"CUDA_VISIBLE_DEVICES": "GPU-2,GPU-0"}
 
@@ -135,7 +137,7 @@ def test_one_backend_takes_all_where_it_can(plan_of: Any) -> None:
 def test_a_number_behind_a_mask_counts_what_the_mask_shows(
     plan_of: Any, asked: tuple[int, ...], devices: str, mask: str
 ) -> None:
-    plan = plan_of(mixed(), engine(*CUDA, VULKAN[0]), gpu_indices=asked)
+    plan = plan_of(mixed(), engine(*CUDA, VULKAN[0]), gpu_uuids=tuple(f"GPU-{n}" for n in asked))
     assert told(plan) == devices
     assert plan.device_names == tuple(devices.split(","))
     assert env_of(plan) == {"CUDA_VISIBLE_DEVICES": mask}
@@ -144,38 +146,38 @@ def test_a_number_behind_a_mask_counts_what_the_mask_shows(
 def test_two_masks_in_one_launch_are_refused_unless_another_backend_has_all(plan_of: Any) -> None:
     rocm = f"ROCm0: {XTX}"
     with pytest.raises(LaunchdeckError, match="one vendor"):
-        plan_of(mixed(), engine(*CUDA, rocm), gpu_indices=(0, 1))
-    plan = plan_of(mixed(), engine(*CUDA, rocm, *VULKAN), gpu_indices=(0, 1))
+        plan_of(mixed(), engine(*CUDA, rocm), gpu_uuids=("GPU-0", "GPU-1"))
+    plan = plan_of(mixed(), engine(*CUDA, rocm, *VULKAN), gpu_uuids=("GPU-0", "GPU-1"))
     assert (told(plan), env_of(plan)) == ("Vulkan1,Vulkan0", {})
-    half = plan_of(mixed(), engine(*CUDA, rocm, VULKAN[0]), gpu_indices=(0, 1))
+    half = plan_of(mixed(), engine(*CUDA, rocm, VULKAN[0]), gpu_uuids=("GPU-0", "GPU-1"))
     assert (told(half), env_of(half)) == ("CUDA0,Vulkan0", {"CUDA_VISIBLE_DEVICES": "GPU-0"})
     # another engine that can is taken before it is refused
     other = replace(engine(*VULKAN), path=Path("/opt/vulkan/llama-server"))
-    assert plan_of(mixed(), engine(*CUDA, rocm), other, gpu_indices=(0, 1)).engine is other
+    assert plan_of(mixed(), engine(*CUDA, rocm), other, gpu_uuids=("GPU-0", "GPU-1")).engine is other
 
 
 def test_where_the_engine_sees_less_than_the_driver_the_engine_is_believed(plan_of: Any) -> None:
     machine = inventory(gpu(0, "NVIDIA A100-SXM4-80GB", NVIDIA, 80, 2))
     for backend in ("CUDA", "Vulkan"):
         sliced = engine(f"{backend}0: NVIDIA A100-SXM4-80GB MIG 1g.10gb (9856 MiB, 9700 MiB free)")
-        plan = plan_of(machine, sliced, gpu_indices=(0,))
+        plan = plan_of(machine, sliced, gpu_uuids=("GPU-0",))
         assert plan.estimate.devices[0].free_bytes == 9700 * MIB
         assert "sees 9856 MiB of GPU 0" in " ".join(map(str, plan.warnings))
-    whole = plan_of(machine, engine("CUDA0: NVIDIA A100-SXM4-80GB (81037 MiB, 79000 MiB free)"), gpu_indices=(0,))
+    whole = plan_of(machine, engine("CUDA0: NVIDIA A100-SXM4-80GB (81037 MiB, 79000 MiB free)"), gpu_uuids=("GPU-0",))
     assert (whole.estimate.devices[0].free_bytes, whole.warnings) == (78 * GIB, ())
 
 
 def test_where_it_cannot_be_told_which_device_it_is_the_launch_is_refused(plan_of: Any) -> None:
     machine = inventory(*twins(2, 2))
     with pytest.raises(LaunchdeckError, match=r"lists Vulkan0: which of them GPU 1 \(NVIDIA GeForce RTX 4090\)"):
-        plan_of(machine, engine(f"Vulkan0: {RTX}"), gpu_indices=(1,))
+        plan_of(machine, engine(f"Vulkan0: {RTX}"), gpu_uuids=("GPU-1",))
     with pytest.raises(LaunchdeckError, match="can use"):  # one that cannot be told which device to take
-        plan_of(inventory(*twins(2)), engine(f"Vulkan0: {RTX}", able=False), gpu_indices=(0,))
+        plan_of(inventory(*twins(2)), engine(f"Vulkan0: {RTX}", able=False), gpu_uuids=("GPU-0",))
 
 
 def test_kernels_count_as_those_of_cuda_only_where_they_are_used(plan_of: Any) -> None:
     """One launch over two vendors goes by Vulkan, which has flash attention for any cache."""
     both = engine(*CUDA, *VULKAN)
     asked = {"cache_type_k": "q8_0", "cache_type_v": "f16"}
-    assert plan_of(mixed(), both, gpu_indices=(0,), **asked).flash_attention is False
-    assert plan_of(mixed(), both, gpu_indices=(0, 1), **asked).flash_attention is True
+    assert plan_of(mixed(), both, gpu_uuids=("GPU-0",), **asked).flash_attention is False
+    assert plan_of(mixed(), both, gpu_uuids=("GPU-0", "GPU-1"), **asked).flash_attention is True

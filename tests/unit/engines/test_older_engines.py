@@ -63,7 +63,7 @@ def plan_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         engines = find_engines(Settings(llama_server_path=str(path)), Paths.resolve()).engines[:1]
         header = read_header(model)
         context = PlanningContext(two_gpus(), engines, Settings(), describe(header), MemoryModel.of(header))
-        return plan_launch(ModelLoadRequest(model, gpu_indices=(0,), **request), context, 8001)
+        return plan_launch(ModelLoadRequest(model, gpu_uuids=("GPU-0",), **request), context, 8001)
 
     return plan_of
 

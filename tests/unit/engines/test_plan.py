@@ -15,7 +15,7 @@ from fakes.gguf_rare import grok
 from fakes.gguf_zoo import deepseek2, gemma4, mixtral
 from fakes.samples import EMBEDDED, LLAMA_SERVER, gpu, inventory, two_gpus
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.gpu import GpuMask, GpuState, GpuType, Inventory
+from launchdeck.domain.gpu import GpuMask, GpuState, GpuType, Inventory, PlannedGpu
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier
 from launchdeck.domain.request import CPU_ONLY, EVEN_SPLIT, BackendChoice, FlashAttention, ModelLoadRequest
@@ -29,7 +29,7 @@ from launchdeck.planning.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
 
 MIB = 1024 * 1024
-ON_CPU = {"gpu_indices": (), "rpc_workers": (), "n_gpu_layers": 0}
+ON_CPU = {"gpu_uuids": (), "rpc_workers": (), "n_gpu_layers": 0}
 LAYERS = 33
 ABLE = replace(LLAMA_SERVER, supports_rpc=True)
 NO_GPU = inventory()
@@ -95,7 +95,7 @@ def warnings_of(plan: LaunchPlan) -> str:
 
 @pytest.mark.parametrize(("asked", "resolved"), [(-1, LAYERS), (1, 1), (20, 20), (LAYERS, LAYERS), (0, 0)])
 def test_the_layers_asked_for_stand_in_the_command(plan_of: Any, asked: int, resolved: int) -> None:
-    plan = plan_of(gpu_indices=(0,), n_gpu_layers=asked)
+    plan = plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=asked)
     assert (plan.layers.asked, plan.layers.resolved, plan.layers.total) == (asked, resolved, LAYERS)
     assert option(plan, "--n-gpu-layers") == str(resolved)
 
@@ -112,7 +112,7 @@ def test_auto_takes_the_largest_number_that_leaves_the_margin(plan_of: Any) -> N
 
 
 def test_what_the_estimate_says_belongs_to_the_command(plan_of: Any) -> None:
-    few, all_layers = (plan_of(gpu_indices=(0,), n_gpu_layers=layers) for layers in (5, LAYERS))
+    few, all_layers = (plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=layers) for layers in (5, LAYERS))
     assert few.estimate.devices[0].weights_bytes < all_layers.estimate.devices[0].weights_bytes
     assert few.estimate.host.weights_bytes > all_layers.estimate.host.weights_bytes
     assert few.estimate.host.free_bytes == two_gpus().cpu.sample.free_memory_bytes
@@ -123,7 +123,7 @@ def test_where_the_choice_is_ours_the_emptiest_gpu_that_can_be_used(plan_of: Any
         gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 20), gpu(1, "RTX 3090", GpuType.NVIDIA, 24, 2), *two_gpus().gpus[1:]
     )
     plan = plan_of(machine=machine)
-    assert plan.request.gpu_indices == (1,)
+    assert plan.request.gpu_uuids == ("GPU-1",)
     assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
     assert plan.device_names == ("CUDA0",)
     assert plan.estimate.devices[0].device == "GPU 1"
@@ -134,13 +134,13 @@ def test_a_gpu_that_only_the_choice_of_engine_misses_is_not_taken_silently_off(p
     automatic = plan_of(engines=(EMBEDDED,))
     assert automatic.layers.resolved == 0
     assert "CPU" in warnings_of(automatic)
-    failure = failure_of(engines=(EMBEDDED,), gpu_indices=(0,))
+    failure = failure_of(engines=(EMBEDDED,), gpu_uuids=("GPU-0",))
     assert failure.cause is Cause.ENGINE_UNSUITED
     assert failure.fixes
 
 
 def test_the_cpu_sees_no_gpu_at_all(plan_of: Any) -> None:
-    for plan in (plan_of(gpu_indices=CPU_ONLY), plan_of(gpu_indices=(0,), n_gpu_layers=0), plan_of(machine=NO_GPU)):
+    for plan in (plan_of(gpu_uuids=CPU_ONLY), plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=0), plan_of(machine=NO_GPU)):
         env = dict(plan.env)
         assert env["CUDA_VISIBLE_DEVICES"] == env["HIP_VISIBLE_DEVICES"] == "-1"
         assert option(plan, "--device") == "none"
@@ -148,21 +148,21 @@ def test_the_cpu_sees_no_gpu_at_all(plan_of: Any) -> None:
 
 
 def test_the_chosen_gpu_stays_in_sight_at_0_layers(plan_of: Any) -> None:
-    plan = plan_of(gpu_indices=(0,), n_gpu_layers=0, engines=(EMBEDDED,))
+    plan = plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=0, engines=(EMBEDDED,))
     assert [device.total_bytes for device in plan.estimate.devices] == [0]
 
 
 @pytest.mark.parametrize("asked", [5, -1])
 def test_layers_on_the_cpu_are_ignored_and_that_is_said(plan_of: Any, asked: int) -> None:
-    plan = plan_of(gpu_indices=CPU_ONLY, n_gpu_layers=asked)
+    plan = plan_of(gpu_uuids=CPU_ONLY, n_gpu_layers=asked)
     assert plan.layers.resolved == 0
     assert "ignored" in warnings_of(plan)
-    assert not plan_of(gpu_indices=CPU_ONLY).warnings
+    assert not plan_of(gpu_uuids=CPU_ONLY).warnings
 
 
 def test_two_gpus_share_by_their_free_memory_in_command_and_estimate(plan_of: Any) -> None:
     machine = inventory(gpu(0, "A", GpuType.NVIDIA, 24, 12), gpu(1, "B", GpuType.NVIDIA, 24, 20))
-    plan = plan_of(machine=machine, gpu_indices=(1, 0), n_gpu_layers=-1)
+    plan = plan_of(machine=machine, gpu_uuids=("GPU-1", "GPU-0"), n_gpu_layers=-1)
     assert option(plan, "--tensor-split") == "4,12"
     assert option(plan, "--device") == "CUDA0,CUDA1"
     assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1,GPU-0"
@@ -174,15 +174,15 @@ def test_two_gpus_share_by_their_free_memory_in_command_and_estimate(plan_of: An
 def test_what_a_driver_keeps_on_a_card_where_nothing_was_started(plan_of: Any) -> None:
     card = gpu(0, "NVIDIA H200", GpuType.NVIDIA, 140, 0)
     hopper = replace(card, gpu=replace(card.gpu, compute_capability=(9, 0)))
-    (device,) = plan_of(machine=inventory(hopper), gpu_indices=(0,)).estimate.devices
+    (device,) = plan_of(machine=inventory(hopper), gpu_uuids=("GPU-0",)).estimate.devices
     assert (device.overhead_bytes, device.overhead_tier) == (590 * MIB, Tier.FORMULA)
-    (device,) = plan_of(machine=inventory(card), gpu_indices=(0,)).estimate.devices
+    (device,) = plan_of(machine=inventory(card), gpu_uuids=("GPU-0",)).estimate.devices
     assert device.overhead_bytes == 300 * MIB
 
 
 def test_an_amd_gpu_gets_its_own_mask(plan_of: Any) -> None:
     rocm = replace(ABLE, gpu_types=frozenset({GpuType.AMD}))
-    plan = plan_of(engines=(rocm,), gpu_indices=(1,))
+    plan = plan_of(engines=(rocm,), gpu_uuids=("GPU-1",))
     assert dict(plan.env)["HIP_VISIBLE_DEVICES"] == "GPU-1"
     assert "CUDA_VISIBLE_DEVICES" in plan.env_unset
     assert plan.device_names == ("ROCm0",)
@@ -198,7 +198,7 @@ def test_a_vulkan_engine_is_told_its_devices_and_no_mask(plan_of: Any) -> None:
             "Vulkan1: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 MiB free)",
         ),
     )
-    plan = plan_of(engines=(vulkan,), gpu_indices=(0, 1))
+    plan = plan_of(engines=(vulkan,), gpu_uuids=("GPU-0", "GPU-1"))
     assert option(plan, "--device") == "Vulkan1,Vulkan0"
     assert not {"CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"} & set(dict(plan.env))
 
@@ -208,7 +208,7 @@ CUDA = replace(ABLE, devices=("CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 12000 
 
 @pytest.mark.parametrize(("key", "value"), [("q8_0", "f16"), ("f16", "bf16"), ("iq4_nl", "f32")])
 def test_a_gpu_without_flash_attention_for_the_cache_needs_more(plan_of: Any, key: str, value: str) -> None:
-    asked = {"gpu_indices": (0,), "n_gpu_layers": 20, "cache_type_k": key, "cache_type_v": value}
+    asked = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": 20, "cache_type_k": key, "cache_type_v": value}
     plan = plan_of(engines=(CUDA,), **asked)
     scores_bytes = 4 * 512 * plan.n_ctx * 32
     assert plan.flash_attention is False
@@ -221,7 +221,7 @@ def test_a_gpu_without_flash_attention_for_the_cache_needs_more(plan_of: Any, ke
 
 
 def test_attention_without_flash_takes_more_while_it_is_used(plan_of: Any) -> None:
-    asked = {"gpu_indices": (0,), "n_gpu_layers": 20, "flash_attention": FlashAttention.OFF}
+    asked = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": 20, "flash_attention": FlashAttention.OFF}
     plan = plan_of(engines=(CUDA,), **asked)
     elsewhere = plan_of(**asked)
     half_of_scores_bytes = 2 * 512 * plan.n_ctx * 32
@@ -234,7 +234,7 @@ def test_attention_without_flash_takes_more_while_it_is_used(plan_of: Any) -> No
 
 @pytest.mark.parametrize("types", [("f16", "f16"), ("q8_0", "q8_0"), ("q4_0", "q4_0"), ("bf16", "bf16")])
 def test_a_gpu_has_flash_attention_for_equal_types(plan_of: Any, types: tuple[str, str]) -> None:
-    plan = plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=20, cache_type_k=types[0], cache_type_v=types[1])
+    plan = plan_of(engines=(CUDA,), gpu_uuids=("GPU-0",), n_gpu_layers=20, cache_type_k=types[0], cache_type_v=types[1])
     assert plan.flash_attention is True
     assert not plan.warnings
 
@@ -248,14 +248,14 @@ def test_a_gpu_has_flash_attention_for_equal_types(plan_of: Any, types: tuple[st
     ],
 )
 def test_where_flash_attention_is_forced_the_cpu_does_it(plan_of: Any, asked: dict[str, Any]) -> None:
-    plan = plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=20, **asked)
+    plan = plan_of(engines=(CUDA,), gpu_uuids=("GPU-0",), n_gpu_layers=20, **asked)
     assert plan.flash_attention is True
     assert "the CPU computes the attention" in warnings_of(plan)
-    assert not plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=1, **asked).warnings
+    assert not plan_of(engines=(CUDA,), gpu_uuids=("GPU-0",), n_gpu_layers=1, **asked).warnings
 
 
 def test_a_gpu_without_flash_attention_for_the_heads(plan_of: Any) -> None:
-    asked = {"server_type": ServerType.EMBEDDING, "gpu_indices": (0,), "engines": (CUDA,)}
+    asked = {"server_type": ServerType.EMBEDDING, "gpu_uuids": ("GPU-0",), "engines": (CUDA,)}
     plan = plan_of("encoder", **asked)
     assert plan.flash_attention is False
     assert not plan.warnings  # a small model's heads are as they are
@@ -275,21 +275,21 @@ def test_a_gpu_without_flash_attention_for_the_heads(plan_of: Any) -> None:
 def test_llama_cpp_is_not_left_to_give_up_flash_attention(
     plan_of: Any, asked: dict[str, Any], told: str | None
 ) -> None:
-    plan = plan_of("windows", engines=(CUDA,), gpu_indices=(0,), **asked)
+    plan = plan_of("windows", engines=(CUDA,), gpu_uuids=("GPU-0",), **asked)
     assert ("--flash-attn" in plan.argv) is (told is not None)
     assert told is None or option(plan, "--flash-attn") == told
-    assert "--flash-attn" not in plan_of(engines=(CUDA,), gpu_indices=(0,), n_gpu_layers=3).argv
+    assert "--flash-attn" not in plan_of(engines=(CUDA,), gpu_uuids=("GPU-0",), n_gpu_layers=3).argv
 
 
 def test_workers_compute_any_attention(plan_of: Any) -> None:
-    plan = plan_of(engines=(CUDA,), gpu_indices=CPU_ONLY, rpc_workers=("127.0.0.1:50052",), cache_type_k="q8_0")
+    plan = plan_of(engines=(CUDA,), gpu_uuids=CPU_ONLY, rpc_workers=("127.0.0.1:50052",), cache_type_k="q8_0")
     assert plan.flash_attention is True
     assert "attention" not in warnings_of(plan)
 
 
 def test_two_vendors_without_vulkan_are_refused(failure_of: Any) -> None:
     both = replace(ABLE, gpu_types=frozenset({GpuType.NVIDIA, GpuType.AMD}))
-    assert "two vendors" in str(failure_of(engines=(both,), gpu_indices=(0, 1)).message)
+    assert "two vendors" in str(failure_of(engines=(both,), gpu_uuids=("GPU-0", "GPU-1")).message)
 
 
 def test_workers_come_after_the_gpus(plan_of: Any) -> None:
@@ -297,7 +297,7 @@ def test_workers_come_after_the_gpus(plan_of: Any) -> None:
         ABLE, devices=("RPC0: 127.0.0.1:50053 (8192 MiB, 4096 MiB free)", "CUDA0: X (24 MiB, 12 MiB free)")
     )
     workers = ("127.0.0.1:50052", "127.0.0.1:50053")
-    plan = plan_of(engines=(listed,), gpu_indices=(0,), rpc_workers=workers, n_gpu_layers=20)
+    plan = plan_of(engines=(listed,), gpu_uuids=("GPU-0",), rpc_workers=workers, n_gpu_layers=20)
     assert option(plan, "--rpc") == ",".join(workers)
     assert option(plan, "--device") == "CUDA0,RPC0,RPC1"
     assert plan.device_names == ("CUDA0", "RPC0[127.0.0.1:50052]", "RPC0[127.0.0.1:50053]")
@@ -306,7 +306,7 @@ def test_workers_come_after_the_gpus(plan_of: Any) -> None:
 
 
 def test_workers_alone_hide_the_gpus_of_this_machine(plan_of: Any) -> None:
-    plan = plan_of(gpu_indices=CPU_ONLY, rpc_workers=("127.0.0.1:50052",))
+    plan = plan_of(gpu_uuids=CPU_ONLY, rpc_workers=("127.0.0.1:50052",))
     assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "-1"
     assert plan.layers.resolved == LAYERS
     assert "not known" in warnings_of(plan)
@@ -328,27 +328,27 @@ TWO_ALIKE = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 1), gpu(1, "RTX 409
 def test_a_gpu_that_is_not_ours_is_never_taken(plan_of: Any, failure_of: Any) -> None:
     machine = masked(TWO_ALIKE, 0, mask=MASK)
     plan = plan_of(machine=machine)
-    assert plan.request.gpu_indices == (1,)
+    assert plan.request.gpu_uuids == ("GPU-1",)
     assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
-    failure = failure_of(machine=machine, gpu_indices=(1, 0))
+    failure = failure_of(machine=machine, gpu_uuids=("GPU-1", "GPU-0"))
     assert str(failure) == (
         "GPU 0 (RTX 4090) is hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1. "
         "Choose another GPU, or start Launchdeck without that variable."
     )
-    recorded = failure_of(machine=masked(TWO_ALIKE, 0, mask=None), gpu_indices=(0,))
+    recorded = failure_of(machine=masked(TWO_ALIKE, 0, mask=None), gpu_uuids=("GPU-0",))
     assert str(recorded) == "GPU 0 (RTX 4090) is hidden from Launchdeck. Choose another GPU."
 
 
 def test_a_machine_without_a_gpu_of_ours_says_why_it_is_the_cpu(plan_of: Any, failure_of: Any) -> None:
     plan = plan_of(machine=masked(TWO_ALIKE, 0, 1, mask=MASK))
-    assert (plan.request.gpu_indices, plan.layers.resolved) == ((), 0)
+    assert (plan.request.gpu_uuids, plan.layers.resolved) == ((), 0)
     assert warnings_of(plan) == (
         "GPUs of this machine are hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1: the model will run on the CPU."
     )
     assert warnings_of(plan_of(machine=masked(TWO_ALIKE, 0, 1, mask=MASK), n_gpu_layers=0)) == ""
     doubtful = masked(TWO_ALIKE, 0, 1, mask=replace(MASK, doubt=Message("Nobody can tell.")))
     assert warnings_of(plan_of(machine=doubtful)) == "Nobody can tell."
-    assert str(failure_of(machine=doubtful, gpu_indices=(1,)).advice) == "Nobody can tell."
+    assert str(failure_of(machine=doubtful, gpu_uuids=("GPU-1",)).advice) == "Nobody can tell."
 
 
 def test_a_vulkan_engine_is_kept_off_what_its_mask_hides(plan_of: Any, failure_of: Any) -> None:
@@ -361,8 +361,8 @@ def test_a_vulkan_engine_is_kept_off_what_its_mask_hides(plan_of: Any, failure_o
         hidden_devices=frozenset({"Vulkan0"}),
     )  # fmt: skip
     plan = plan_of(engines=(vulkan,))
-    assert (plan.request.gpu_indices, option(plan, "--device")) == ((0,), "Vulkan1")
-    failure = failure_of(engines=(vulkan,), gpu_indices=(1,))
+    assert (plan.request.gpu_uuids, option(plan, "--device")) == (("GPU-0",), "Vulkan1")
+    failure = failure_of(engines=(vulkan,), gpu_uuids=("GPU-1",))
     assert "GGML_VK_VISIBLE_DEVICES" in str(failure.advice)
 
 
@@ -374,11 +374,11 @@ def test_memory_that_spills_into_ram_is_taken_away_and_told(folder: Path) -> Non
 
     name = "GGML_CUDA_ENABLE_UNIFIED_MEMORY"
     for value in ("0", "1"):
-        plan = plan_in({name: value}, gpu_indices=(0,))
+        plan = plan_in({name: value}, gpu_uuids=("GPU-0",))
         assert name in plan.env_unset
         assert name in warnings_of(plan)
     assert name not in warnings_of(plan_in({name: "1"}, n_gpu_layers=0))
-    without = plan_in({"PATH": "/bin"}, gpu_indices=(0,))
+    without = plan_in({"PATH": "/bin"}, gpu_uuids=("GPU-0",))
     assert name in without.env_unset
     assert name not in warnings_of(without)
 
@@ -386,29 +386,29 @@ def test_memory_that_spills_into_ram_is_taken_away_and_told(folder: Path) -> Non
 def test_a_sleeping_gpu_counts_as_empty_and_a_lost_one_is_refused(plan_of: Any, failure_of: Any) -> None:
     card = gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 4)
     asleep = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.ASLEEP))
-    assert plan_of(machine=inventory(asleep), gpu_indices=(0,)).layers.resolved == LAYERS
+    assert plan_of(machine=inventory(asleep), gpu_uuids=("GPU-0",)).layers.resolved == LAYERS
     for state in (GpuState.LOST, GpuState.STALLED):
         lost = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=state))
-        assert "does not answer" in str(failure_of(machine=inventory(lost), gpu_indices=(0,)))
+        assert "does not answer" in str(failure_of(machine=inventory(lost), gpu_uuids=("GPU-0",)))
 
 
 def test_a_sleeping_gpu_with_more_memory_is_chosen_before_a_busy_one(plan_of: Any) -> None:
     busy, card = (gpu(n, f"RTX {n}", GpuType.NVIDIA, 24, 8) for n in range(2))
     asleep = replace(card, sample=replace(card.sample, free_memory_bytes=None, state=GpuState.ASLEEP))
-    assert plan_of(machine=inventory(busy, asleep)).request.gpu_indices == (1,)
+    assert plan_of(machine=inventory(busy, asleep)).request.gpu_uuids == ("GPU-1",)
 
 
 def test_where_the_free_memory_cannot_be_measured_no_more_is_placed_than_the_gpu_has(plan_of: Any) -> None:
     card = gpu(0, "RTX 4090", GpuType.NVIDIA, 1, 0)
     blind = replace(card, sample=replace(card.sample, used_memory_bytes=None, free_memory_bytes=None))
-    plan = plan_of(machine=inventory(blind), gpu_indices=(0,))
+    plan = plan_of(machine=inventory(blind), gpu_uuids=("GPU-0",))
     assert plan.estimate.devices[0].free_bytes == 1024 * MIB
-    assert plan.layers == plan_of(machine=inventory(card), gpu_indices=(0,)).layers
+    assert plan.layers == plan_of(machine=inventory(card), gpu_uuids=("GPU-0",)).layers
     assert "cannot be measured" in warnings_of(plan)
 
 
 def test_nothing_fits(plan_of: Any) -> None:
-    plan = plan_of(machine=inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 23.9)), gpu_indices=(0,))
+    plan = plan_of(machine=inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 23.9)), gpu_uuids=("GPU-0",))
     assert plan.layers.resolved == 0
     assert "Not one layer fits" in warnings_of(plan)
     assert option(plan, "--device") == "none"
@@ -425,7 +425,7 @@ def test_the_context(plan_of: Any, name: str, asked: int | None, n_ctx: int) -> 
 
 
 def test_an_encoder_obeys_gpu_layers_and_context(plan_of: Any) -> None:
-    plan = plan_of("encoder", server_type=ServerType.EMBEDDING, gpu_indices=(0,), n_gpu_layers=3, n_ctx=256)
+    plan = plan_of("encoder", server_type=ServerType.EMBEDDING, gpu_uuids=("GPU-0",), n_gpu_layers=3, n_ctx=256)
     assert option(plan, "--n-gpu-layers") == "3"
     assert option(plan, "--ctx-size") == "256"
     assert "--embeddings" in plan.argv
@@ -440,7 +440,7 @@ def test_an_embedder_pools_as_it_says(plan_of: Any, folder: Path, pooling_type: 
     encoder = bert()
     metadata = {**encoder.metadata, f"{encoder.metadata['general.architecture']}.pooling_type": pooling_type}
     replace(encoder, metadata=metadata).write(folder / f"pools {pooling_type}.gguf")
-    plan = plan_of(f"pools {pooling_type}", server_type=ServerType.EMBEDDING, gpu_indices=(0,), n_gpu_layers=2)
+    plan = plan_of(f"pools {pooling_type}", server_type=ServerType.EMBEDDING, gpu_uuids=("GPU-0",), n_gpu_layers=2)
     assert " ".join(words) in " ".join(plan.argv)
     assert ("--embeddings" in plan.argv) == (words != ("--rerank",))
     assert option(plan, "--n-gpu-layers") == "2"
@@ -468,7 +468,7 @@ def test_the_key_is_in_no_plan(plan_of: Any) -> None:
 
 
 def test_a_recorded_machine_is_planned_for_and_not_started_on(plan_of: Any) -> None:
-    plan = plan_of(machine=replace(two_gpus(), replayed=True), engines=(EMBEDDED,), gpu_indices=(1,))
+    plan = plan_of(machine=replace(two_gpus(), replayed=True), engines=(EMBEDDED,), gpu_uuids=("GPU-1",))
     assert plan.argv[0] == "llama-server"
     assert plan.blocker.cause is Cause.ENGINE_UNSUITED
     assert "recorded" in str(plan.blocker)
@@ -476,7 +476,7 @@ def test_a_recorded_machine_is_planned_for_and_not_started_on(plan_of: Any) -> N
 
 
 def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
-    plan = plan_of(engines=(), backend=BackendChoice.LLAMA, gpu_indices=(0,), n_gpu_layers=4)
+    plan = plan_of(engines=(), backend=BackendChoice.LLAMA, gpu_uuids=("GPU-0",), n_gpu_layers=4)
     assert plan.argv[0] == "llama-server"
     assert plan.blocker.cause is Cause.ENGINE_MISSING
     assert "No engine" in str(plan.blocker)
@@ -485,8 +485,8 @@ def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
 @pytest.mark.parametrize(
     ("request_fields", "words", "change"),
     [
-        ({"gpu_indices": (7,)}, "Choose from 0, 1", ON_CPU),
-        ({"gpu_indices": (0, 0)}, "twice", ON_CPU),
+        ({"gpu_uuids": ("GPU-7",)}, "Choose from 0, 1", ON_CPU),
+        ({"gpu_uuids": ("GPU-0", "GPU-0")}, "twice", ON_CPU),
         ({"n_gpu_layers": 34}, "has 33 layers, not 34", {"n_gpu_layers": -1}),
         ({"n_gpu_layers": -2}, "0 (the CPU) to 33", {"n_gpu_layers": -1}),
         ({"n_ctx": 32769, "n_parallel": 1}, "at most 32768", {"n_ctx": 32768}),
@@ -507,13 +507,46 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_an_offer(
     failure_of: Any, request_fields: dict[str, Any], words: str, change: dict[str, Any] | None
 ) -> None:
     failure = failure_of(**request_fields)
-    assert failure.cause is Cause.BAD_REQUEST
+    assert failure.cause is (Cause.BAD_GPU if "Choose from" in words else Cause.BAD_REQUEST)
     assert words in str(failure)
     assert [dict(fix.changes) for fix in failure.fixes] == ([] if change is None else [change])
 
 
+@pytest.mark.parametrize(
+    ("gpu", "words", "advice"),
+    [
+        (PlannedGpu(1, "GPU-gone", "RTX 4090", "0000:01:00.0"), "RTX 4090 at 01:00.0 is not there.", "power"),
+        (PlannedGpu(1, "MIG-gone", "H100 1g.10gb"), "H100 1g.10gb is not there.", "power"),
+        (PlannedGpu(1, "GPU-gone", ""), "GPU-gone is not there.", "power"),
+        (PlannedGpu.unidentified(1), "GPU 1, which may be another one now", "Choose its GPU again."),
+        (PlannedGpu.unidentified(5), "GPU 5, which is not there", "Choose its GPU again."),
+        (None, "There is no GPU GPU-gone.", "Choose from 0, 1"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_named_and_never_replaced(
+    failure_of: Any, gpu: PlannedGpu | None, words: str, advice: str
+) -> None:
+    known = () if gpu is None else (gpu,)
+    uuid = "GPU-gone" if gpu is None else gpu.uuid
+    failure = failure_of(gpu_uuids=("GPU-0", uuid), known_gpus=known)
+    assert failure.cause is Cause.BAD_GPU
+    assert words in str(failure.message)
+    assert advice in str(failure.advice)
+
+
+def test_a_request_finds_its_gpu_wherever_it_stands_in_the_list(plan_of: Any) -> None:
+    """Places are shown, and no more: which GPU has one depends on who answered first."""
+    first, second = (gpu(n, "RTX 4090", GpuType.NVIDIA, 24, 1) for n in (0, 1))
+    alone = replace(second, gpu=replace(second.gpu, index=0))
+    for machine, place in ((inventory(first, second), 1), (inventory(alone), 0)):
+        plan = plan_of(machine=machine, gpu_uuids=("GPU-1",), n_gpu_layers=-1)
+        assert dict(plan.env)["CUDA_VISIBLE_DEVICES"] == "GPU-1"
+        assert plan.estimate.devices[0].device == f"GPU {place}"
+        assert plan.request.known_gpus == plan.gpus == (PlannedGpu.of(machine.gpus[place].gpu),)
+
+
 def test_no_gpu_is_there_to_choose(failure_of: Any) -> None:
-    assert "has no GPU" in str(failure_of(machine=NO_GPU, gpu_indices=(0,)))
+    assert "has no GPU" in str(failure_of(machine=NO_GPU, gpu_uuids=("GPU-0",)))
 
 
 def test_an_encoder_is_no_language_model(failure_of: Any) -> None:
@@ -529,7 +562,7 @@ def test_a_model_with_a_problem(folder: Path) -> None:
 
 
 def test_the_document_is_the_contract(plan_of: Any) -> None:
-    plan = plan_of(gpu_indices=(0,), n_gpu_layers=20)
+    plan = plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=20)
     document = plan_document(plan)
     assert set(document) == {"backend", "reasons", "argv", "env", "estimate", "layers", "warnings"}
     assert document["backend"] == "llama"
@@ -547,7 +580,7 @@ def test_the_document_is_the_contract(plan_of: Any) -> None:
 
 
 def test_the_command_line_can_be_pasted(plan_of: Any) -> None:
-    plan = plan_of(gpu_indices=(0,), n_gpu_layers=20)
+    plan = plan_of(gpu_uuids=("GPU-0",), n_gpu_layers=20)
     words = shlex.split(command_line(plan))
     assert words[: len(words) - len(plan.argv)] == [
         "CUDA_VISIBLE_DEVICES=GPU-0",
@@ -589,7 +622,7 @@ TWO_NVIDIA = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 12), gpu(1, "RTX 4
 def test_the_split_asked_for_is_the_one_applied_and_estimated(
     plan_of: Any, split: tuple[float, ...] | None, words: str
 ) -> None:
-    plan = plan_of(machine=TWO_NVIDIA, gpu_indices=(0, 1), n_gpu_layers=-1, split=split)
+    plan = plan_of(machine=TWO_NVIDIA, gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=-1, split=split)
     assert option(plan, "--tensor-split") == words
     first, second = (float(word) for word in words.split(","))
     cache = [device.kv_bytes for device in plan.estimate.devices]
@@ -598,7 +631,7 @@ def test_the_split_asked_for_is_the_one_applied_and_estimated(
 
 @pytest.mark.parametrize("split", [(1.0,), (1.0, 2.0, 3.0), (0.0, 0.0), (-1.0, 2.0), (float("nan"), 1.0)])
 def test_shares_that_cannot_be_given_are_refused_with_the_usual_split_as_the_fix(failure_of: Any, split: Any) -> None:
-    failure = failure_of(machine=TWO_NVIDIA, gpu_indices=(0, 1), split=split)
+    failure = failure_of(machine=TWO_NVIDIA, gpu_uuids=("GPU-0", "GPU-1"), split=split)
     assert failure.fixes[0].changes == (("split", None),)
 
 

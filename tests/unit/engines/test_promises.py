@@ -186,26 +186,26 @@ def test_the_gpu_with_the_most_memory_is_the_one_that_is_promised_to_nobody(plan
 
 
 def test_a_launch_is_promised_nothing_of_its_own_when_it_is_planned_again(planner: Planner, model: Path) -> None:
-    plan = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS)
+    plan = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS)
     planner.on_deployment(queued(plan))
-    again = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, model_id=plan.model_id)
+    again = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS, model_id=plan.model_id)
     assert again.estimate == plan.estimate
     assert again.argv == plan.argv
-    other = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS, model_id="other")
+    other = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS, model_id="other")
     assert other.estimate.devices[0].promised_bytes == plan.estimate.devices[0].total_bytes
 
 
 def test_between_two_attempts_the_dead_hold_nothing_and_the_promise_stands(planner: Planner, model: Path) -> None:
-    plan = planned(planner, model, gpu_indices=(0,), n_gpu_layers=ALL_LAYERS)
+    plan = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS)
     loading = replace(queued(plan), state=State.LOADING, pids=(PID,))
     planner.on_deployment(loading)
     held = plan.estimate.devices[0].total_bytes
     seen = planner.inventory
     assert seen is not None
     planner.inventory = replace(seen, gpus=(holding(seen.gpus[0], held), seen.gpus[1]))
-    assert planned(planner, model, gpu_indices=(0,), model_id="other").estimate.devices[0].promised_bytes == 0
+    assert planned(planner, model, gpu_uuids=("GPU-0",), model_id="other").estimate.devices[0].promised_bytes == 0
     planner.on_deployment(replace(loading, state=State.QUEUED, pids=()))
-    (device,) = planned(planner, model, gpu_indices=(0,), model_id="other").estimate.devices
+    (device,) = planned(planner, model, gpu_uuids=("GPU-0",), model_id="other").estimate.devices
     assert device.promised_bytes == held
     assert (device.free_bytes or 0) + held == 22 * GIB
 
@@ -221,7 +221,7 @@ def holding(reading: GpuReading, held_bytes: int) -> GpuReading:
 
 
 def test_a_refusal_names_the_promise_or_who_holds_the_memory(planner: Planner, model: Path) -> None:
-    ask = {"gpu_indices": (0,), "n_gpu_layers": ALL_LAYERS}
+    ask = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": ALL_LAYERS}
     fitting = planned(planner, model, **ask)
     assert planner.refuse(fitting) is None
     for key in ("one", "two"):

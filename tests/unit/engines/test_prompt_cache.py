@@ -42,7 +42,7 @@ def plan_of(model: Path) -> Any:
         planner = Planner(Settings)
         planner.engines, planner.inventory = (engine,), machine(free_mib)
         planner.prepare(model)
-        asked = {"gpu_indices": (0,), "n_gpu_layers": ALL_LAYERS} | request
+        asked = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": ALL_LAYERS} | request
         plan = planner.preview(ModelLoadRequest(model, **asked), 8001)
         assert plan is not None
         return plan
@@ -67,11 +67,11 @@ def test_it_is_a_quarter_of_what_is_free_in_steps(plan_of: Any, free_mib: int | 
 
 def test_it_takes_no_more_than_the_model_leaves_and_makes_no_verdict_worse(plan_of: Any) -> None:
     """On the CPU this model needs 8.2 GiB."""
-    bare = plan_of(45_000, gpu_indices=CPU_ONLY, cache_ram_mib=0)
+    bare = plan_of(45_000, gpu_uuids=CPU_ONLY, cache_ram_mib=0)
     needed_mib = bare.estimate.host.total_bytes // MIB
     for spare_mib in (-500, 0, 300, 700, 5000):
-        plan = plan_of(needed_mib + 1 + spare_mib, gpu_indices=CPU_ONLY)
-        without = plan_of(needed_mib + 1 + spare_mib, gpu_indices=CPU_ONLY, cache_ram_mib=0)
+        plan = plan_of(needed_mib + 1 + spare_mib, gpu_uuids=CPU_ONLY)
+        without = plan_of(needed_mib + 1 + spare_mib, gpu_uuids=CPU_ONLY, cache_ram_mib=0)
         assert plan.verdict is without.verdict
         assert int(said(plan) or -1) <= max(spare_mib + 1, 0)
 
@@ -110,7 +110,7 @@ def test_a_number_of_ones_own_is_taken_and_counted(plan_of: Any) -> None:
 @pytest.mark.parametrize("asked", [None, 512])
 def test_where_prompts_cannot_be_taken_up_again_none_are_kept(plan_of: Any, asked: int | None) -> None:
     embedding = plan_of(server_type=ServerType.EMBEDDING, cache_ram_mib=asked)
-    worker = plan_of(gpu_indices=(), rpc_workers=("10.0.0.1:50052",), engine=with_rpc(), cache_ram_mib=asked)
+    worker = plan_of(gpu_uuids=(), rpc_workers=("10.0.0.1:50052",), engine=with_rpc(), cache_ram_mib=asked)
     for plan in (embedding, worker):
         assert (said(plan), plan.estimate.host.overhead_bytes) == ("0", 0)
         assert any("No prompts are kept" in str(warning) for warning in plan.warnings) is (asked is not None)

@@ -94,7 +94,7 @@ def test_the_next_plan_on_that_gpu_uses_it_and_says_so(tmp_path: Path) -> None:
     paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache", "runtime")))
     planner = Planner(Settings, paths)
     planner.engines = (samples.LLAMA_SERVER,)
-    request = ModelLoadRequest(gguf_models.llama().write(tmp_path / "m.gguf"), gpu_indices=(0,))
+    request = ModelLoadRequest(gguf_models.llama().write(tmp_path / "m.gguf"), gpu_uuids=("GPU-0",))
     planner.prepare(request.model_path)
     planner.inventory = machine(BUFFERS + 412 * MIB)
     before = planner.preview(request, 8001)

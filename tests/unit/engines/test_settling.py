@@ -46,7 +46,8 @@ class Accountant:
         program.chmod(0o755)
         size = {"n_layer": 32, "n_embd": 4096, "n_head": 32, "n_head_kv": 8, "n_ff": 14336, "n_vocab": 4000}
         self.request = ModelLoadRequest(
-            llama(**size, n_ctx=32768, quant="q8_0").write(folder / "m.gguf"), gpu_indices=tuple(range(cards))
+            llama(**size, n_ctx=32768, quant="q8_0").write(folder / "m.gguf"),
+            gpu_uuids=tuple(f"GPU-{n}" for n in range(cards)),
         )
         self.settings = Settings()
         self.engine = replace(LLAMA_SERVER, path=folder / "llama-server", supports_rpc=True)

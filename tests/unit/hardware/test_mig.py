@@ -9,7 +9,7 @@ import pytest
 from fakes.nvml import GIB, FakeNvml
 from fakes.system import FakeSystem
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.domain.gpu import GpuProcess
+from launchdeck.domain.gpu import GpuProcess, Inventory
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.targets import target_gpus
 from launchdeck.hardware.cpu import CPUDetector
@@ -29,8 +29,9 @@ def detector(nvml: FakeNvml, system: FakeSystem, clock):
     detector.close()
 
 
-def asked(*places: int) -> ModelLoadRequest:
-    return ModelLoadRequest(model_path="/models/m.gguf", gpu_indices=places or None)
+def asked(inventory: Inventory, *places: int) -> ModelLoadRequest:
+    uuids = tuple(inventory.gpus[place].gpu.uuid for place in places)
+    return ModelLoadRequest(model_path="/models/m.gguf", gpu_uuids=uuids or None)
 
 
 def test_its_slices_are_listed_in_its_place(nvml, detector):
@@ -90,8 +91,8 @@ def test_without_a_slice_the_card_is_listed_but_cannot_be_chosen(nvml, detector,
     (reading,) = inventory.gpus
     assert "divided into slices (MIG)" in str(reading.gpu.problem)
     with pytest.raises(LaunchdeckError, match="none can be used"):
-        target_gpus(asked(0), inventory, lambda _: True)
-    assert target_gpus(asked(), inventory, lambda _: True) == ()
+        target_gpus(asked(inventory, 0), inventory, lambda _: True)
+    assert target_gpus(asked(inventory), inventory, lambda _: True) == ()
     again = from_document(to_document(inventory))
     assert str(again.gpus[0].gpu.problem) == str(reading.gpu.problem)
 
@@ -104,8 +105,8 @@ def test_a_launch_takes_one_slice_and_nothing_beside_it(nvml, detector):
     inventory = detector.read()
     for places in ((1, 2), (0, 1)):
         with pytest.raises(LaunchdeckError, match="one slice of a divided GPU"):
-            target_gpus(asked(*places), inventory, lambda _: True)
-    (chosen,) = target_gpus(asked(2), inventory, lambda _: True)
+            target_gpus(asked(inventory, *places), inventory, lambda _: True)
+    (chosen,) = target_gpus(asked(inventory, 2), inventory, lambda _: True)
     machine = [reading.gpu for reading in inventory.gpus]
     assert dict(place([chosen.gpu], machine).env)[CUDA_MASK] == chosen.gpu.uuid
     with pytest.raises(LaunchdeckError, match="by number"):

@@ -65,7 +65,7 @@ def test_a_model_on_another_gpu_is_stopped_and_the_next_one_is_where_it_belongs(
     async def scenario() -> None:
         planner = planner_of(SECOND, FIRST)
         bench = bench_of(planner)
-        request = ModelLoadRequest(model, gpu_indices=(0,))
+        request = ModelLoadRequest(model, gpu_uuids=("GPU-0",))
         first = await bench.manager.load(request)
         assert device_of(first.plan) == "Vulkan0"
         assert "is assumed to be Vulkan0" in str(first.plan.warnings[0])
@@ -79,7 +79,7 @@ def test_a_model_on_another_gpu_is_stopped_and_the_next_one_is_where_it_belongs(
         assert State.RUNNING not in bench.history.states[first.id]
         assert is_legal(bench.history.states[first.id])
         for knowing in (planner, planner_of(SECOND, FIRST)):  # this one, and that of another run
-            plans = [knowing.plan(replace(request, gpu_indices=(place,)), 8001) for place in range(2)]
+            plans = [knowing.plan(replace(request, gpu_uuids=(f"GPU-{place}",)), 8001) for place in range(2)]
             assert [device_of(plan) for plan in plans] == ["Vulkan1", "Vulkan0"]
             assert [plan.warnings for plan in plans] == [(), ()]
         again = await bench.manager.load(request)
@@ -96,12 +96,12 @@ def test_a_model_where_it_was_meant_to_be_turns_an_assumption_into_knowledge(
     async def scenario() -> None:
         planner = planner_of(FIRST, SECOND)
         bench = bench_of(planner)
-        request = ModelLoadRequest(model, gpu_indices=(1,))
+        request = ModelLoadRequest(model, gpu_uuids=("GPU-1",))
         first = await bench.manager.load(request)
         assert "assumed" in str(first.plan.warnings[0])
         await bench.until_state(first.id, State.RUNNING)
         for place in range(2):
-            plan = planner.plan(replace(request, gpu_indices=(place,)), 8001)
+            plan = planner.plan(replace(request, gpu_uuids=(f"GPU-{place}",)), 8001)
             assert (device_of(plan), plan.warnings) == (f"Vulkan{place}", ())
         await bench.manager.close(keep=False)
 

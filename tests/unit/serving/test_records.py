@@ -19,6 +19,7 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.records import ShimStatus, read_records
+from launchdeck.serving.shim_record import RECORD_VERSION
 from launchdeck.serving.spec import build_spec
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
@@ -26,7 +27,7 @@ from launchdeck.settings.schema import Settings
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_indices=(0, 1), n_gpu_layers=None)
+REQUEST = ModelLoadRequest(Path("/models/demo.gguf"), gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=None)
 
 
 def plan_of(**switches: Any) -> LaunchPlan:
@@ -48,7 +49,7 @@ def test_a_failure_comes_back_with_its_nested_sentences() -> None:
         Cause.STALLED,
         Message("{what} stalled at {place}.", what=Message("Loading"), place=3),
         evidence=("a", "b"),
-        fixes=(Fix(Message("Less"), (("n_ctx", 4096), ("gpu_indices", (0, 1)))),),
+        fixes=(Fix(Message("Less"), (("n_ctx", 4096), ("gpu_uuids", ("GPU-0", "GPU-1")))),),
     )
     assert through_json(Failure, failure) == failure
 
@@ -132,12 +133,13 @@ def test_a_record_of_the_first_version_is_read_for_ever(tmp_path: Path) -> None:
     assert record.status.note.ready_at_s is not None
     plan = record.plan
     assert (plan.model_id, plan.port, plan.n_ctx, plan.engine.kind) == ("smol", plan.port, 256, EngineKind.LLAMA_SERVER)
-    assert plan.request.gpu_indices == ()
+    assert plan.request.gpu_uuids == ()
+    assert plan.gpus == ()
     assert plan.argv[-1] == "4"
 
 
 def test_a_record_of_a_newer_version_stays_where_it_is_and_is_told(tmp_path: Path) -> None:
-    newer = json.dumps({"version": 2, "id": "a", "fleet": {"what": "nobody knows"}})
+    newer = json.dumps({"version": RECORD_VERSION + 1, "id": "a", "fleet": {"what": "nobody knows"}})
     write_record(tmp_path, A, newer)
     told: list[Message] = []
     assert read_records(tmp_path, told.append) == []

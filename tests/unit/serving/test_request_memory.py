@@ -15,7 +15,8 @@ from launchdeck.domain.request import EVEN_SPLIT, FlashAttention, ModelLoadReque
 from launchdeck.serving.request_memory import MOST_MODELS, RequestMemory
 
 REQUEST = ModelLoadRequest(
-    Path("/models/a.gguf"), ServerType.EMBEDDING, gpu_indices=(0, 1), n_gpu_layers=12, split=(3.0, 1.0), n_cpu_moe=2,
+    Path("/models/a.gguf"), ServerType.EMBEDDING, gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=12,
+    split=(3.0, 1.0), n_cpu_moe=2,
     flash_attention=FlashAttention.ON, extra_args=("--temp", "0.5"),
 )  # fmt: skip
 
@@ -69,7 +70,20 @@ def test_models_that_were_not_deployed_for_long_are_forgotten(file: Path) -> Non
     assert memory.last(Path(f"/models/{MOST_MODELS}.gguf")) is not None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"last": 7}', '{"last": [], "presets": {}}', "\x00", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        '{"last": 7}',
+        '{"last": [], "presets": {}}',
+        '{"version": 2, "requests": []}',
+        '{"version": 0}',
+        "\x00",
+        "[" * 100_000,
+    ],
+)
 def test_a_broken_file_is_kept_aside(file: Path, text: str, caplog: pytest.LogCaptureFixture) -> None:
     file.parent.mkdir()
     file.write_text(text)
@@ -84,7 +98,7 @@ def test_a_broken_file_is_kept_aside(file: Path, text: str, caplog: pytest.LogCa
 def test_one_broken_request_costs_no_other(file: Path) -> None:
     RequestMemory(file).save_preset("good", REQUEST)
     document = json.loads(file.read_text())
-    document["presets"]["bad"] = {"model_path": 7}
+    document["requests"]["presets"]["bad"] = {"model_path": 7}
     damaged = json.dumps(document)
     file.write_text(damaged)
     memory = RequestMemory(file)

@@ -1,0 +1,276 @@
+"""Files of earlier versions, which kept the places of GPUs, on machines whose list of GPUs is another one now."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from fakes import samples
+from fakes.gguf_models import llama
+from launchdeck.core import Core
+from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.gpu import GpuType, Inventory, PlannedGpu
+from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.serving.codec import to_json
+from launchdeck.serving.records import ShimStatus, read_records
+from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.start_list import StartList
+from launchdeck.settings.paths import Paths
+from launchdeck.settings.setup import Setup
+
+if TYPE_CHECKING:
+    from launchdeck.domain.plan import LaunchPlan
+
+MODEL = Path("/models/demo.gguf")
+A, B = (samples.gpu(n, "RTX 4090", GpuType.NVIDIA, 24, 1) for n in (0, 1))
+BOTH = samples.inventory(A, B)
+WITHOUT_A = samples.inventory(replace(B, gpu=replace(B.gpu, index=0)))
+NO_GPU = samples.inventory()
+
+
+def old_request(places: list[int] | None, **changes: Any) -> dict[str, Any]:
+    """As versions before wrote it down."""
+    document: dict[str, Any] = to_json(ModelLoadRequest(MODEL, **changes))
+    del document["gpu_uuids"], document["known_gpus"]
+    return document | {"gpu_indices": places}
+
+
+@pytest.fixture
+def state() -> Path:
+    paths = Paths.resolve()
+    paths.create()
+    return paths.state
+
+
+def core() -> Core:
+    return Core(Setup.of(Paths.resolve()))
+
+
+def uuids(requests: RequestMemory, *names: str) -> list[tuple[str, ...] | None]:
+    return [requests.preset(name).gpu_uuids for name in names]
+
+
+def write_old(state: Path) -> tuple[str, str]:
+    presets = {
+        "first": old_request([0]),
+        "both": old_request([1, 0]),
+        "cpu": old_request([]),
+        "auto": old_request(None),
+    }
+    requests = json.dumps({"last": {str(MODEL): old_request([1])}, "presets": presets})
+    marked = json.dumps({"version": old_request([1], model_id="version"), "b": old_request([0], model_id="b")})
+    (state / "requests.json").write_text(requests)
+    (state / "start-with-launchdeck.json").write_text(marked)
+    return requests, marked
+
+
+def test_places_become_identities_at_the_first_look_and_the_files_of_before_stay(qapp: object, state: Path) -> None:
+    before = write_old(state)
+    core().observe(BOTH)
+    kept = [(state / f"{name}.v1").read_text() for name in ("requests.json", "start-with-launchdeck.json")]
+    assert kept == list(before)
+    requests = RequestMemory(state / "requests.json")
+    assert uuids(requests, "first", "both", "cpu", "auto") == [("GPU-0",), ("GPU-1", "GPU-0"), (), None]
+    last = requests.last(MODEL)
+    assert last is not None
+    assert last.known_gpus == (PlannedGpu.of(B.gpu),)
+    marked = StartList(state / "start-with-launchdeck.json").requests
+    assert [(one.model_id, one.gpu_uuids) for one in marked] == [("version", ("GPU-1",)), ("b", ("GPU-0",))]
+    core().observe(WITHOUT_A)
+    assert uuids(RequestMemory(state / "requests.json"), "both") == [("GPU-1", "GPU-0")]
+    assert sorted(path.name for path in state.glob("*.v1*")) == ["requests.json.v1", "start-with-launchdeck.json.v1"]
+
+
+@pytest.mark.parametrize("machine", [WITHOUT_A, NO_GPU], ids=["the first away", "both away"])
+def test_where_a_gpu_is_away_no_place_is_taken_for_another_gpus(
+    qapp: object, state: Path, machine: Inventory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The list has a GPU 0 and may have a GPU 1 again some day: neither is the one that was meant for sure."""
+    write_old(state)
+    core().observe(machine)
+    assert "has to be chosen again" in caplog.text
+    core().observe(BOTH)
+    requests = RequestMemory(state / "requests.json")
+    marked = StartList(state / "start-with-launchdeck.json").requests
+    for request in (requests.preset("first"), requests.preset("both"), requests.last(MODEL), *marked):
+        assert request is not None
+        assert not any(gpu.is_identified for gpu in request.named_gpus)
+    assert uuids(requests, "cpu", "auto") == [(), None]
+
+
+def test_a_gpu_that_models_ran_on_and_that_is_away_is_reason_enough(qapp: object, state: Path) -> None:
+    (state / "requests.json").write_text(json.dumps({"last": {}, "presets": {"first": old_request([0])}}))
+    (state / "residuals.json").write_text(json.dumps({"GPU-0 580 llama-server 10605": 1 << 20}))
+    core().observe(WITHOUT_A)
+    (gpu,) = RequestMemory(state / "requests.json").preset("first").named_gpus
+    assert not gpu.is_identified
+
+
+def test_where_nothing_can_be_written_it_is_known_all_the_same(
+    qapp: object, state: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_old(state)
+    (state / "requests.json.v1").mkdir()
+    for number in range(2, 1000):
+        (state / f"requests.json.v1-{number}").symlink_to("nowhere")
+    ours = core()
+    for _ in range(2):
+        ours.observe(BOTH)
+    assert uuids(ours.requests, "both") == [("GPU-1", "GPU-0")]
+    assert caplog.text.count("could not be saved") == 1
+    assert json.loads((state / "requests.json").read_text())["presets"].keys() == {"first", "both", "cpu", "auto"}
+
+
+def test_a_recorded_inventory_settles_nothing(qapp: object, state: Path) -> None:
+    before = write_old(state)
+    core().observe(replace(BOTH, replayed=True))
+    assert (state / "requests.json").read_text() == before[0]
+    assert (state / "start-with-launchdeck.json").read_text() == before[1]
+
+
+def test_a_place_that_nobody_knows_is_refused_with_what_to_do(qapp: object, state: Path, tmp_path: Path) -> None:
+    model = llama(n_layer=2).write(tmp_path / "m.gguf")
+    (state / "requests.json").write_text(
+        json.dumps({"presets": {"second": old_request([1]) | {"model_path": str(model)}}})
+    )
+    ours = core()
+    ours.planner.engines = (samples.LLAMA_SERVER,)
+    ours.observe(WITHOUT_A)
+    with pytest.raises(LaunchdeckError, match=r"saved for GPU 1, which is not there\. Choose its GPU again\."):
+        ours.planner.plan(ours.requests.preset("second"), 8001)
+    ours.observe(BOTH)
+    with pytest.raises(
+        LaunchdeckError, match=r"saved for GPU 1, which may be another one now\. Choose its GPU again\."
+    ):
+        ours.planner.plan(ours.requests.preset("second"), 8001)
+
+
+def test_what_starts_with_launchdeck_is_refused_by_the_name_of_its_gpu(
+    qapp: object, state: Path, tmp_path: Path
+) -> None:
+    ours = core()
+    ours.planner.engines = (samples.LLAMA_SERVER,)
+    model = llama(n_layer=2).write(tmp_path / "m.gguf")
+    asked = ModelLoadRequest(model, gpu_uuids=("GPU-0",), known_gpus=(PlannedGpu.of(A.gpu),))
+    ours.manager.start_list.mark("first", asked, marked=True)
+    ours.observe(WITHOUT_A)
+    (failure,) = asyncio.run(ours.start_marked())
+    sentence = "first does not start with Launchdeck: RTX 4090 at 01:00.0 is not there."
+    assert str(failure.message) == sentence
+    assert ours.manager.deployments == ()
+
+
+def test_one_that_cannot_be_read_costs_itself_alone(state: Path, caplog: pytest.LogCaptureFixture) -> None:
+    bad = {"a": old_request([-1]), "b": old_request([0] * 1000), "c": old_request(None) | {"gpu_indices": "0"}}
+    (state / "requests.json").write_text(json.dumps({"presets": bad | {"good": old_request([2])}}))
+    assert RequestMemory(state / "requests.json").preset_names == ("good",)
+    assert caplog.text.count("is left out") == len(bad)
+
+
+def test_what_a_newer_version_wrote_is_not_used_and_stays(qapp: object, state: Path) -> None:
+    newer = json.dumps({"version": 3, "requests": {"presets": {"x": old_request([0])}}})
+    for name in ("requests.json", "start-with-launchdeck.json"):
+        (state / name).write_text(newer)
+    ours = core()
+    assert "newer version of Launchdeck" in str(ours.requests.problem)
+    assert "newer version of Launchdeck" in str(ours.manager.start_list.problem)
+    ours.observe(BOTH)
+    assert (state / "requests.json").read_text() == newer
+    ours.requests.save_preset("new", ModelLoadRequest(MODEL))
+    ours.manager.start_list.mark("new", ModelLoadRequest(MODEL), marked=True)
+    for name in ("requests.json", "start-with-launchdeck.json"):
+        assert (state / f"{name}.v3").read_text() == newer
+    assert RequestMemory(state / "requests.json").preset_names == ("new",)
+
+
+def test_no_file_of_before_takes_the_place_of_another(state: Path) -> None:
+    """Somebody goes back to the version before, and comes again."""
+    for number in (0, 1, 1):
+        old = {"presets": {"x": old_request([number])}}
+        (state / "requests.json").write_text(json.dumps(old))
+        RequestMemory(state / "requests.json").save_preset("new", ModelLoadRequest(MODEL))
+    assert sorted(path.name for path in state.glob("requests.json.v*")) == ["requests.json.v1", "requests.json.v1-2"]
+
+
+ID = "0000000a"
+
+
+def record_of(
+    tmp_path: Path,
+    *,
+    places: list[int],
+    env: dict[str, str],
+    failure: Any = None,
+    gpus: tuple[PlannedGpu, ...] | None = None,
+) -> LaunchPlan:
+    plan: dict[str, Any] = to_json(samples.plan())
+    if gpus is None:
+        del plan["gpus"]
+    else:
+        plan["gpus"] = to_json(gpus)
+    plan |= {"request": old_request(places), "env": list(map(list, env.items()))}
+    facts = {
+        "version": 1, "id": ID, "boot_id": "boot", "created_at_s": 5, "socket": f"/run/{ID}.sock", "shim": [10, 100],
+        "engine": None, "tree": [], "ended_at_s": None, "stop_asked": False, "exit_code": None, "start_error": None,
+        "note": {"failure": failure}, "plan": plan,
+    }  # fmt: skip
+    (tmp_path / ID).mkdir(exist_ok=True)
+    (tmp_path / ID / "record.json").write_text(json.dumps(facts))
+    (record,) = read_records(tmp_path)
+    return record.plan
+
+
+@pytest.mark.parametrize(
+    ("places", "env", "known"),
+    [
+        ([1], {"CUDA_VISIBLE_DEVICES": "GPU-1"}, ("GPU-1",)),
+        ([1, 0], {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-0"}, ("GPU-1", "GPU-0")),
+        ([0], {"CUDA_VISIBLE_DEVICES": "MIG-1f"}, ("MIG-1f",)),
+        ([0], {"HIP_VISIBLE_DEVICES": "GPU-8a"}, ("GPU-8a",)),
+        ([], {"CUDA_VISIBLE_DEVICES": "-1", "HIP_VISIBLE_DEVICES": "-1"}, ()),
+    ],
+)
+def test_the_record_of_a_running_model_tells_its_gpus_by_its_mask(
+    tmp_path: Path, places: list[int], env: dict[str, str], known: tuple[str, ...]
+) -> None:
+    plan = record_of(tmp_path, places=places, env=env)
+    assert plan.request.gpu_uuids == known
+    assert [(gpu.uuid, gpu.index) for gpu in plan.gpus] == list(zip(known, places, strict=True))
+    assert plan.request.known_gpus == plan.gpus
+
+
+def test_what_a_record_lists_beside_is_what_it_meant(tmp_path: Path) -> None:
+    gpus = samples.planned_gpus(1, 0)
+    plan = record_of(tmp_path, places=[1, 0], env={"HIP_VISIBLE_DEVICES": "1,0"}, gpus=gpus)
+    assert plan.gpus == plan.request.known_gpus == gpus
+    (other,) = record_of(tmp_path, places=[2], env={}, gpus=gpus).gpus
+    assert not other.is_identified
+
+
+@pytest.mark.parametrize(
+    "env", [{}, {"CUDA_VISIBLE_DEVICES": "1"}, {"CUDA_VISIBLE_DEVICES": "-1"}, {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}]
+)
+def test_where_the_mask_does_not_tell_the_gpu_is_not_guessed(tmp_path: Path, env: dict[str, str]) -> None:
+    (gpu,) = record_of(tmp_path, places=[1], env=env).gpus
+    assert (gpu.index, gpu.is_identified) == (1, False)
+
+
+def test_a_fix_for_a_place_or_of_an_unknown_field_costs_itself_alone(tmp_path: Path) -> None:
+    failure: Any = to_json(samples.failed_deployment().failure)
+    (fix,) = failure["fixes"]
+    on_cpu = fix | {"changes": [["gpu_indices", []], ["n_gpu_layers", 0]]}
+    failure["fixes"] = [
+        on_cpu, fix | {"changes": [["gpu_indices", [1]]]}, fix | {"changes": [["what_is_this", 3]]}, fix
+    ]  # fmt: skip
+    record_of(tmp_path, places=[0], env={}, failure=failure)
+    (record,) = read_records(tmp_path)
+    told = record.status.note.failure
+    assert told is not None
+    assert [dict(one.changes) for one in told.fixes] == [{"gpu_uuids": (), "n_gpu_layers": 0}, {"n_gpu_layers": 38}]
+    live = ShimStatus.of(json.loads((tmp_path / ID / "record.json").read_text()))
+    assert live.note.failure == told
