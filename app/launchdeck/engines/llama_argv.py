@@ -24,6 +24,7 @@ CACHE_TYPES = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "
 PLAIN_CACHE_TYPES = ("f32", "f16", "bf16")
 FLASH_ATTENTION = "--flash-attn"
 UNIFIED = "--kv-unified"
+CACHE_RAM = "--cache-ram"
 CONTEXT_STEP = 256
 DEFAULT_BATCH = 2048
 DEFAULT_UBATCH = 512
@@ -85,7 +86,8 @@ def llama_argv(engine: EngineInfo, launch: LlamaLaunch) -> tuple[str, ...]:
         ("--metrics",),
         ("--log-verbosity", str(VERBOSITY)),
     ]
-    asked = [*_asked_options(engine, launch), *extra_args.options(launch.extra_args)]
+    extra = [option for option in extra_args.options(launch.extra_args) if option[0] != CACHE_RAM]  # it is stated
+    asked = [*_asked_options(engine, launch), *extra]
     for name, *_ in (*asked, *(_cache_options(launch) if launch.cache_ram_mib else ())):
         if not _knows(engine, name):
             raise _unknown_option(engine, name)
@@ -146,10 +148,7 @@ def _embedding_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
 
 
 def _cache_options(launch: LlamaLaunch) -> list[tuple[str, ...]]:
-    """Not twice: an expert's own argument says it as well."""
-    if launch.cache_ram_mib is None or "--cache-ram" in launch.extra_args:
-        return []
-    return [("--cache-ram", str(launch.cache_ram_mib))]
+    return [] if launch.cache_ram_mib is None else [(CACHE_RAM, str(launch.cache_ram_mib))]
 
 
 def _unknown_option(engine: EngineInfo, name: str) -> LaunchdeckError:

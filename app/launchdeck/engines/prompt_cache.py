@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
+from launchdeck.engines.llama_argv import CACHE_RAM
 
 if TYPE_CHECKING:
     from launchdeck.domain.plan import DeviceEstimate, EngineInfo, Estimate
     from launchdeck.domain.request import ModelLoadRequest
 
-FLAG = "--cache-ram"
 MOST_MIB = 1 << 20
 _MIB = 1 << 20
 _USUAL_MIB = 8192
@@ -29,7 +29,7 @@ def asked_mib(request: ModelLoadRequest) -> int | None:
     """The number that was asked for, be it as an argument of an expert's own (which older versions had alone)."""
     words = request.extra_args
     for flag, value in pairwise(words):
-        if flag == FLAG and value.isdecimal():
+        if flag == CACHE_RAM and value.isdecimal():
             return int(value)
     return request.cache_ram_mib
 
@@ -43,8 +43,8 @@ def resolved_mib(
     None for embeddings: idle slots are saved there too (b10605: 31 MiB for each text of 1390 tokens), and never taken
     up again. None with RPC workers: their devices cannot save a slot, and the engine would end.
     """
-    if engine.flags and FLAG not in engine.flags:
-        return request.cache_ram_mib or None
+    if engine.flags and CACHE_RAM not in engine.flags:
+        return asked_mib(request) or None
     if on_workers or request.server_type is ServerType.EMBEDDING:
         return 0
     asked = asked_mib(request)

@@ -107,13 +107,13 @@ def test_a_number_of_ones_own_is_taken_and_counted(plan_of: Any) -> None:
     assert (said(as_before), as_before.estimate.host.overhead_bytes) == ("512", 512 * MIB)
 
 
-@pytest.mark.parametrize("asked", [None, 512])
-def test_where_prompts_cannot_be_taken_up_again_none_are_kept(plan_of: Any, asked: int | None) -> None:
-    embedding = plan_of(server_type=ServerType.EMBEDDING, cache_ram_mib=asked)
-    worker = plan_of(gpu_uuids=(), rpc_workers=("10.0.0.1:50052",), engine=with_rpc(), cache_ram_mib=asked)
+@pytest.mark.parametrize("asked", [{}, {"cache_ram_mib": 512}, {"extra_args": ("--cache-ram", "512")}])
+def test_where_prompts_cannot_be_taken_up_again_none_are_kept(plan_of: Any, asked: dict[str, Any]) -> None:
+    embedding = plan_of(server_type=ServerType.EMBEDDING, **asked)
+    worker = plan_of(gpu_uuids=(), rpc_workers=("10.0.0.1:50052",), engine=with_rpc(), **asked)
     for plan in (embedding, worker):
         assert (said(plan), plan.estimate.host.overhead_bytes) == ("0", 0)
-        assert any("No prompts are kept" in str(warning) for warning in plan.warnings) is (asked is not None)
+        assert any("No prompts are kept" in str(warning) for warning in plan.warnings) is bool(asked)
 
 
 def with_rpc() -> EngineInfo:
@@ -127,6 +127,8 @@ def test_an_engine_that_keeps_none_is_not_told(plan_of: Any) -> None:
     assert (said(plan), plan.estimate.host.overhead_bytes) == (None, 0)
     with pytest.raises(LaunchdeckError, match="no option --cache-ram"):
         plan_of(engine=OLD, cache_ram_mib=512)
+    with pytest.raises(LaunchdeckError, match="no option --cache-ram"):
+        plan_of(engine=OLD, extra_args=("--cache-ram", "512"))
 
 
 @pytest.mark.parametrize("mib", [-1, (1 << 20) + 1])
