@@ -53,7 +53,8 @@ def _stop_all(paths: Paths) -> list[str]:
     """The names of those that ran. Raises LaunchdeckError for the first that could not be stopped."""
     client = ApiClient.find(paths)
     stopped = [] if client is None else asyncio.run(_stop_listed(client))
-    return stopped + asyncio.run(direct.stop_all(paths))
+    # a supervisor may live a moment longer than its model, and is then found once more
+    return list(dict.fromkeys([*stopped, *asyncio.run(direct.stop_all(paths))]))
 
 
 async def _stop_listed(client: ApiClient) -> list[str]:
