@@ -103,5 +103,5 @@ def test_http_shows_what_is_hidden_and_does_not_take_it(
         gpus = app.http.get("/api/management/gpus").json()["gpus"]
         assert [(gpu["ours"], gpu["hidden_by"]) for gpu in gpus] == [(False, "CUDA_VISIBLE_DEVICES=1"), (True, None)]
         answer = app.ask_load("model", gpu_indices=[0])
-        assert answer.status_code == 400
+        assert answer.status_code == 422
         assert "hidden from Launchdeck by CUDA_VISIBLE_DEVICES=1" in answer.text
