@@ -19,10 +19,9 @@ from typing import Any
 
 import httpx
 
-from e2e.window import free_ports
 from fakes.gguf_models import llama
 from fakes.llama_server import install
-from fakes.serving import end_all, processes_of, until
+from fakes.serving import end_all, free_ports, processes_of, until
 from launchdeck.serving.processes import identify
 from launchdeck.serving.records import ShimStatus, read_record
 from launchdeck.settings.paths import Paths

@@ -22,7 +22,6 @@ from e2e.window import (
     click,
     current,
     deploy,
-    free_ports,
     in_real_window,
     quick_settings,
     text_field,
@@ -31,6 +30,7 @@ from e2e.window import (
 )
 from fakes import llama_server
 from fakes.recorded import RECORDED, lines_of
+from fakes.serving import free_ports
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.model import ServerType

@@ -19,8 +19,7 @@ from typing import Any
 import httpx
 import pytest
 
-from e2e.window import free_ports
-from fakes.serving import end_all, processes_of, until
+from fakes.serving import end_all, free_ports, processes_of, until
 from launchdeck.settings.paths import Paths
 
 pytestmark = pytest.mark.timeout(300)

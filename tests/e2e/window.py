@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 
@@ -12,6 +11,7 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QPlainTextEdit, QPushButton, QWidget
 
+from fakes.serving import free_ports
 from launchdeck.compose import in_window
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
@@ -22,7 +22,6 @@ from launchdeck.ui.application import WindowApplication
 from launchdeck.ui.main_window import MainWindow
 
 DEADLINE_S = 60.0
-_PORTS_OF_A_WORKER = 400
 
 Journey = Callable[[WindowApplication, Core], Awaitable[None]]
 
@@ -107,25 +106,6 @@ def text_field(parent: QWidget, accessible_name: str) -> QPlainTextEdit:
 def type_and_send(pane: QWidget, text: str) -> None:
     text_field(pane, "Prompt").setPlainText(text)
     click(pane, "Send")
-
-
-def free_ports(count: int) -> range:
-    """That many consecutive ports nobody uses, away from the ones a user's models have.
-
-    Tests that run at the same time look in different places: a port is only taken when a model is started. All of
-    them stay below 32768, where the kernel begins to give ports to clients.
-    """
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-    lowest = 18001 + worker * _PORTS_OF_A_WORKER
-    for first in range(lowest, lowest + _PORTS_OF_A_WORKER - count, count):
-        try:
-            for port in range(first, first + count):
-                with socket.socket() as probe:
-                    probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        return range(first, first + count)
-    raise AssertionError("no free ports")
 
 
 def quick_settings(**changes: object) -> Settings:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
 HOST = Path(__file__).with_name("serving_host.py")
 PATIENCE_S = 15.0
+_PORTS_OF_A_WORKER = 400
 Planner = Callable[[ModelLoadRequest, int], LaunchPlan]
 
 
@@ -133,6 +134,25 @@ def free_port() -> int:
         return port
 
 
+def free_ports(count: int) -> range:
+    """That many consecutive ports nobody uses, away from the ones a user's models have.
+
+    Tests that run at the same time look in different places: a port is only taken when a model is started. All of
+    them stay below 32768, where the kernel begins to give ports to clients.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    lowest = 18001 + worker * _PORTS_OF_A_WORKER
+    for first in range(lowest, lowest + _PORTS_OF_A_WORKER - count, count):
+        try:
+            for port in range(first, first + count):
+                with socket.socket() as probe:
+                    probe.bind(("127.0.0.1", port))
+        except OSError:
+            continue
+        return range(first, first + count)
+    raise AssertionError("no free ports")
+
+
 def processes_of(home: Path) -> list[Process]:
     """Every process whose environment names this test's home: shims, engines and their workers."""
     mark = f"LAUNCHDECK_HOME={home}".encode()
@@ -219,7 +239,7 @@ class Bench:
         launcher: ShimLauncher | None = None,
         **settings: Any,
     ) -> None:
-        first = free_port()
+        first = free_ports(20).start
         self.settings = Settings(**{"first_port": first, "last_port": first, "probe_interval_s": 0.2} | settings)
         self.history = History()
         self.manager = ProcessManager(
