@@ -17,6 +17,7 @@ from launchdeck.ui.names import place_and_name, short_name
 from launchdeck.ui.segmented import Segmented
 from launchdeck.ui.stacked_bar import Segment, StackedBar
 from launchdeck.ui.time_axis import axis_top, time_marks, value_marks
+from launchdeck.ui.wrapping_label import WrappingLabel
 
 GIB = 2**30
 
@@ -259,3 +260,14 @@ def test_icons_are_drawn_in_the_given_colour(qapp, name: str):
 def test_application_icon_can_be_drawn(qapp):
     image = app_icon().pixmap(64, 64).toImage()
     assert image.pixelColor(image.width() // 2, image.height() // 3) == QColor("#e8eaee")
+
+
+@pytest.mark.parametrize("word", ["CUDA_VISIBLE_DEVICES=GPU-" + "0123456789abcdef" * 4, "x" * 120, "/a/long/path" * 20])
+def test_a_long_word_asks_for_no_more_width_than_the_column_has(qtbot, word):
+    label = WrappingLabel("small")
+    qtbot.addWidget(label)
+    label.setText(f"GPUs are hidden by {word}: the model will run on the CPU.")
+    assert label.minimumSizeHint().width() < 250
+    assert label.text().replace("\u200b", "") == f"GPUs are hidden by {word}: the model will run on the CPU."
+    label.setText("No engine was found.")
+    assert label.text() == "No engine was found."

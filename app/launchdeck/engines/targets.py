@@ -57,6 +57,7 @@ def warnings_without_gpus(request: ModelLoadRequest, inventory: Inventory) -> It
         return
     if any(reading.gpu.ours for reading in inventory.gpus):
         yield NO_ENGINE_FOR_GPUS
+        return
     for mask in dict.fromkeys(reading.gpu.hidden_by for reading in inventory.gpus if reading.gpu.hidden_by):
         yield mask.doubt or Message(
             "GPUs of this machine are hidden from Launchdeck by {mask}: the model will run on the CPU.",

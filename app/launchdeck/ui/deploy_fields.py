@@ -25,6 +25,7 @@ from launchdeck.ui.more_settings import MoreSettings
 from launchdeck.ui.number_field import NumberField
 from launchdeck.ui.segmented import Segmented
 from launchdeck.ui.wheel_guard import WheelGuard
+from launchdeck.ui.wrapping_label import WrappingLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -236,8 +237,7 @@ class DeployFields(QWidget):
         self._slots.setToolTip(tr("Slots: requests answered at the same time"))
         self._engine = EngineCombo()
         self._engines = _small_button("settings", tr("Engines of this machine"), self.engines_requested)
-        self._reasons = QLabel(wordWrap=True)
-        self._reasons.setProperty("role", "small")
+        self._reasons = WrappingLabel("small")
         self.more = MoreSettings()
 
     def _connect(self) -> None:

@@ -17,6 +17,7 @@ from launchdeck.ui.disclosure import Disclosure
 from launchdeck.ui.estimate_panel import EstimatePanel
 from launchdeck.ui.format import gib
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.wrapping_label import WrappingLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +61,7 @@ class DeployForm(QFrame):
         self._estimate.rested.connect(self.rested)
         self._estimate.engines_requested.connect(self.engines_requested)
         self._command = CommandView()
-        self._obstacle = QLabel(wordWrap=True)
-        self._obstacle.setProperty("role", "small")
+        self._obstacle = WrappingLabel("small")
         self._deploy = self._make_button()
         self._lay_out()
         self.setFocusProxy(self._fields)

@@ -18,6 +18,7 @@ from launchdeck.ui.format import gib
 from launchdeck.ui.i18n import tr
 from launchdeck.ui.stacked_bar import Segment, StackedBar
 from launchdeck.ui.theme import tokens
+from launchdeck.ui.wrapping_label import WrappingLabel
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure, Fix
@@ -39,7 +40,7 @@ class DeviceEstimateRow(QWidget):
         self._bar = StackedBar(height_px=13)
         self._legend = QLabel(wordWrap=True, textFormat=Qt.TextFormat.RichText)
         self._legend.setProperty("role", "small")
-        self._promised = _wrapping_label("small")
+        self._promised = WrappingLabel("small")
         head = QHBoxLayout()
         head.addWidget(self._name)
         head.addStretch(1)
@@ -91,8 +92,8 @@ class EstimatePanel(QFrame):
         self._chip.setProperty("role", "chip")
         self._chip.setProperty("state", "")
         self._chip.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self._sentence = _wrapping_label("small")
-        self._warnings = _wrapping_label("small")
+        self._sentence = WrappingLabel("small")
+        self._warnings = WrappingLabel("small")
         self._fixes = QVBoxLayout(spacing=6)  # side by side three would be wider than the column
         self._engines = QPushButton(tr("Engines …"), visible=False)
         self._engines.clicked.connect(self.engines_requested)
@@ -269,9 +270,3 @@ def _legend_entry(segment: Segment) -> str:
     """A square in the segment's colour and its size, kept together when the line breaks."""
     text = f"{segment.label} {gib(segment.size_bytes, 2)}".replace(" ", "&nbsp;")
     return f'<span style="color:{segment.color}">■</span>&nbsp;{text}'
-
-
-def _wrapping_label(role: str) -> QLabel:
-    label = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
-    label.setProperty("role", role)
-    return label
