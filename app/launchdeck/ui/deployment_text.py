@@ -8,6 +8,7 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import ALL_LAYERS
 from launchdeck.ui.i18n import tr
+from launchdeck.ui.names import short_name
 
 if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
@@ -148,7 +149,7 @@ def deployment_device(deployment: Deployment, place: int) -> str:
     if not gpu.is_identified:
         return tr("GPU {index} of its start", index=gpu.index)
     now = deployment.place_of(gpu)
-    return tr("{name}, not there", name=gpu.name or gpu.uuid) if now is None else f"GPU {now}"
+    return tr("{name}, not there", name=short_name(gpu) or gpu.uuid) if now is None else f"GPU {now}"
 
 
 def layers_asked(asked: int | None) -> str:

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.ui.format import gib, not_measurable
 from launchdeck.ui.i18n import tr
-from launchdeck.ui.names import why_not_ours
+from launchdeck.ui.names import short_name, why_not_ours
 from launchdeck.ui.theme import tokens
 from launchdeck.ui.trailing_combo import TRAILING_ROLE, TrailingCombo
 
@@ -191,7 +191,7 @@ def _missing_entry(gpu: PlannedGpu, *, offered: bool) -> DeviceEntry:
     if not gpu.is_identified:
         text = tr("GPU {index}, to be chosen again", index=gpu.index)
     elif offered:
-        text = tr("{name}, not there", name=gpu.name or gpu.uuid)
+        text = tr("{name}, not there", name=short_name(gpu) or gpu.uuid)  # the name must not hide the rest
     else:
         text = gpu.name or gpu.uuid
     return DeviceEntry(gpu.uuid, text, gpu=gpu, usable=False, missing=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.domain.gpu import Gpu, GpuType, PlannedGpu
 from launchdeck.domain.text import Message
 from launchdeck.ui.i18n import tr
 
@@ -23,7 +23,7 @@ def vendor(gpu: Gpu) -> str:
     return _VENDORS.get(gpu.gpu_type, "")
 
 
-def short_name(gpu: Gpu) -> str:
+def short_name(gpu: Gpu | PlannedGpu) -> str:
     """The name without what every name has: "RTX 4090", "Ryzen 9 7950X"."""
     return " ".join(_NOISE.sub(" ", gpu.name).split()) or gpu.name
 
