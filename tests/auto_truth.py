@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from launchdeck.planning.fit import largest_layer_count
+from launchdeck.planning.llama.fit import largest_layer_count
 from memory_truth import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from launchdeck.planning.estimate import Load, MemoryModel
+    from launchdeck.planning.llama.estimate import Load, MemoryModel
     from memory_truth import Truth
 
 MARGIN_BYTES = 256 << 20

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from launchdeck.planning.estimate import Load
+    from launchdeck.planning.llama.estimate import Load
 
 _LINE = re.compile(r"ngl=(\d+) ms=\d+ \| (.*)")
 _BUFFER = re.compile(r"(\w+) model=(\d+) ctx=(\d+) comp=(\d+)")

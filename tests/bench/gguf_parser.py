@@ -14,11 +14,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from launchdeck.models.ggml import BY_NAME
-from launchdeck.planning.hyperparameters import Hyperparameters
+from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from launchdeck.models.header import GgufHeader, GgufTensor
-    from launchdeck.planning.estimate import Load
+    from launchdeck.planning.llama.estimate import Load
 
 _PADDING = 256
 _OFFLOAD_BATCH = 32

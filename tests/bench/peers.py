@@ -18,14 +18,14 @@ from unittest import mock
 import xllamacpp
 from gguf_parser import gguf_parser
 
-from launchdeck.planning.estimate import GPU_CONTEXT_BYTES
-from launchdeck.planning.hyperparameters import Hyperparameters
+from launchdeck.planning.llama.estimate import GPU_CONTEXT_BYTES
+from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from launchdeck.models.header import GgufHeader
-    from launchdeck.planning.estimate import Load
+    from launchdeck.planning.llama.estimate import Load
 
     Peer = Callable[[GgufHeader, Load], tuple[int, ...] | None]
 

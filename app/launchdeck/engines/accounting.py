@@ -23,14 +23,14 @@ from launchdeck.engines.llama_argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRES
 from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.json_file import JsonFile
 from launchdeck.files.looking import is_file
-from launchdeck.planning.compute import FORMS_VERSION
-from launchdeck.planning.estimate import Device, Load
+from launchdeck.planning.llama.compute import FORMS_VERSION
+from launchdeck.planning.llama.estimate import Device, Load
 from launchdeck.planning.placement import child_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from launchdeck.planning.estimate import MemoryModel
+    from launchdeck.planning.llama.estimate import MemoryModel
 
 logger = logging.getLogger(__name__)
 

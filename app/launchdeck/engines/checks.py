@@ -17,7 +17,7 @@ from launchdeck.engines.llama_argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 from launchdeck.models.ggml import BY_NAME
 
 if TYPE_CHECKING:
-    from launchdeck.planning.estimate import MemoryModel
+    from launchdeck.planning.llama.estimate import MemoryModel
 
 MAX_SLOTS = 256
 MAX_THREADS = 1024

@@ -13,8 +13,8 @@ from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.device_orders import DeviceOrders
 from launchdeck.engines.residuals import Residuals
-from launchdeck.planning.estimate import MemoryModel
-from launchdeck.planning.vllm_memory import VllmMemory
+from launchdeck.planning.llama.estimate import MemoryModel
+from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.schema import Settings
 
 HOST = "127.0.0.1"

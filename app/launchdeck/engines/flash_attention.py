@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.llama_argv import FLASH_ATTENTION, PLAIN_CACHE_TYPES
-from launchdeck.planning.fused_attention import CACHE_TYPES
+from launchdeck.planning.llama.fused_attention import CACHE_TYPES
 
 if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo
-    from launchdeck.planning.estimate import Device, Load, MemoryModel
+    from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 
 def resolved(request: ModelLoadRequest, memory: MemoryModel, layers: int) -> FlashAttention:

@@ -11,7 +11,7 @@ from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.engines.context import HOST, PlanningContext, default_model_id, longest_request, resolve_context
 from launchdeck.engines.devices import EngineDevice
 from launchdeck.engines.llama_argv import CONTEXT_STEP, DEFAULT_BATCH, DEFAULT_UBATCH, LlamaLaunch, divides_context
-from launchdeck.planning.estimate import Device, Load, usual_context_bytes
+from launchdeck.planning.llama.estimate import Device, Load, usual_context_bytes
 from launchdeck.settings.schema import MIB
 
 GIB = 1024 * MIB

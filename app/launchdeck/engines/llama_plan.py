@@ -32,8 +32,8 @@ from launchdeck.engines.llama_warnings import (
 )
 from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.targets import with_gpus
-from launchdeck.planning.estimate import Load, MemoryModel
-from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
+from launchdeck.planning.llama.estimate import Load, MemoryModel
+from launchdeck.planning.llama.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.placement import Placement, place, unmasked
 from launchdeck.planning.shared_ram import with_host
 from launchdeck.settings.schema import MIB

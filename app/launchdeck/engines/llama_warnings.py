@@ -11,7 +11,7 @@ from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.devices import EngineDevice
 from launchdeck.engines.llama_argv import UNIFIED_MEMORY, LlamaLaunch
 from launchdeck.engines.targets import warnings_without_gpus
-from launchdeck.planning.estimate import MemoryModel
+from launchdeck.planning.llama.estimate import MemoryModel
 
 
 def warnings_of_model(model: ModelInfo, memory: MemoryModel) -> tuple[Message, ...]:

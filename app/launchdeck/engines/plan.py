@@ -17,7 +17,7 @@ from launchdeck.engines.devices import Machine, engine_devices
 from launchdeck.engines.llama_plan import Layout, plan_llama
 from launchdeck.engines.targets import target_gpus
 from launchdeck.engines.vllm_plan import plan_vllm
-from launchdeck.planning.vllm_memory import VllmMemory
+from launchdeck.planning.vllm.memory import VllmMemory
 
 
 def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:

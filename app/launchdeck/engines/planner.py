@@ -29,9 +29,9 @@ from launchdeck.models.errors import contradictory, does_not_answer
 from launchdeck.models.gguf import HeaderCache
 from launchdeck.models.library import PATIENCE_S
 from launchdeck.models.safetensors import read_safetensors
-from launchdeck.planning.estimate import MemoryModel
+from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.planning.returned import without_processes
-from launchdeck.planning.vllm_memory import VllmMemory
+from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

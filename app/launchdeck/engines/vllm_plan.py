@@ -39,7 +39,7 @@ from launchdeck.engines.vllm_log import worker_name
 from launchdeck.hardware.gpu_names import compute_capability
 from launchdeck.planning.placement import Placement, place
 from launchdeck.planning.shared_ram import with_host
-from launchdeck.planning.vllm_memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
+from launchdeck.planning.vllm.memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
 from launchdeck.settings.schema import MIB
 
 GIB = 1024 * MIB

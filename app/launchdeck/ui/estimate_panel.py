@@ -11,7 +11,7 @@ from launchdeck.domain.errors import Cause
 from launchdeck.domain.plan import Tier, Verdict
 from launchdeck.engines import advice
 from launchdeck.engines.fixes import NO_ENGINE_FOR_GPUS
-from launchdeck.planning.estimate import HOST
+from launchdeck.planning.llama.estimate import HOST
 from launchdeck.ui import verdict as verdicts
 from launchdeck.ui.deployment_text import device_label
 from launchdeck.ui.format import gib

@@ -25,7 +25,7 @@ from launchdeck.engines.plan import PlanningContext, plan_launch
 from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import describe
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import MemoryModel
+from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
 
 MIB = 1024 * 1024

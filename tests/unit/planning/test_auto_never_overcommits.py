@@ -11,7 +11,7 @@ from auto_truth import MARGIN_BYTES, Choice, choices
 from fakes.gguf_zoo import every_architecture
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 if TYPE_CHECKING:
     from pathlib import Path

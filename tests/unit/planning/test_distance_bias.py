@@ -11,7 +11,7 @@ from auto_truth import choices
 from fakes.gguf_t5 import cogvlm, t5, t5_encoder
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from memory_truth import ask
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from fakes.gguf_models import Size, bert, llama
 from fakes.gguf_zoo import gemma
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from memory_truth import ask
 
 if TYPE_CHECKING:

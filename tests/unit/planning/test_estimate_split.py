@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from launchdeck.planning.split import layer_ranges
+from launchdeck.planning.llama.split import layer_ranges
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from e2e.engine_process import rpc_worker
 from fakes import gguf_zoo
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 MIB = 1024 * 1024
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from fakes import gguf_models, gguf_zoo
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
-from launchdeck.planning.fit import fewest_experts_in_ram, largest_layer_count
-from launchdeck.planning.split import layer_ranges
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.fit import fewest_experts_in_ram, largest_layer_count
+from launchdeck.planning.llama.split import layer_ranges
 
 GIB = 1024**3
 MARGIN = GIB // 4

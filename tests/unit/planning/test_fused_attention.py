@@ -9,8 +9,8 @@ import pytest
 from fakes.gguf_models import bert, llama
 from fakes.gguf_zoo import deepseek2, gemma4
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
-from launchdeck.planning.fused_attention import Head
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.fused_attention import Head
 
 if TYPE_CHECKING:
     from pathlib import Path

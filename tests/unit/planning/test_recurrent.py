@@ -23,7 +23,7 @@ from fakes.gguf_recurrent import (
     qwen35,
 )
 from launchdeck.models.gguf import read_header
-from launchdeck.planning.estimate import Device, Load, MemoryModel
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 if TYPE_CHECKING:
     from fakes.gguf_writer import Gguf

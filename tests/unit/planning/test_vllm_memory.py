@@ -10,8 +10,8 @@ import pytest
 
 from fakes.safetensors_writer import bert_config, bert_tensors, llama_config, llama_tensors, write_model
 from launchdeck.models.safetensors import read_safetensors
-from launchdeck.planning.estimate import GPU_CONTEXT_BYTES
-from launchdeck.planning.vllm_memory import VllmDevice, VllmLoad, VllmMemory
+from launchdeck.planning.llama.estimate import GPU_CONTEXT_BYTES
+from launchdeck.planning.vllm.memory import VllmDevice, VllmLoad, VllmMemory
 
 GIB = 1 << 30
 SHAPE_8B = {

@@ -1,0 +1,1 @@
+"""What llama.cpp will take: weights, KV cache, compute buffers, and how many layers fit."""

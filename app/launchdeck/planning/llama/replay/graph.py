@@ -1,0 +1,252 @@
+"""The sizes that make up a graph's buffers, and what of them one device needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from launchdeck.planning.llama.replay.blocks import Surroundings
+from launchdeck.planning.llama.replay.rehearsal import Part
+
+if TYPE_CHECKING:
+    from launchdeck.planning.llama.replay.layers.distance_bias import Biased
+    from launchdeck.planning.llama.replay.rehearsal import Rehearsal
+    from launchdeck.planning.llama.replay.rehearsals import Rehearsals
+
+ALIGNMENT = 128
+_HOST_ALIGNMENT = 64
+_PIPELINE_COPIES = 4
+_TOKEN_BYTES = 4
+
+
+class Role(NamedTuple):
+    """A GPU's part: how many blocks it has, whether the model's last block is one of them (`ends`), whether it is the
+    `first` GPU and whether it has the output layer (`last`).
+
+    `full` and `window`: whether it works with layers that see everything, and with such that look through a window.
+    `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
+    works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights, and
+    `lent_experts_bytes` that for experts which stay there while the rest of their block does not. `borrowed_bytes` are
+    the caches of other devices that its layers read. (A tuple, because one is made for each GPU at every tick.)
+    """
+
+    blocks: int
+    ends: bool
+    first: bool
+    last: bool
+    full: bool
+    window: bool
+    pipeline: bool
+    lent_blocks: int
+    lent_bytes: int
+    lent_experts_bytes: int = 0
+    n_cpu_moe: int = 0
+    borrowed_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ByKind:
+    """What layers that see everything need, and what such with a window do."""
+
+    full: int
+    window: int
+
+    def sum_of(self, role: Role) -> int:
+        return self.full * role.full + self.window * role.window
+
+    def max_of(self, role: Role) -> int:
+        return max(self.full * role.full, self.window * role.window)
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """Bytes that a device gets from the one before it, the `first` from the host; the others for each `block` too.
+
+    `output`: what comes to a device with the output layer alone; usually these are but the results.
+    """
+
+    first: int
+    next: int
+    block: int
+    output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The sizes that make up the buffers, in bytes. All devices' buffers follow from them.
+
+    `row`: one number for each token and each of the model's dimensions; `inputs`: the tokens' positions; `seen`: places
+    in the cache and masks; `feed_forward` and `attention`: the most that is alive at once within these parts of a
+    layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
+    copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
+    left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
+    counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights;
+    `keeps_norm`: what that makes of all tokens is kept for what predicts further ones; `brought`: what only the device
+    that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to device;
+    `biased`: what T5 needs besides.
+    """
+
+    row: int
+    inputs: int
+    seen: ByKind
+    feed_forward: int
+    product: int
+    attention: int
+    scratch: ByKind
+    lent_cache: int
+    output: int
+    brought: int
+    host_only: int
+    outputs: int
+    logits: int
+    norms_output: bool
+    keeps_two_keys: bool
+    crossing: Crossing
+    biased: Biased
+    whole: Role
+    rehearsals: Rehearsals
+    keeps_norm: bool
+
+    def gpu_bytes(self, role: Role) -> int:
+        """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
+        output = self.output if role.last else 0
+        rehearsal = self._rehearsal_of(role)
+        if rehearsal:
+            kept, most = rehearsal.room(self._part(role))
+            if role.pipeline:
+                kept += _PIPELINE_COPIES * self._copied_for_bias(role)
+            return kept + max(most, output)
+        if not role.blocks and not role.first:
+            return self._output_alone(role)
+        inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
+        inputs += self._results_bytes if role.last else 0
+        if role.pipeline:
+            copied = inputs + role.borrowed_bytes + self._entering(role) + self._copied_for_bias(role)
+            own = self._own_layer(role) + self.brought * role.first
+            return _PIPELINE_COPIES * copied + max(own, output)
+        inputs += role.borrowed_bytes
+        if role.first:
+            layer = self._lent_layer(role) if role.lent_blocks else self._layer(role)
+            if role.lent_experts_bytes:
+                layer = max(layer, self.feed_forward + self.row + role.lent_experts_bytes)
+            return max(inputs + layer + self.brought, output)
+        return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
+
+    @property
+    def _results_bytes(self) -> int:
+        """Where in a batch the results are."""
+        return padded(_TOKEN_BYTES * self.outputs, ALIGNMENT)
+
+    def _rehearsal_of(self, role: Role) -> Rehearsal | None:
+        """None where T5's bias is looked up for others outside of a pipeline, where the host works with a part of what
+        is in RAM, or where more copies are needed than can be made at once.
+        """
+        if not (role.blocks or role.first):
+            return None
+        shared = self.biased.is_shared
+        if shared and not (role.pipeline or role.lent_blocks or role.ends):
+            return None
+        surroundings = Surroundings(
+            own_from=role.lent_blocks,
+            is_first=role.first,
+            gives_results=role.last or not role.ends,
+            fuses=not role.lent_blocks if role.first else role.pipeline or role.n_cpu_moe > 0,
+            bias_is_elsewhere=shared and role.pipeline and role.lent_blocks > 0,
+        )
+        rehearsal = self.rehearsals.of(surroundings)
+        if rehearsal is None or (role.first and role.lent_blocks and not rehearsal.lends):
+            return None
+        return rehearsal if rehearsal.fits(self._part(role)) else None
+
+    def _copied_for_bias(self, role: Role) -> int:
+        """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
+        if not role.blocks or not self.biased.is_shared:
+            return 0
+        if role.lent_blocks:
+            return role.blocks * self.biased.found
+        late = max(role.blocks - self.biased.blocks_at_once, 0)
+        return late * self.biased.buckets + (self.whole.blocks - role.blocks) * self.biased.handed_over
+
+    def _output_alone(self, role: Role) -> int:
+        """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens.
+
+        Where there are no tokens to be made of it, a norm's weights are worked into its copy, if there are any.
+        """
+        if not role.last:
+            return 0
+        if not self.logits and (not self.norms_output or not role.pipeline):
+            return self.row if self.norms_output else 0
+        entering = self.crossing.output
+        if self.keeps_norm:
+            copied = entering + self._results_bytes
+            return (_PIPELINE_COPIES * copied + entering if role.pipeline else copied) + self.output
+        if role.pipeline:
+            return _PIPELINE_COPIES * entering + max(entering, self.output)
+        return max(2 * entering, self.output) if entering >= self.row else self.output
+
+    def _part(self, role: Role) -> Part:
+        lent = min(role.lent_blocks, self.whole.blocks)
+        begin, end = 0 if role.first else lent, lent + role.blocks
+        logits = self.logits if role.last else 0
+        if self.biased.is_shared and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
+            return Part(begin, lent, end, end, logits_bytes=logits)
+        return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline, logits)
+
+    def _entering(self, role: Role) -> int:
+        if role.first:
+            return self.crossing.first
+        return self.crossing.next + role.blocks * self.crossing.block
+
+    def _own_layer(self, role: Role) -> int:
+        """After its attention the last block goes on with the results alone, usually."""
+        alone = role.ends and role.blocks == 1 and self.crossing.output < self.row
+        return self._attention(role) if alone else self._layer(role)
+
+    def _layer(self, role: Role) -> int:
+        return max(self.feed_forward, self._attention(role))
+
+    def _attention(self, role: Role) -> int:
+        return self.attention + self.scratch.max_of(role)
+
+    def _lent_layer(self, role: Role) -> int:
+        """The most that is alive within one of the host's layers, with a copy of its weights or of its cache.
+
+        What the first layer's cache leaves free is used again, but a weight that is larger comes behind it.
+        """
+        left, beside = self.lent_cache + 3 * self.row, self.feed_forward - self.product
+        if role.lent_bytes > left:
+            feed_forward = max(left, beside) + min(left, beside) // 3 + role.lent_bytes
+        else:  # half of it fits into gaps: an average
+            feed_forward = self.feed_forward + self.row + role.lent_bytes // 2
+        return max(feed_forward, self._lent_caches(role) + self._attention(role) + self.row)
+
+    def _lent_caches(self, role: Role) -> int:
+        keys = self.lent_cache // 2
+        if role.lent_blocks > 1 and self.keeps_two_keys and keys > self._layer(role):
+            return 3 * keys
+        if role.lent_blocks > 1 and not self.keeps_two_keys and keys > 4 * self.row:
+            return 2 * keys + keys // 2
+        return 2 * keys
+
+    def host_bytes(self, *, pipeline: bool) -> int:
+        """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
+        own = 2 * self.row + self.host_only + self.biased.host
+        return own + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
+
+    @property
+    def host_working_bytes(self) -> int:
+        """Bytes of the host's buffer where it works with the layers that it holds, and others with the output."""
+        return self._host_inputs + self.host_only + self._layer(self.whole) + self.brought + self.row
+
+    def host_alone_bytes(self) -> int:
+        """Bytes of the host's buffer without any GPU."""
+        return max(self.host_working_bytes, self.output + self.row)
+
+    @property
+    def _host_inputs(self) -> int:
+        return self.inputs + self.seen.sum_of(self.whole) + padded(_TOKEN_BYTES * self.outputs, _HOST_ALIGNMENT)
+
+
+def padded(size: int, multiple: int) -> int:
+    """The next multiple that is not smaller."""
+    return -(-size // multiple) * multiple

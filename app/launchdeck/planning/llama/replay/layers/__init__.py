@@ -1,0 +1,1 @@
+"""What each kind of layer computes, step by step, as llama.cpp builds its graph."""
