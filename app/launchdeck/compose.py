@@ -189,8 +189,8 @@ def in_window(
     gc.disable()  # what is made before the first frame is there to stay; looking for garbage in it takes its time
     from PySide6.QtWidgets import QApplication  # noqa: PLC0415 (commands do without widgets)
 
-    from launchdeck.ui import theme  # noqa: PLC0415
     from launchdeck.ui.first_frame import FirstFrame, dress  # noqa: PLC0415
+    from launchdeck.ui.kit import theme  # noqa: PLC0415
 
     existing = QApplication.instance()
     app = existing if isinstance(existing, QApplication) else QApplication([*sys.argv[:1], *theme.ARGUMENTS])

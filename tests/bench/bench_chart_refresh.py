@@ -16,8 +16,8 @@ from PySide6.QtWidgets import QApplication, QVBoxLayout, QWidget
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuType, Inventory
 from launchdeck.monitor.history import History
-from launchdeck.ui import theme
-from launchdeck.ui.charts import Charts
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.kit import theme
 
 GPUS = 8
 INTERVAL_S = 5.0

@@ -62,7 +62,7 @@ async def watched_window(application: WindowApplication) -> int:
 
 
 def show_log(application: WindowApplication, deployment_id: str) -> None:
-    from launchdeck.ui.log_view import LogTab
+    from launchdeck.ui.deployments.log_view import LogTab
 
     application.panels.deployments.select(deployment_id)
     tabs = application.panels.tabs

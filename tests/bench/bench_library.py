@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 from fakes.gguf_models import llama
 from launchdeck.models.library import FIRST_LIST_S, by_name
 from launchdeck.models.scan import Scanner
-from launchdeck.ui.library_dialog import LibraryDialog
+from launchdeck.ui.library.library_dialog import LibraryDialog
 
 MODEL_COUNT = 10_000
 A_FOLDER = 50

@@ -23,9 +23,9 @@ from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.monitor.history import History
 from launchdeck.monitor.history_store import HistoryStore
 from launchdeck.settings.schema import Settings
-from launchdeck.ui import theme
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.gpu_cards import GpuCards
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.gpus.gpu_cards import GpuCards
+from launchdeck.ui.kit import theme
 
 INTERVAL_S = 5.0
 DAY_S = 86_400

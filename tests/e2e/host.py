@@ -20,7 +20,7 @@ from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.application import WindowApplication
-from launchdeck.ui.quit_dialog import QuitDialog
+from launchdeck.ui.window.quit_dialog import QuitDialog
 
 
 async def drive(application: WindowApplication, model: Path, then: str) -> None:

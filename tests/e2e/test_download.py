@@ -13,8 +13,8 @@ from e2e.window import button, click, in_real_window, quick_settings, until
 from fakes.gguf_models import llama
 from fakes.hub import FakeHub
 from launchdeck.models import hub_access
-from launchdeck.ui.download_dialog import DownloadDialog
-from launchdeck.ui.library_dialog import LibraryDialog
+from launchdeck.ui.library.download_dialog import DownloadDialog
+from launchdeck.ui.library.library_dialog import LibraryDialog
 
 NAME = "tiny-q4.gguf"
 REPOSITORY = "them/Tiny-GGUF"

@@ -13,7 +13,7 @@ from e2e.window import in_real_window, quick_settings, until
 from fakes import gguf_models
 from launchdeck.core import Core
 from launchdeck.ui.application import WindowApplication
-from launchdeck.ui.main_window import MainWindow
+from launchdeck.ui.window.main_window import MainWindow
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
 

@@ -15,8 +15,8 @@ from fakes.hub import FakeHub
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.offers import LLAMA_CPP
 from launchdeck.serving.trial import until_running
-from launchdeck.ui.engine_offers import OfferRow
-from launchdeck.ui.engines_dialog import EngineCard, EnginesDialog
+from launchdeck.ui.engines.engine_offers import OfferRow
+from launchdeck.ui.engines.engines_dialog import EngineCard, EnginesDialog
 
 
 def test_the_built_in_engine_is_tested_with_one_click(demo_model, monkeypatch) -> None:

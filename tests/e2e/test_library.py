@@ -6,7 +6,7 @@ from PySide6.QtWidgets import QLineEdit
 
 from e2e.window import click, in_real_window, quick_settings, until
 from fakes.gguf_models import llama
-from launchdeck.ui.library_dialog import LibraryDialog
+from launchdeck.ui.library.library_dialog import LibraryDialog
 
 
 def test_a_model_that_comes_is_listed_and_can_be_taken_into_the_form(tmp_path) -> None:

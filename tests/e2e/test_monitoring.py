@@ -13,8 +13,8 @@ from e2e.window import click, in_real_window, quick_settings, until
 from fakes.nvml import GIB, FakeNvml
 from launchdeck.core import Core
 from launchdeck.ui.application import WindowApplication
-from launchdeck.ui.detection_button import DetectionButton
-from launchdeck.ui.detection_dialog import DetectionDialog
+from launchdeck.ui.gpus.detection_button import DetectionButton
+from launchdeck.ui.gpus.detection_dialog import DetectionDialog
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
 

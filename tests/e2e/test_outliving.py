@@ -100,7 +100,7 @@ def test_quit_with_stop_all_leaves_nothing(demo_model: Path) -> None:
 def test_closing_the_question_is_no_answer(demo_model: Path) -> None:
     async def journey(application: WindowApplication, core: Core) -> None:
         from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
-        from launchdeck.ui.quit_dialog import QuitDialog
+        from launchdeck.ui.window.quit_dialog import QuitDialog
 
         deployment = await core.manager.load(ModelLoadRequest(model_path=demo_model, gpu_uuids=CPU_ONLY, n_ctx=512))
         application.ask_to_quit()

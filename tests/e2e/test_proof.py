@@ -14,7 +14,7 @@ from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
-from launchdeck.ui.details_rows import DetailRow, detail_rows
+from launchdeck.ui.deployments.details_rows import DetailRow, detail_rows
 
 MIB = 1024 * 1024
 LAYERS = 31

@@ -7,8 +7,8 @@ import pytest
 from e2e.window import in_real_window, quick_settings, until
 from launchdeck.core import Core
 from launchdeck.ui.application import WindowApplication
-from launchdeck.ui.chart_panel import ChartPanel
-from launchdeck.ui.main_window import SMALLEST
+from launchdeck.ui.charts.chart_panel import ChartPanel
+from launchdeck.ui.window.main_window import SMALLEST
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
 

@@ -19,7 +19,7 @@ from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.application import WindowApplication
-from launchdeck.ui.main_window import MainWindow
+from launchdeck.ui.window.main_window import MainWindow
 
 DEADLINE_S = 60.0
 

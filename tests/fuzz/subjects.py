@@ -43,7 +43,7 @@ from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.serving.start_list import StartList
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
-from launchdeck.ui.window_memory import WindowMemory
+from launchdeck.ui.window.window_memory import WindowMemory
 
 GOOD, ODD = "00000001", "00000002"
 REQUEST = ModelLoadRequest(

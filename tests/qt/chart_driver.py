@@ -10,9 +10,9 @@ from PySide6.QtGui import QImage
 
 from fakes.samples import GIB, two_gpus
 from launchdeck.domain.gpu import GpuReading, Inventory
-from launchdeck.ui import theme
-from launchdeck.ui.chart_panel import ChartPanel
-from launchdeck.ui.charts import Charts
+from launchdeck.ui.charts.chart_panel import ChartPanel
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.kit import theme
 
 NOW_S = 1_800_000_000.0
 

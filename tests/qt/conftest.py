@@ -10,8 +10,8 @@ from fakes import gguf_models, samples
 from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import inspect
 from launchdeck.settings.schema import Settings
-from launchdeck.ui import i18n, theme
-from launchdeck.ui.deploy_form import DeployForm
+from launchdeck.ui.deploy.deploy_form import DeployForm
+from launchdeck.ui.kit import i18n, theme
 from qt.form_driver import ENGINE, ONE_GPU, PORT, WORKER
 
 if TYPE_CHECKING:

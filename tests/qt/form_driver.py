@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from fakes import samples
 from launchdeck.domain.gpu import GpuType
-from launchdeck.ui.command_view import CommandView
-from launchdeck.ui.estimate_panel import EstimatePanel
+from launchdeck.ui.deploy.command_view import CommandView
+from launchdeck.ui.deploy.estimate_panel import EstimatePanel
 
 PORT = 8004
 WAIT_MS = 5000

@@ -14,14 +14,14 @@ from launchdeck.domain.gpu import GpuMask, GpuProcess, GpuReading, GpuSample, Gp
 from launchdeck.domain.plan import DeviceEstimate
 from launchdeck.domain.text import Message
 from launchdeck.monitor.alerts import Alert, AlertKind
-from launchdeck.ui import theme
-from launchdeck.ui.detection_button import DetectionButton
-from launchdeck.ui.detection_dialog import DetectionDialog
-from launchdeck.ui.gpu_cards import CPU_INDEX, GpuCards
-from launchdeck.ui.gpu_cores import GpuCores
-from launchdeck.ui.i18n import set_language
-from launchdeck.ui.memory_share import held_bytes, others_bytes
-from launchdeck.ui.model_colors import keep_model_colors, model_color
+from launchdeck.ui.gpus.detection_button import DetectionButton
+from launchdeck.ui.gpus.detection_dialog import DetectionDialog
+from launchdeck.ui.gpus.gpu_cards import CPU_INDEX, GpuCards
+from launchdeck.ui.gpus.gpu_cores import GpuCores
+from launchdeck.ui.gpus.memory_share import held_bytes, others_bytes
+from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.i18n import set_language
+from launchdeck.ui.kit.model_colors import keep_model_colors, model_color
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.monitor.history import History
-from launchdeck.ui import theme
-from launchdeck.ui.chart_export import ChartExport, Column, csv_text
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.notice import Notice
-from launchdeck.ui.time_axis import clock_marks
-from launchdeck.ui.top_bar import TopBar
+from launchdeck.ui.charts.chart_export import ChartExport, Column, csv_text
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.charts.time_axis import clock_marks
+from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.notice import Notice
+from launchdeck.ui.window.top_bar import TopBar
 from qt.chart_driver import NOW_S, at, colored_columns, feed, picture, values
 
 

@@ -15,8 +15,8 @@ import launchdeck
 from fakes.samples import gpu, inventory, two_gpus
 from launchdeck.domain.gpu import GpuType
 from launchdeck.monitor.history import History
-from launchdeck.ui import theme
-from launchdeck.ui.charts import Charts
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.kit import theme
 from qt.chart_driver import NOW_S, at, colored_columns, drawn_in, feed, picture, values
 
 
@@ -36,7 +36,10 @@ def test_nothing_heavy_is_imported_for_the_first_frame():
         import sys
         from PySide6.QtWidgets import QApplication
         app = QApplication([])
-        from launchdeck.ui import charts, gpu_cards, theme, tray
+        from launchdeck.ui.charts import charts
+        from launchdeck.ui.gpus import gpu_cards
+        from launchdeck.ui.kit import theme
+        from launchdeck.ui.window import tray
         theme.apply(app, "dark")
         shown = charts.Charts(), gpu_cards.GpuCards(), tray.Tray()
         shown[0].grab()

@@ -18,10 +18,10 @@ from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.engines import advice
 from launchdeck.engines.llama_argv import CONTEXT_STEP
 from launchdeck.serving.request_memory import RequestMemory
-from launchdeck.ui import theme
-from launchdeck.ui.command_view import CommandText
-from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.trailing_combo import TRAILING_ROLE
+from launchdeck.ui.deploy.command_view import CommandText
+from launchdeck.ui.deploy.deploy_form import DeployForm
+from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.trailing_combo import TRAILING_ROLE
 from qt.form_driver import (
     ENGINE,
     ONE_GPU,

@@ -11,10 +11,10 @@ from fakes import samples
 from launchdeck.domain.deployment import Applied, State
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.text import Message
-from launchdeck.ui import i18n, theme
-from launchdeck.ui.deployments_model import SORT_ROLE, Column, DeploymentsModel
-from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.model_colors import model_color
+from launchdeck.ui.deployments.deployments_model import SORT_ROLE, Column, DeploymentsModel
+from launchdeck.ui.deployments.deployments_view import DeploymentsView
+from launchdeck.ui.kit import i18n, theme
+from launchdeck.ui.kit.model_colors import model_color
 
 
 @pytest.fixture(autouse=True)

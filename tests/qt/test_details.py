@@ -9,8 +9,8 @@ from fakes import samples
 from launchdeck.domain.deployment import Applied, Buffer, State
 from launchdeck.domain.plan import Estimate, LayerPlan
 from launchdeck.domain.request import ALL_LAYERS, FlashAttention
-from launchdeck.ui.details import DetailsModel, DetailsTab
-from launchdeck.ui.details_rows import DetailRow, detail_rows
+from launchdeck.ui.deployments.details import DetailsModel, DetailsTab
+from launchdeck.ui.deployments.details_rows import DetailRow, detail_rows
 
 
 def row(deployment, label):

@@ -11,11 +11,11 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPlainTex
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.text import Message
 from launchdeck.settings.schema import Settings
-from launchdeck.ui import i18n
-from launchdeck.ui.notice import Notice
-from launchdeck.ui.quit_dialog import QuitDialog
-from launchdeck.ui.settings_dialog import SettingsDialog
-from launchdeck.ui.status_line import StatusLine
+from launchdeck.ui.kit import i18n
+from launchdeck.ui.kit.notice import Notice
+from launchdeck.ui.window.quit_dialog import QuitDialog
+from launchdeck.ui.window.settings_dialog import SettingsDialog
+from launchdeck.ui.window.status_line import StatusLine
 
 
 def button(dialog: QWidget, text: str) -> QPushButton:

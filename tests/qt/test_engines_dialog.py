@@ -19,9 +19,9 @@ from launchdeck.models.download import NamedFile, Progress, RemoteFile
 from launchdeck.serving.trial import Trial
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
-from launchdeck.ui.engine_getting import EngineGetting
-from launchdeck.ui.engine_offers import OfferRow
-from launchdeck.ui.engines_dialog import EngineCard, EnginesDialog, engine_facts
+from launchdeck.ui.engines.engine_getting import EngineGetting
+from launchdeck.ui.engines.engine_offers import OfferRow
+from launchdeck.ui.engines.engines_dialog import EngineCard, EnginesDialog, engine_facts
 from qt.form_driver import ENGINE
 
 VLLM = EngineInfo(EngineKind.VLLM, ("/venv/bin/vllm",), Path("/venv/bin/vllm"), "0.33.0", frozenset())

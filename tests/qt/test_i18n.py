@@ -14,7 +14,7 @@ import pytest
 import launchdeck
 from launchdeck.domain.text import Message
 from launchdeck.resources import resource
-from launchdeck.ui.i18n import language, set_language, tr
+from launchdeck.ui.kit.i18n import language, set_language, tr
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -92,7 +92,7 @@ def test_a_sentence_without_translation_stays_english():
 @pytest.mark.parametrize(("locale", "expected"), [("ko_KR", "ko"), ("en_GB", "en"), ("de_DE", "en")])
 def test_auto_follows_the_system(locale: str, expected: str):
     """In a process of its own: Qt asks for the system's language only once."""
-    ask = "from launchdeck.ui import i18n; i18n.set_language('auto'); print(i18n.language())"
+    ask = "from launchdeck.ui.kit import i18n; i18n.set_language('auto'); print(i18n.language())"
     environment = {**os.environ, "LC_ALL": f"{locale}.UTF-8", "LANG": f"{locale}.UTF-8", "LANGUAGE": ""}
     environment["PYTHONPATH"] = str(SOURCE.parent)
     answer = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)

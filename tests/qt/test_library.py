@@ -10,10 +10,10 @@ import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton
 
-from launchdeck.ui import i18n
-from launchdeck.ui.library_dialog import LibraryDialog
-from launchdeck.ui.library_model import Column, LibraryModel
-from launchdeck.ui.model_combo import ModelList
+from launchdeck.ui.deploy.model_combo import ModelList
+from launchdeck.ui.kit import i18n
+from launchdeck.ui.library.library_dialog import LibraryDialog
+from launchdeck.ui.library.library_model import Column, LibraryModel
 from qt.form_driver import ONE_GPU
 
 GIB = 1024**3

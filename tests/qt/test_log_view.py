@@ -5,10 +5,11 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QApplication, QCheckBox, QComboBox, QLineEdit, QPlainTextEdit, QPushButton
 
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.ui import i18n, log_text
-from launchdeck.ui.log_levels import LogLevel, level_of
-from launchdeck.ui.log_view import LogTab
-from launchdeck.ui.theme import tokens
+from launchdeck.ui.deployments import log_text
+from launchdeck.ui.deployments.log_levels import LogLevel, level_of
+from launchdeck.ui.deployments.log_view import LogTab
+from launchdeck.ui.kit import i18n
+from launchdeck.ui.kit.theme import tokens
 
 WAIT_MS = 5000
 

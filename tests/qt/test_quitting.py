@@ -9,14 +9,14 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QPushButton, QTabWidget
 
 from launchdeck.settings.store import SettingsStore
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.gpu_cards import GpuCards
-from launchdeck.ui.main_window import MainWindow, Panels
-from launchdeck.ui.quit_dialog import QuitDialog
-from launchdeck.ui.quitting import Quitting
-from launchdeck.ui.window_memory import WindowMemory
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.deploy.deploy_form import DeployForm
+from launchdeck.ui.deployments.deployments_view import DeploymentsView
+from launchdeck.ui.gpus.gpu_cards import GpuCards
+from launchdeck.ui.window.main_window import MainWindow, Panels
+from launchdeck.ui.window.quit_dialog import QuitDialog
+from launchdeck.ui.window.quitting import Quitting
+from launchdeck.ui.window.window_memory import WindowMemory
 
 
 @pytest.fixture

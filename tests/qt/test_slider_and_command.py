@@ -8,8 +8,8 @@ from PySide6.QtWidgets import QApplication, QToolTip
 
 from fakes import samples
 from launchdeck.domain.gpu import GpuType
-from launchdeck.ui.command_view import CommandText
-from launchdeck.ui.layer_slider import LayerSlider
+from launchdeck.ui.deploy.command_view import CommandText
+from launchdeck.ui.deploy.layer_slider import LayerSlider
 from qt.form_driver import named, use_inventory
 
 WAIT_MS = 5000

@@ -10,9 +10,9 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QFontMetricsF, QPalette
 from PySide6.QtWidgets import QApplication, QLabel, QLineEdit, QWidget
 
-from launchdeck.ui import fonts, theme
-from launchdeck.ui.model_colors import keep_model_colors, model_color
-from launchdeck.ui.theme import DARK, LIGHT, Tokens
+from launchdeck.ui.kit import fonts, theme
+from launchdeck.ui.kit.model_colors import keep_model_colors, model_color
+from launchdeck.ui.kit.theme import DARK, LIGHT, Tokens
 
 THEMES = pytest.mark.parametrize("tokens", [DARK, LIGHT], ids=lambda tokens: tokens.name)
 

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from fakes.samples import deployment, failed_deployment, inventory, two_gpus
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.ui.tray import Tray, TrayState
+from launchdeck.ui.window.tray import Tray, TrayState
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
-from launchdeck.ui import i18n
-from launchdeck.ui.asking import Asking
-from launchdeck.ui.try_embed import cosine
-from launchdeck.ui.try_it import TryItTab
+from launchdeck.ui.deployments.try_embed import cosine
+from launchdeck.ui.deployments.try_it import TryItTab
+from launchdeck.ui.kit import i18n
+from launchdeck.ui.kit.asking import Asking
 
 DEADLINE_S = 10
 

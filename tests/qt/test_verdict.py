@@ -7,8 +7,8 @@ import pytest
 from fakes import samples
 from launchdeck.domain.gpu import Promise
 from launchdeck.domain.plan import Verdict
-from launchdeck.ui.estimate_panel import EstimatePanel
-from launchdeck.ui.verdict import chip, sentence
+from launchdeck.ui.deploy.estimate_panel import EstimatePanel
+from launchdeck.ui.deploy.verdict import chip, sentence
 from qt.form_driver import texts
 
 MARGIN = 256 * samples.MIB

@@ -8,16 +8,16 @@ from PySide6.QtGui import QColor, QWheelEvent
 from PySide6.QtWidgets import QApplication
 
 from launchdeck.domain.gpu import Gpu, GpuType
-from launchdeck.ui import format as number
-from launchdeck.ui import theme
-from launchdeck.ui.elided_label import ElidedLabel
-from launchdeck.ui.icons import app_icon, icon
-from launchdeck.ui.layer_slider import LayerSlider
-from launchdeck.ui.names import place_and_name, short_name
-from launchdeck.ui.segmented import Segmented
-from launchdeck.ui.stacked_bar import Segment, StackedBar
-from launchdeck.ui.time_axis import axis_top, time_marks, value_marks
-from launchdeck.ui.wrapping_label import WrappingLabel
+from launchdeck.ui.charts.time_axis import axis_top, time_marks, value_marks
+from launchdeck.ui.deploy.layer_slider import LayerSlider
+from launchdeck.ui.kit import format as number
+from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.elided_label import ElidedLabel
+from launchdeck.ui.kit.icons import app_icon, icon
+from launchdeck.ui.kit.names import place_and_name, short_name
+from launchdeck.ui.kit.segmented import Segmented
+from launchdeck.ui.kit.stacked_bar import Segment, StackedBar
+from launchdeck.ui.kit.wrapping_label import WrappingLabel
 
 GIB = 2**30
 

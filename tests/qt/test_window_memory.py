@@ -14,12 +14,12 @@ from PySide6.QtCore import QByteArray, QSettings
 from PySide6.QtWidgets import QSplitter, QTabWidget
 
 from fakes import mutations
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.gpu_cards import GpuCards
-from launchdeck.ui.main_window import SMALLEST, USUAL, MainWindow, Panels
-from launchdeck.ui.window_memory import LIMIT_BYTES, MOST_PIXELS, WindowMemory
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.deploy.deploy_form import DeployForm
+from launchdeck.ui.deployments.deployments_view import DeploymentsView
+from launchdeck.ui.gpus.gpu_cards import GpuCards
+from launchdeck.ui.window.main_window import SMALLEST, USUAL, MainWindow, Panels
+from launchdeck.ui.window.window_memory import LIMIT_BYTES, MOST_PIXELS, WindowMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,9 +21,10 @@ from launchdeck.monitor.history_keeper import HistoryKeeper
 from launchdeck.monitor.sampler import Sampler
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
-from launchdeck.ui import qt_types, theme
-from launchdeck.ui.i18n import tr
-from launchdeck.ui.quitting import Quitting
+from launchdeck.ui import qt_types
+from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.i18n import tr
+from launchdeck.ui.window.quitting import Quitting
 
 if TYPE_CHECKING:
     from launchdeck.core import Core
@@ -31,20 +32,24 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
+    from launchdeck.ui.deployments.try_it import TryItTab
     from launchdeck.ui.discovery import Discovery
-    from launchdeck.ui.engines_desk import EnginesDesk
+    from launchdeck.ui.engines.engines_desk import EnginesDesk
     from launchdeck.ui.first_frame import FirstFrame
-    from launchdeck.ui.library_desk import LibraryDesk
-    from launchdeck.ui.tray import Tray
-    from launchdeck.ui.try_it import TryItTab
-    from launchdeck.ui.window_api import WindowApi
+    from launchdeck.ui.library.library_desk import LibraryDesk
+    from launchdeck.ui.window.tray import Tray
+    from launchdeck.ui.window.window_api import WindowApi
 
 _SCREENSHOT_PAUSE_S = 0.5
 _MOST_PROBLEMS = 5  # the window is for the models
 _ADOPTION_S = 2.0
-_BEHIND_THE_WINDOW = tuple(
-    f"launchdeck.{name}"
-    for name in ("core", "ui.controller", "ui.details", "ui.log_view", "ui.try_it", "ui.window_api")
+_BEHIND_THE_WINDOW = (
+    "launchdeck.core",
+    "launchdeck.ui.controller",
+    "launchdeck.ui.deployments.details",
+    "launchdeck.ui.deployments.log_view",
+    "launchdeck.ui.deployments.try_it",
+    "launchdeck.ui.window.window_api",
 )
 
 
@@ -225,10 +230,10 @@ class WindowApplication(QObject):
         from launchdeck.core import Core  # noqa: PLC0415 (after the first paint)
         from launchdeck.ui.controller import Controller  # noqa: PLC0415
         from launchdeck.ui.discovery import Discovery  # noqa: PLC0415
-        from launchdeck.ui.engines_desk import EnginesDesk  # noqa: PLC0415
-        from launchdeck.ui.library_desk import LibraryDesk  # noqa: PLC0415
-        from launchdeck.ui.tray import Tray  # noqa: PLC0415
-        from launchdeck.ui.window_api import WindowApi  # noqa: PLC0415
+        from launchdeck.ui.engines.engines_desk import EnginesDesk  # noqa: PLC0415
+        from launchdeck.ui.library.library_desk import LibraryDesk  # noqa: PLC0415
+        from launchdeck.ui.window.tray import Tray  # noqa: PLC0415
+        from launchdeck.ui.window.window_api import WindowApi  # noqa: PLC0415
 
         self.core = Core(self._setup)
         self.tray = Tray()
@@ -255,9 +260,9 @@ class WindowApplication(QObject):
 
     async def _make_tabs(self) -> None:
         """One after the other, so that the window answers in between."""
-        from launchdeck.ui.details import DetailsTab  # noqa: PLC0415 (after the first paint)
-        from launchdeck.ui.log_view import LogTab  # noqa: PLC0415
-        from launchdeck.ui.try_it import TryItTab  # noqa: PLC0415
+        from launchdeck.ui.deployments.details import DetailsTab  # noqa: PLC0415 (after the first paint)
+        from launchdeck.ui.deployments.log_view import LogTab  # noqa: PLC0415
+        from launchdeck.ui.deployments.try_it import TryItTab  # noqa: PLC0415
 
         self._details = DetailsTab()
         self._details.failure_requested.connect(self._show_failure)

@@ -28,15 +28,15 @@ from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S
 from launchdeck.monitor.alerts import AlertWatch
 from launchdeck.settings.schema import Settings
-from launchdeck.ui.alert_text import alert_text
-from launchdeck.ui.chart_export import ChartExport
-from launchdeck.ui.detection_dialog import DetectionDialog
-from launchdeck.ui.i18n import tr
-from launchdeck.ui.main_window import MainWindow, Panels
-from launchdeck.ui.model_colors import keep_model_colors
-from launchdeck.ui.names import place_and_name
-from launchdeck.ui.settings_dialog import SettingsDialog
-from launchdeck.ui.tray import Tray
+from launchdeck.ui.charts.chart_export import ChartExport
+from launchdeck.ui.gpus.alert_text import alert_text
+from launchdeck.ui.gpus.detection_dialog import DetectionDialog
+from launchdeck.ui.kit.i18n import tr
+from launchdeck.ui.kit.model_colors import keep_model_colors
+from launchdeck.ui.kit.names import place_and_name
+from launchdeck.ui.window.main_window import MainWindow, Panels
+from launchdeck.ui.window.settings_dialog import SettingsDialog
+from launchdeck.ui.window.tray import Tray
 
 logger = logging.getLogger(__name__)
 _PORT_HOLDS_S = 10.0

@@ -15,7 +15,7 @@ from launchdeck.files.apart import run_apart
 from launchdeck.models.library import Library
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.setup import Setup
-from launchdeck.ui.deploy_form import DeployForm
+from launchdeck.ui.deploy.deploy_form import DeployForm
 
 logger = logging.getLogger(__name__)
 

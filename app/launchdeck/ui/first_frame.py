@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEventLoop
 from PySide6.QtWidgets import QTabWidget
 
-from launchdeck.ui import i18n, theme
-from launchdeck.ui.charts import Charts
-from launchdeck.ui.deploy_form import DeployForm
-from launchdeck.ui.deployments_view import DeploymentsView
-from launchdeck.ui.gpu_cards import GpuCards
-from launchdeck.ui.icons import app_icon
-from launchdeck.ui.main_window import MainWindow, Panels
-from launchdeck.ui.window_memory import WindowMemory
+from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.deploy.deploy_form import DeployForm
+from launchdeck.ui.deployments.deployments_view import DeploymentsView
+from launchdeck.ui.gpus.gpu_cards import GpuCards
+from launchdeck.ui.kit import i18n, theme
+from launchdeck.ui.kit.icons import app_icon
+from launchdeck.ui.window.main_window import MainWindow, Panels
+from launchdeck.ui.window.window_memory import WindowMemory
 
 if TYPE_CHECKING:
     from PySide6.QtWidgets import QApplication

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launchdeck.ui.marker_labels import GAP_PX, place_labels
+from launchdeck.ui.charts.marker_labels import GAP_PX, place_labels
 
 
 def test_a_label_stands_right_of_its_line():

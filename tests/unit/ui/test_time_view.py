@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from launchdeck.ui.time_view import LONGEST_S, SHORTEST_S, TimeView
+from launchdeck.ui.charts.time_view import LONGEST_S, SHORTEST_S, TimeView
 
 NOW_S = 1_800_000_000.0
 LIVE = TimeView(300.0, NOW_S)

@@ -1,0 +1,1 @@
+"""The curves over time, their legend and their export."""

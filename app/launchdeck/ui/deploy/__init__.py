@@ -1,0 +1,1 @@
+"""The form that builds a launch: model, devices, layers, the estimate and the command."""

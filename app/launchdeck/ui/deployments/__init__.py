@@ -1,0 +1,1 @@
+"""The table of models, their details, their log, and asking one."""

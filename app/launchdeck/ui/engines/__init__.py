@@ -1,0 +1,1 @@
+"""The engines found, and those to be got."""

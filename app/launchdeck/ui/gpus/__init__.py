@@ -1,0 +1,1 @@
+"""The cards of the GPUs and of the CPU, and how they were detected."""

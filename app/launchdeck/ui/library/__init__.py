@@ -1,0 +1,1 @@
+"""The models found on this machine, and downloads from the hub."""

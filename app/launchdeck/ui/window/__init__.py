@@ -1,0 +1,1 @@
+"""The window around the parts: bars, settings, tray, and how it is left."""
