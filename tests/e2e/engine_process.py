@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from launchdeck.engines.adapter import Findings
+from launchdeck.engines.devices.masking import child_environment
 from launchdeck.engines.registry import adapters
-from launchdeck.planning.placement import child_environment
 
 if TYPE_CHECKING:
     from launchdeck.domain.plan import LaunchPlan

@@ -18,10 +18,10 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, EngineKind, LaunchPlan
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
-from launchdeck.engines import client
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
+from launchdeck.serving import client
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

@@ -13,7 +13,7 @@ from e2e.window import button, click, in_real_window, quick_settings, until
 from fakes.archives import tar_gz
 from fakes.hub import FakeHub
 from launchdeck.domain.request import ModelLoadRequest
-from launchdeck.engines.offers import LLAMA_CPP
+from launchdeck.engines.getting.offers import LLAMA_CPP
 from launchdeck.serving.trial import until_running
 from launchdeck.ui.engines.engine_offers import OfferRow
 from launchdeck.ui.engines.engines_dialog import EngineCard, EnginesDialog

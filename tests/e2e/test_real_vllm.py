@@ -23,10 +23,10 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import ModelLoadRequest
-from launchdeck.engines import client
 from launchdeck.engines.planner import Planner
-from launchdeck.engines.vllm_find import find_vllm
+from launchdeck.engines.vllm.find import find_vllm
 from launchdeck.models.tiny_llama import write_tiny_llama
+from launchdeck.serving import client
 from launchdeck.settings.schema import Settings
 
 __all__ = ["no_process_left"]

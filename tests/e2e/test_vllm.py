@@ -20,9 +20,9 @@ from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.request import ModelLoadRequest
-from launchdeck.engines import client
 from launchdeck.engines.planner import Planner
-from launchdeck.engines.vllm_find import find_vllm
+from launchdeck.engines.vllm.find import find_vllm
+from launchdeck.serving import client
 from launchdeck.settings.schema import Settings
 
 __all__ = ["no_process_left"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.deployment import Exit
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.llama_server import LlamaServerAdapter
-from launchdeck.engines.vllm import VLLMAdapter
+from launchdeck.engines.llama.adapter import LlamaServerAdapter
+from launchdeck.engines.vllm.adapter import VLLMAdapter
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure, Fix

@@ -26,11 +26,11 @@ from fakes.serving import Bench, fake_planner
 from launchdeck.api.documents import deployment_document, dumps
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
-from launchdeck.engines.accounting import Accounting
-from launchdeck.engines.capabilities import CapabilityCache
-from launchdeck.engines.device_orders import MOST_DEVICES, DeviceOrders
-from launchdeck.engines.fetched import fetched_engines
-from launchdeck.engines.listing import bus_place
+from launchdeck.engines.devices.device_orders import MOST_DEVICES, DeviceOrders
+from launchdeck.engines.devices.listing import bus_place
+from launchdeck.engines.getting.fetched import fetched_engines
+from launchdeck.engines.llama.accounting import Accounting
+from launchdeck.engines.llama.capabilities import CapabilityCache
 from launchdeck.engines.residuals import LARGEST_BYTES, Residuals
 from launchdeck.hardware.document import to_document
 from launchdeck.hardware.replay import ReplaySource

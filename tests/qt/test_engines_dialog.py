@@ -12,8 +12,8 @@ from PySide6.QtWidgets import QLabel, QProgressBar, QPushButton
 from fakes import samples
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
-from launchdeck.engines.getting import Step
-from launchdeck.engines.offers import Offer, OfferKind
+from launchdeck.engines.getting.getting import Step
+from launchdeck.engines.getting.offers import Offer, OfferKind
 from launchdeck.models.describe import inspect
 from launchdeck.models.download import NamedFile, Progress, RemoteFile
 from launchdeck.serving.trial import Trial

@@ -73,7 +73,7 @@ def test_every_room_has_its_place() -> None:
 
 def test_one_place_decides_how_anything_is_asked_of_the_outside() -> None:
     """What asks something on this machine has its own clients, which go through no proxy."""
-    on_this_machine = {"engines/client.py", "api/client.py", "serving/health.py"}
+    on_this_machine = {"serving/client.py", "api/client.py", "serving/health.py"}
     clients = re.compile(
         r"\b(httpx2?\.(Async)?Client\(|httpx2?\.(get|post|stream)\(|HfApi|urlopen|HTTPS?Connection\(|create_connection\()"
     )

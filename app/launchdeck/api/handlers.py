@@ -18,7 +18,7 @@ from launchdeck.engines.document import plan_document
 from launchdeck.files.apart import run_apart
 from launchdeck.models.document import to_document as model_document
 from launchdeck.models.library import known_models
-from launchdeck.planning.ports import no_port
+from launchdeck.serving.ports import no_port
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

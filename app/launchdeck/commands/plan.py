@@ -29,9 +29,9 @@ from launchdeck.hardware.source import ONCE, open_source
 from launchdeck.models.describe import inspect
 from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S
-from launchdeck.planning.ports import no_port
 from launchdeck.serving import direct
 from launchdeck.serving.port_table import PortTable
+from launchdeck.serving.ports import no_port
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 

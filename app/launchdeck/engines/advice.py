@@ -11,7 +11,7 @@ from launchdeck.domain.plan import LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.fixes import AS_MANY_AS_FIT, shorter_context
-from launchdeck.engines.llama_argv import CONTEXT_STEP
+from launchdeck.engines.llama.argv import CONTEXT_STEP
 
 Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
 

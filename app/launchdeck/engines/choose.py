@@ -11,10 +11,10 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.devices import Machine, can_use, lists_vendor_of
+from launchdeck.engines.devices.devices import Machine, can_use, lists_vendor_of
+from launchdeck.engines.devices.masking import VULKAN_MASK
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.rules import Advice, advise
-from launchdeck.planning.placement import VULKAN_MASK
 
 # What a plan is made for where the engine itself is not there: it can do all that llama-server can.
 ANY_LLAMA_SERVER = EngineInfo(

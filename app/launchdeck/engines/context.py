@@ -11,7 +11,7 @@ from launchdeck.domain.model import ModelFormat, ModelInfo
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.device_orders import DeviceOrders
+from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.residuals import Residuals
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.planning.vllm.memory import VllmMemory

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan
-from launchdeck.engines.llama_argv import PROGRESS_ENV
+from launchdeck.engines.llama.argv import PROGRESS_ENV
 
 
 def plan_document(plan: LaunchPlan) -> dict[str, Any]:

@@ -15,17 +15,17 @@ from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.apart import ask_apart, look_apart
-from launchdeck.engines.capabilities import ANSWER_TIMEOUT_S, Capabilities, CapabilityCache, worker_devices
-from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library, unpacked_command, unpacked_library
-from launchdeck.engines.fetched import FetchedEngine, fetched_engines
-from launchdeck.engines.listing import Listed
-from launchdeck.engines.offers import OfferKind
-from launchdeck.engines.vllm_find import find_vllm
-from launchdeck.engines.vulkan_mask import hidden_devices
+from launchdeck.engines.devices.listing import Listed
+from launchdeck.engines.devices.masking import VULKAN_MASK
+from launchdeck.engines.devices.vulkan_mask import hidden_devices
+from launchdeck.engines.getting.fetched import FetchedEngine, fetched_engines
+from launchdeck.engines.getting.offers import OfferKind
+from launchdeck.engines.llama.capabilities import ANSWER_TIMEOUT_S, Capabilities, CapabilityCache, worker_devices
+from launchdeck.engines.llama.embedded import EMBEDDED_COMMAND, embedded_library, unpacked_command, unpacked_library
+from launchdeck.engines.vllm.find import find_vllm
 from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.looking import expanded, is_file, on_path, real
 from launchdeck.models.errors import does_not_answer
-from launchdeck.planning.placement import VULKAN_MASK
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

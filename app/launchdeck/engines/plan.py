@@ -10,13 +10,13 @@ from launchdeck.domain.gpu import Gpu, GpuReading
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.checks import check_request
 from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
 from launchdeck.engines.context import PlanningContext
-from launchdeck.engines.devices import Machine, engine_devices
-from launchdeck.engines.llama_plan import Layout, plan_llama
-from launchdeck.engines.targets import target_gpus
-from launchdeck.engines.vllm_plan import plan_vllm
+from launchdeck.engines.devices.devices import Machine, engine_devices
+from launchdeck.engines.devices.targets import target_gpus
+from launchdeck.engines.llama.checks import check_request
+from launchdeck.engines.llama.plan import Layout, plan_llama
+from launchdeck.engines.vllm.plan import plan_vllm
 from launchdeck.planning.vllm.memory import VllmMemory
 
 

@@ -16,13 +16,14 @@ from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier, Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import advice
-from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import Ceiling, PlanningContext
-from launchdeck.engines.device_orders import DeviceOrders
+from launchdeck.engines.devices.device_orders import DeviceOrders
+from launchdeck.engines.llama.accounting import Accounting
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
 from launchdeck.engines.residuals import Residuals
+from launchdeck.engines.returned import without_processes
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.models.describe import describe_unread, inspect
 from launchdeck.models.errors import contradictory, does_not_answer
@@ -30,7 +31,6 @@ from launchdeck.models.gguf import HeaderCache
 from launchdeck.models.library import PATIENCE_S
 from launchdeck.models.safetensors import read_safetensors
 from launchdeck.planning.llama.estimate import MemoryModel
-from launchdeck.planning.returned import without_processes
 from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings

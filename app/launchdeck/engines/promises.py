@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.gpu import GpuReading, Inventory, Promise
-from launchdeck.engines.devices import free_bytes
+from launchdeck.engines.devices.devices import free_bytes
 from launchdeck.engines.residuals import held_on
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import EngineKind
-from launchdeck.engines.llama_server import LlamaServerAdapter
-from launchdeck.engines.vllm import VLLMAdapter
+from launchdeck.engines.llama.adapter import LlamaServerAdapter
+from launchdeck.engines.vllm.adapter import VLLMAdapter
 
 if TYPE_CHECKING:
     from launchdeck.engines.adapter import EngineAdapter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.limits import Count, Length
 from launchdeck.domain.request import MOST_GPUS
-from launchdeck.engines.targets import with_gpus
+from launchdeck.engines.devices.targets import with_gpus
 from launchdeck.hardware.masks import CUDA_MASK, HIP_MASK
 from launchdeck.serving.codec import from_json, to_json
 

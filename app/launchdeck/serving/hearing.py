@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.engines.placed import misplaced
+from launchdeck.engines.devices.placed import misplaced
 from launchdeck.serving.failures import gpus_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.lifecycle import Event

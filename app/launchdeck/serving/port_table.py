@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.files.lock_file import hold
-from launchdeck.planning.ports import candidates, no_port
+from launchdeck.serving.ports import candidates, no_port
 from launchdeck.serving.sockets import is_port_free
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from launchdeck.planning.ports import is_free
+from launchdeck.serving.ports import is_free
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

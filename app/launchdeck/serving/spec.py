@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
-from launchdeck.planning.placement import names_to_unset
+from launchdeck.engines.devices.masking import names_to_unset
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.shim_record import SOCKET_SUFFIX
 

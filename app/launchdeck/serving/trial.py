@@ -11,7 +11,7 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines import client
+from launchdeck.serving import client
 
 if TYPE_CHECKING:
     from pathlib import Path

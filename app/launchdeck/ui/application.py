@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from launchdeck.core import Core
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
-    from launchdeck.engines.client import ChatChunk, Embeddings
+    from launchdeck.serving.client import ChatChunk, Embeddings
     from launchdeck.ui.controller import Controller
     from launchdeck.ui.deployments.try_it import TryItTab
     from launchdeck.ui.discovery import Discovery
@@ -276,13 +276,13 @@ class WindowApplication(QObject):
         await asyncio.sleep(0)
 
     def _chat(self, deployment: Deployment, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[ChatChunk]:
-        from launchdeck.engines import client  # noqa: PLC0415 (nobody chats before the first paint)
+        from launchdeck.serving import client  # noqa: PLC0415 (nobody chats before the first paint)
 
         plan = deployment.plan
         return client.chat(plan.url, self.core.manager.api_key(deployment.id), plan.model_id, messages)
 
     async def _embed(self, deployment: Deployment, texts: Sequence[str]) -> Embeddings:
-        from launchdeck.engines import client  # noqa: PLC0415
+        from launchdeck.serving import client  # noqa: PLC0415
 
         plan = deployment.plan
         return await client.embed(plan.url, self.core.manager.api_key(deployment.id), plan.model_id, texts)

@@ -10,8 +10,8 @@ from launchdeck.domain.deployment import Exit
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.engines.adapter import READY, EngineAdapter, Findings
 from launchdeck.engines.exits import LAST_LINES
-from launchdeck.engines.llama_server import LlamaServerAdapter
-from launchdeck.engines.vllm import VLLMAdapter
+from launchdeck.engines.llama.adapter import LlamaServerAdapter
+from launchdeck.engines.vllm.adapter import VLLMAdapter
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
 LLAMA = LlamaServerAdapter()

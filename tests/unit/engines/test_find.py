@@ -11,9 +11,9 @@ import pytest
 
 from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineKind
-from launchdeck.engines.capabilities import CapabilityCache
-from launchdeck.engines.embedded import EMBEDDED_COMMAND, embedded_library
 from launchdeck.engines.find import FoundEngines, find_engines
+from launchdeck.engines.llama.capabilities import CapabilityCache
+from launchdeck.engines.llama.embedded import EMBEDDED_COMMAND, embedded_library
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

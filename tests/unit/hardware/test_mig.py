@@ -11,12 +11,12 @@ from fakes.system import FakeSystem
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import GpuProcess, Inventory
 from launchdeck.domain.request import ModelLoadRequest
-from launchdeck.engines.targets import target_gpus
+from launchdeck.engines.devices.masking import CUDA_MASK, place
+from launchdeck.engines.devices.targets import target_gpus
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.document import from_document, to_document
 from launchdeck.hardware.nvidia import NVMLDetector
 from launchdeck.hardware.unified import UnifiedGPUDetector
-from launchdeck.planning.placement import CUDA_MASK, place
 
 A100 = {"name": "NVIDIA A100-SXM4-80GB", "total": 80 * GIB, "used": 11 * GIB, "major": 8, "minor": 0}
 SLICE = 9728 * 2**20

@@ -13,7 +13,7 @@ from fakes.nvml import GIB, FakeNvml
 from fakes.samples import LLAMA_SERVER
 from fakes.system import FakeSystem
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuType
-from launchdeck.engines.devices import Machine, engine_devices
+from launchdeck.engines.devices.devices import Machine, engine_devices
 from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.document import from_document, to_document

@@ -10,7 +10,7 @@ from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QGuiApplication, QHelpEvent, QResizeEvent, QTextOption
 from PySide6.QtWidgets import QFrame, QPushButton, QTextEdit, QToolTip, QVBoxLayout, QWidget
 
-from launchdeck.engines.llama_options import meaning_at
+from launchdeck.engines.llama.options import meaning_at
 from launchdeck.ui.kit.disclosure import Disclosure
 from launchdeck.ui.kit.fonts import mono_font
 from launchdeck.ui.kit.i18n import tr

@@ -12,7 +12,7 @@ from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
-from launchdeck.engines.checks import MAX_SLOTS
+from launchdeck.engines.llama.checks import MAX_SLOTS
 from launchdeck.ui.deploy.context_combo import ContextCombo
 from launchdeck.ui.deploy.device_combo import DeviceCombo, device_entries
 from launchdeck.ui.deploy.engine_combo import EngineCombo

@@ -11,9 +11,9 @@ from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QWidget
 
 from launchdeck.domain.request import FlashAttention
-from launchdeck.engines.checks import MAX_BATCH, MAX_THREADS
-from launchdeck.engines.llama_argv import CACHE_TYPES
-from launchdeck.engines.prompt_cache import MOST_MIB
+from launchdeck.engines.llama.argv import CACHE_TYPES
+from launchdeck.engines.llama.checks import MAX_BATCH, MAX_THREADS
+from launchdeck.engines.llama.prompt_cache import MOST_MIB
 from launchdeck.ui.deploy.preset_bar import PresetBar
 from launchdeck.ui.deploy.split_field import SplitField
 from launchdeck.ui.kit.i18n import tr

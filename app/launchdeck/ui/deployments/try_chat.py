@@ -17,7 +17,7 @@ from launchdeck.ui.kit.keys import give_key
 
 if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
-    from launchdeck.engines.client import ChatChunk
+    from launchdeck.serving.client import ChatChunk
 
 _TRANSCRIPT_LOWEST_PX = 46
 _PROMPT_PX = 54

@@ -26,7 +26,7 @@ from launchdeck.ui.kit.i18n import tr
 
 if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
-    from launchdeck.engines.client import Embeddings
+    from launchdeck.serving.client import Embeddings
 
 MAX_TEXTS = 20
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from PySide6.QtCore import QObject, Signal
 
 from launchdeck.domain.gpu import Gpu
-from launchdeck.engines.fetched import fetched_engines
-from launchdeck.engines.getting import Step, fetched_already_bytes, find_offers, get
-from launchdeck.engines.offers import Offer
+from launchdeck.engines.getting.fetched import fetched_engines
+from launchdeck.engines.getting.getting import Step, fetched_already_bytes, find_offers, get
+from launchdeck.engines.getting.offers import Offer
 from launchdeck.settings.setup import Setup
 from launchdeck.ui.kit.asking import Asking
 from launchdeck.ui.kit.i18n import tr

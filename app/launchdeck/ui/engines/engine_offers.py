@@ -12,8 +12,8 @@ from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.progress_text import progress_text
 
 if TYPE_CHECKING:
-    from launchdeck.engines.getting import Step
-    from launchdeck.engines.offers import Offer
+    from launchdeck.engines.getting.getting import Step
+    from launchdeck.engines.getting.offers import Offer
     from launchdeck.ui.engines.engine_getting import EngineGetting
 
 _STEPS = 1000

@@ -79,7 +79,7 @@ class EnginesDesk(QObject):
         self._controller.spawn(self._discovery.look())
 
     async def _remove(self, folder: Path) -> None:
-        from launchdeck.engines.fetched import folder_of, remove  # noqa: PLC0415
+        from launchdeck.engines.getting.fetched import folder_of, remove  # noqa: PLC0415
 
         paths = self._core.setup.paths
         users = [

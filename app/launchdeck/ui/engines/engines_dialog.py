@@ -24,7 +24,7 @@ from PySide6.QtWidgets import (
 
 from launchdeck.domain.plan import Backend, EngineKind
 from launchdeck.domain.text import Message
-from launchdeck.engines.fetched import folder_of
+from launchdeck.engines.getting.fetched import folder_of
 from launchdeck.models.library import demo_model
 from launchdeck.models.tiny_llama import write_tiny_llama
 from launchdeck.ui.engines.engine_offers import EngineOffers

@@ -1,0 +1,1 @@
+"""vLLM: finding it, its arguments, what its log means."""

@@ -1,0 +1,34 @@
+"""vLLM: what its output means, and why it ended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from launchdeck.domain.plan import EngineKind
+from launchdeck.engines.exits import explain_exit
+from launchdeck.engines.vllm.failures import RULES
+from launchdeck.engines.vllm.log import read_log_line
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from launchdeck.domain.deployment import Exit
+    from launchdeck.domain.errors import Failure
+    from launchdeck.engines.adapter import Findings
+
+
+class VLLMAdapter:
+    """Reads what vLLM's processes write, all into one log.
+
+    It is ready when /health answers 200; while it loads, its port refuses connections.
+    """
+
+    kind = EngineKind.VLLM
+
+    def read_line(self, findings: Findings, line: str) -> Findings:
+        """What is known after this line; the same object if the line says nothing."""
+        return RULES.apply(read_log_line(findings, line), line)
+
+    def explain_exit(self, findings: Findings, ended: Exit, tail: Sequence[str]) -> Failure:
+        """The recognised cause, or the exit in words and the last lines."""
+        return explain_exit(RULES, read_log_line, findings, ended, tail)
