@@ -12,18 +12,18 @@ from typing import ClassVar, TypeVar
 from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventory
 from launchdeck.domain.text import Message
-from launchdeck.hardware.amd import AMDSMIDetector
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.detector import AMDSMIDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import GPUDetector
 from launchdeck.hardware.masks import resolve
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.owned_detector import OwnedDetector
 from launchdeck.hardware.patience import Patience
 from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 from launchdeck.hardware.source import WATCHING
-from launchdeck.hardware.torch_cuda import TorchCudaDetector
-from launchdeck.hardware.torch_rocm import TorchROCmDetector
+from launchdeck.hardware.torch.cuda import TorchCudaDetector
+from launchdeck.hardware.torch.rocm import TorchROCmDetector
 
 logger = logging.getLogger(__name__)
 

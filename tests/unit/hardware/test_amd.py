@@ -10,8 +10,8 @@ from fakes.amdsmi import GIB, FakeAmdSmi
 from fakes.system import FakeSystem
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess, GpuSample, GpuState, GpuType
-from launchdeck.hardware.amd import AMDSMIDetector
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.detector import AMDSMIDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.unified import UnifiedGPUDetector
 

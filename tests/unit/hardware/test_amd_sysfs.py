@@ -8,7 +8,7 @@ import pytest
 from fakes.system import GIB, NVIDIA, FakeSystem
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuState, GpuType
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 
 CARD = "0000:03:00.0"
 NAMES = "# List of AMDGPU IDs\n1.0.0\n744C,\tC8,\tAMD Radeon RX 7900 XTX\n744C,\tCC,\tAMD Radeon RX 7900 XT"

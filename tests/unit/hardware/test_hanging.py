@@ -13,9 +13,9 @@ from fakes.nvml import GIB, FakeNvml
 from fakes.system import FakeSystem
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import Gpu, GpuState, GpuType
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 from launchdeck.hardware.patience import Patience
 from launchdeck.hardware.unified import UnifiedGPUDetector

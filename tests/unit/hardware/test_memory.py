@@ -11,7 +11,7 @@ from fakes.nvml import GIB, FakeNvml
 from fakes.system import FakeSystem
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.memory import ram
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 
 MIB = 2**20
 

@@ -15,7 +15,7 @@ from launchdeck.engines.devices.masking import CUDA_MASK, place
 from launchdeck.engines.devices.targets import target_gpus
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.document import from_document, to_document
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
 A100 = {"name": "NVIDIA A100-SXM4-80GB", "total": 80 * GIB, "used": 11 * GIB, "major": 8, "minor": 0}

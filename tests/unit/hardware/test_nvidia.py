@@ -12,7 +12,7 @@ from fakes.nvml import GIB, FakeNvml
 from fakes.system import AMD, FakeSystem
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuProcess, GpuState
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"
 NOT_SUPPORTED, NO_PERMISSION, UNKNOWN, LOST, MISMATCH, NOT_LOADED, UNINITIALIZED = 3, 4, 999, 15, 18, 9, 1

@@ -7,9 +7,9 @@ import pytest
 from fakes.nvml import GIB, FakeNvml
 from fakes.system import AMD, FakeSystem
 from launchdeck.domain.detection import Outcome
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
 UNKNOWN, NOT_SUPPORTED, NO_PERMISSION = 999, 3, 4

@@ -14,10 +14,10 @@ from fakes.samples import LLAMA_SERVER
 from fakes.system import FakeSystem
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuType
 from launchdeck.engines.devices.devices import Machine, engine_devices
-from launchdeck.hardware.amd_sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.document import from_document, to_document
-from launchdeck.hardware.nvidia import NVMLDetector
+from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 from launchdeck.hardware.unified import UnifiedGPUDetector
 

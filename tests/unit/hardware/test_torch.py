@@ -10,8 +10,8 @@ import pytest
 
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuSample, GpuType
-from launchdeck.hardware.torch_cuda import TorchCudaDetector
-from launchdeck.hardware.torch_rocm import TorchROCmDetector
+from launchdeck.hardware.torch.cuda import TorchCudaDetector
+from launchdeck.hardware.torch.rocm import TorchROCmDetector
 
 GIB = 2**30
 CUDA, ROCM = "cuda = '12.8'\nhip = None", "cuda = None\nhip: str | None = '6.4.43482'"

@@ -7,8 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from launchdeck.hardware import mig
-from launchdeck.hardware.nvml import GpuLostError, Nvml
+from launchdeck.hardware.nvidia import mig
+from launchdeck.hardware.nvidia.nvml import GpuLostError, Nvml
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 
 

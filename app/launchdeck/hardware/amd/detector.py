@@ -14,9 +14,9 @@ from typing import Any
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
-from launchdeck.hardware import partitions
-from launchdeck.hardware.amdgpu import Amdgpu
-from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
+from launchdeck.hardware.amd import partitions
+from launchdeck.hardware.amd.amdgpu import Amdgpu
+from launchdeck.hardware.amd.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from launchdeck.hardware.memory import Memory, is_all_the_ram, ram, with_ram
-from launchdeck.hardware.nvml import Nvml
+from launchdeck.hardware.nvidia.nvml import Nvml
 
 # NVML has no word for it: it answers "not supported" or 0 for most of these chips, for some the size of the RAM, and
 # for those with a part of the RAM set aside that part, as for a card. The last ones only their name tells.

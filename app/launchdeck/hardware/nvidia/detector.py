@@ -11,15 +11,16 @@ from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
-from launchdeck.hardware import mig, nvidia_memory
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import has_changed
-from launchdeck.hardware.nvidia_census import Census
-from launchdeck.hardware.nvidia_proc import NvidiaProc
-from launchdeck.hardware.nvml import GpuLostError, Nvml, text
+from launchdeck.hardware.nvidia import memory as nvidia_memory
+from launchdeck.hardware.nvidia import mig
+from launchdeck.hardware.nvidia.census import Census
+from launchdeck.hardware.nvidia.nvml import GpuLostError, Nvml, text
+from launchdeck.hardware.nvidia.proc import NvidiaProc
+from launchdeck.hardware.nvidia.process_names import ProcessNames
 from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 from launchdeck.hardware.pci import NVIDIA_VENDOR, PciBus, joined, normalise_address
-from launchdeck.hardware.process_names import ProcessNames
 
 logger = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from launchdeck.domain.gpu import GpuType
-from launchdeck.hardware.torch_probe import TorchDetector
+from launchdeck.hardware.torch.probe import TorchDetector
 
 
 class TorchROCmDetector(TorchDetector):

@@ -13,7 +13,7 @@ from launchdeck.domain.gpu import GpuProcess
 from launchdeck.domain.text import Message
 from launchdeck.hardware.detector import Complaints
 from launchdeck.hardware.memory import Memory
-from launchdeck.hardware.process_names import ProcessNames
+from launchdeck.hardware.nvidia.process_names import ProcessNames
 
 _MEMORY_V2 = 0x02000028  # nvmlMemory_v2: the structure's size, and its version in the upper byte
 _NOT_SUPPORTED = 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuSample, GpuState, GpuType
-from launchdeck.hardware.amdgpu import Amdgpu
+from launchdeck.hardware.amd.amdgpu import Amdgpu
 
 
 class AMDGPUSysfsDetector:

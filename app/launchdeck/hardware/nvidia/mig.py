@@ -8,7 +8,7 @@ from typing import Any
 
 from launchdeck.domain.gpu import Gpu
 from launchdeck.domain.text import Message
-from launchdeck.hardware.nvml import Nvml, text
+from launchdeck.hardware.nvidia.nvml import Nvml, text
 
 _ENABLED = 1  # NVML_DEVICE_MIG_ENABLE
 _PROBLEM = Message(
