@@ -7,7 +7,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -76,10 +76,18 @@ class AMDSMIDetector:
             self._cards = cards
         if not self._smi.is_open and not self._open():
             return []
+        self._follow_the_ram()
         gpus = [device.gpu for device in self._devices.values()]
         version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
         self.step = Step(self.name, Outcome.FOUND if gpus else Outcome.EMPTY, version=version)
         return gpus
+
+    def _follow_the_ram(self) -> None:
+        """How much of the RAM we may have can change at any time."""
+        for card, device in self._devices.items():
+            if device.gpu.integrated and not self._amdgpu.leaves_alone(card):
+                memory = self._memory(card, device.handle, device.siblings, integrated=True)
+                device.gpu = replace(device.gpu, total_memory_bytes=memory.total_bytes if memory else None)
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
         card = _key(gpu)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.domain.detection import Outcome, Step
@@ -33,6 +34,9 @@ class AMDGPUSysfsDetector:
             known = self._gpus.get(card)
             if known is None or (known.total_memory_bytes is None and not self._amdgpu.is_asleep(card)):
                 self._gpus[card] = self._describe(card)
+            elif known.integrated and not self._amdgpu.leaves_alone(card):  # how much RAM we may have can change
+                memory = self._amdgpu.memory(card, integrated=True)
+                self._gpus[card] = replace(known, total_memory_bytes=memory.total_bytes if memory else None)
         return [self._gpus[card] for card in cards]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:

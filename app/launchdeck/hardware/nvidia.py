@@ -13,7 +13,7 @@ from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.hardware import mig, nvidia_memory
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import has_changed
+from launchdeck.hardware.memory import has_changed, ram
 from launchdeck.hardware.nvidia_census import Census
 from launchdeck.hardware.nvidia_proc import NvidiaProc
 from launchdeck.hardware.nvml import GpuLostError, Nvml, text
@@ -35,11 +35,12 @@ _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 @dataclass(slots=True)
 class _Device:
     """An opened GPU, and those of its readings that are too dear to be taken with every sample. `used_memory_bytes` is
-    what all processes held together when they were listed.
+    what all processes held together when they were listed. `set_aside_bytes`: see `nvidia_memory`.
     """
 
     gpu: Gpu
     handle: Any
+    set_aside_bytes: int | None = None
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
     has_measured: bool = False
@@ -105,6 +106,7 @@ class NVMLDetector:
             self._cards = cards
         if not self._rest.is_resting:
             self._open_awake()
+        self._follow_the_ram()
         gpus = [replace(gpu, index=index) for index, gpu in enumerate(self._in_order())]
         if gpus and self.step.outcome is Outcome.EMPTY:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
@@ -160,6 +162,15 @@ class NVMLDetector:
         for place, key in without:
             gpus.insert(place, self._gpus[key])
         return gpus
+
+    def _follow_the_ram(self) -> None:
+        """What we may have of the RAM can change at any time."""
+        for device in self._devices.values():
+            if device.set_aside_bytes is not None:
+                self._note_total(device, device.set_aside_bytes + ram(self._root).total_bytes)
+
+    def _note_total(self, device: _Device, total_bytes: int) -> None:
+        device.gpu = self._gpus[device.gpu.key] = replace(device.gpu, total_memory_bytes=total_bytes)
 
     def _open_awake(self) -> None:
         """Open the GPUs that are awake; those that sleep are known by what the kernel tells of them."""
@@ -229,10 +240,10 @@ class NVMLDetector:
             handle = self._nvml.handle(name, call, argument)
             if handle is None:
                 return False
-            card = self._describe(name, handle)
+            card, set_aside_bytes = self._describe(name, handle)
             opened = mig.devices(self._nvml, card, handle)
         except GpuLostError:
-            card, is_lost = self._lost_gpu(name, handle), True
+            card, set_aside_bytes, is_lost = self._lost_gpu(name, handle), None, True
             opened = [(card, handle)]
         if devices is not self._devices:
             return True  # it took so long that the library has been closed since
@@ -243,30 +254,34 @@ class NVMLDetector:
         for gpu, own_handle in opened:
             self._note_lost(gpu.key, is_lost=is_lost)
             if own_handle is not None:
-                devices[gpu.key] = _Device(gpu, own_handle)
+                devices[gpu.key] = _Device(gpu, own_handle, set_aside_bytes if gpu.integrated else None)
             self._gpus[gpu.key] = gpu
         return True
 
-    def _describe(self, opened_by: str, handle: Any) -> Gpu:
+    def _describe(self, opened_by: str, handle: Any) -> tuple[Gpu, int | None]:
+        """The GPU, and how much of the RAM is set aside for it."""
         address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle)) or normalise_address(opened_by)
         uuid = (
             text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
             or address
             or f"{_NO_UUID}{opened_by}"
         )
-        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED
-        memory, shared = nvidia_memory.memory(self._nvml, uuid, handle, name, self._root)
-        return Gpu(
+        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle))
+        told = self._nvml.memory(uuid, handle)
+        set_aside_bytes = nvidia_memory.set_aside_bytes(self._nvml, uuid, told, name)
+        memory = nvidia_memory.memory(told, set_aside_bytes, self._root)
+        gpu = Gpu(
             index=0,  # its place is known when all are
             uuid=uuid,
             pci_address=address,
-            name=name,
+            name=name or _UNNAMED,
             gpu_type=GpuType.NVIDIA,
             total_memory_bytes=memory.total_bytes if memory else None,
             driver_version=text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
             compute_capability=self._nvml.ask(uuid, "nvmlDeviceGetCudaComputeCapability", handle),
-            integrated=shared,
+            integrated=set_aside_bytes is not None,
         )
+        return gpu, set_aside_bytes
 
     def _lost_gpu(self, name: str, handle: Any) -> Gpu:
         """As it was known, or by what is left of it."""
@@ -293,7 +308,9 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         self._nvml.count_anew(uuid)
         utilization = None if device.gpu.slice_of else self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
-        memory, _ = nvidia_memory.memory(self._nvml, uuid, handle, device.gpu.name, self._root)
+        memory = nvidia_memory.memory(self._nvml.memory(uuid, handle), device.set_aside_bytes, self._root)
+        if memory is not None and device.gpu.total_memory_bytes is None:
+            self._note_total(device, memory.total_bytes)
         self._read_slow(device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         sample = GpuSample(
             sampled_at_s=time.time(),

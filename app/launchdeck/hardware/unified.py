@@ -136,8 +136,12 @@ class UnifiedGPUDetector:
         self._cpu_detector.close()
 
     def _survey_if_due(self) -> None:
-        """Look for devices every 10 s, and as soon as a detector that was late has come back."""
-        if self._clock() < self._survey_due_s and not any(owned.is_back for owned in self._detectors):
+        """Look for devices every 10 s, as soon as a detector that was late has come back, and where there is more or
+        less RAM than before: GPUs that share it have more or less, too.
+        """
+        cpu_before, (self._cpu,) = self._cpu, self._cpu_detector.get_gpu_list()
+        is_back = any(owned.is_back for owned in self._detectors)
+        if self._clock() < self._survey_due_s and not is_back and self._cpu == cpu_before:
             return
         found: dict[str, _Device] = {}
         for owned in self._detectors:
