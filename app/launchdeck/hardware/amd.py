@@ -17,6 +17,7 @@ from launchdeck.domain.text import Message
 from launchdeck.hardware import partitions
 from launchdeck.hardware.amdgpu import Amdgpu
 from launchdeck.hardware.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
+from launchdeck.hardware.bus_order import unidentified
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 
@@ -145,7 +146,7 @@ class AMDSMIDetector:
         return address
 
     def _describe(self, place: int, address: str | None, handle: Any, siblings: int) -> Gpu:
-        card = address or f"amd-{place}"
+        card = address or unidentified(GpuType.AMD, place)
         integrated = self._amdgpu.is_integrated(card)
         memory = self._memory(card, handle, siblings, integrated=integrated)
         uuid = self._smi.text(card, "amdsmi_get_gpu_enumeration_info", handle, "hip_uuid")

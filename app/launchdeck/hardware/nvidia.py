@@ -12,6 +12,7 @@ from typing import Any
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.hardware import mig, nvidia_memory
+from launchdeck.hardware.bus_order import by_bus, counted_place, unidentified
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import has_changed, ram
 from launchdeck.hardware.nvidia_census import Census
@@ -27,7 +28,6 @@ _RETRY_LOST_S = 60.0
 _COUNTING_PATIENCE_S = 0.25
 _MOST_GPUS = 64  # where the driver does not count them
 _UNNAMED = "NVIDIA GPU"
-_NO_UUID = "nvidia-"  # and the place by which the driver counts it
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
 _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
@@ -154,14 +154,9 @@ class NVMLDetector:
             return False
         return self._devices.keys() <= self._lost or self._clock() - self._lost_at_s >= _RETRY_LOST_S
 
-    def _in_order(self) -> list[Gpu]:
-        """In the order of the bus; one without an address at the place that the driver gives it."""
-        gpus = sorted((gpu for gpu in self._gpus.values() if gpu.pci_address), key=lambda gpu: gpu.pci_address or "")
+    def _in_order(self) -> tuple[Gpu, ...]:
         places = {key: int(name) for name, key in self._keys.items() if name.isdecimal()}
-        without = sorted((places.get(key, 0), key) for key, gpu in self._gpus.items() if gpu.pci_address is None)
-        for place, key in without:
-            gpus.insert(place, self._gpus[key])
-        return gpus
+        return by_bus(list(self._gpus.values()), places)
 
     def _follow_the_ram(self) -> None:
         """What we may have of the RAM can change at any time."""
@@ -264,7 +259,7 @@ class NVMLDetector:
         uuid = (
             text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
             or address
-            or f"{_NO_UUID}{opened_by}"
+            or unidentified(GpuType.NVIDIA, opened_by)
         )
         name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle))
         told = self._nvml.memory(uuid, handle)
@@ -295,7 +290,7 @@ class NVMLDetector:
         left = (
             self._sleeping_gpu(address)
             if address
-            else Gpu(0, f"{_NO_UUID}{name}", None, _UNNAMED, GpuType.NVIDIA, None)
+            else Gpu(0, unidentified(GpuType.NVIDIA, name), None, _UNNAMED, GpuType.NVIDIA, None)
         )
         return replace(left, uuid=uuid or left.uuid, name=own_name or left.name)
 
@@ -352,7 +347,7 @@ class NVMLDetector:
 
 def _outlasts_its_driver(gpu: Gpu) -> bool:
     """Slices may be made anew, and one that never said what it is may be any, when the driver is opened again."""
-    return gpu.slice_of is None and not (gpu.pci_address is None and gpu.uuid.startswith(_NO_UUID))
+    return gpu.slice_of is None and counted_place(gpu) is None
 
 
 def _address(pci: Any) -> str | None:
