@@ -11,6 +11,7 @@ from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
+from launchdeck.domain.text import Message
 from launchdeck.hardware import mig, nvidia_memory
 from launchdeck.hardware.bus_order import by_bus, counted_place, unidentified
 from launchdeck.hardware.idle import IdleRest
@@ -28,6 +29,7 @@ _RETRY_LOST_S = 60.0
 _COUNTING_PATIENCE_S = 0.25
 _MOST_GPUS = 64  # where the driver does not count them
 _UNNAMED = "NVIDIA GPU"
+_UNCOUNTED = Message("The NVIDIA driver does not say how many GPUs it has: those that answer are listed.")
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
 _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
@@ -111,7 +113,8 @@ class NVMLDetector:
         if gpus and self.step.outcome is Outcome.EMPTY:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
             self.step = Step(self.name, Outcome.FOUND, version=version)
-        self.step = replace(self.step, reason=joined(self.step.reason, left_out))
+        uncounted = None if self._census.counts else _UNCOUNTED
+        self.step = replace(self.step, reason=joined(self.step.reason, uncounted, left_out))
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
@@ -183,11 +186,18 @@ class NVMLDetector:
         self._awake = awake
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
         count = None if asleep else self._census.count()
-        if asleep or (count is None and awake):
-            for address in awake:
+        addresses = awake or (self._proc.addresses() if count is None else ())
+        if count is None and addresses:
+            for address in addresses:
                 self._open_gpu(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
         else:
             self._open_by_number(count)
+        if not asleep and count is None:
+            count = len(self._cards_opened) + len(self._lost.intersection(self._keys.values()))
+        self._census.begin(count, self._cards_opened, self._layouts())
+
+    def _layouts(self) -> dict[str, tuple[str, ...]]:
+        """The slices of every card that is divided."""
         layouts: dict[str, tuple[str, ...]] = {}
         for device in self._devices.values():
             divided = device.gpu.slice_of
@@ -195,19 +205,27 @@ class NVMLDetector:
                 layouts[divided] = (*layouts.get(divided, ()), device.gpu.uuid)
             elif device.gpu.problem is not None:
                 layouts[device.gpu.uuid] = ()
-        self._census.begin(count, self._cards_opened, layouts)
+        return layouts
 
     def _open_by_number(self, count: int | None) -> None:
         """NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows. Where it
-        does not say how many there are, it is asked until there is none.
+        does not say how many there are, it is asked until there is none: beyond those that are known, one that neither
+        answers nor says which it is.
         """
         known = self._awake or self._proc.addresses()
         if count is not None and count != len(self._keys):
             self._keys = {}
+        counted_before = sum(name.isdecimal() for name in self._keys)
         for place in range(_MOST_GPUS if count is None else count):
             name = known[place] if len(known) == count else str(place)
-            if not self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place) and count is None:
+            self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place)
+            if count is None and place >= counted_before and not self._is_there(name):
+                self._gpus.pop(self._keys.pop(name, ""), None)
                 return
+
+    def _is_there(self, name: str) -> bool:
+        key = self._keys.get(name)
+        return key is not None and (key not in self._lost or _outlasts_its_driver(self._gpus[key]))
 
     def _unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
         try:
@@ -215,33 +233,32 @@ class NVMLDetector:
         except GpuLostError:
             return None
 
-    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> bool:
-        """Whether there is one. In a thread of its own: a GPU that hangs when it is opened must not hide the others.
-        It is listed as soon as it answers.
+    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> None:
+        """In a thread of its own: a GPU that hangs when it is opened must not hide the others. It is listed as soon as
+        it answers.
         """
         thread, devices = OwnerThread(f"{self.name} {name}"), self._devices
         try:
-            return thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
+            thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
         except StalledError:
             logger.warning("NVIDIA GPU %s has not answered for %g s.", name, self._opening_patience_s)
-            return False
         finally:
             thread.end()
 
-    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> bool:
+    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> None:
         """One that is lost already is listed at its place."""
         handle, is_lost = None, False
         try:
             handle = self._nvml.handle(name, call, argument)
             if handle is None:
-                return False
+                return
             card, set_aside_bytes = self._describe(name, handle)
             opened = mig.devices(self._nvml, card, handle)
         except GpuLostError:
             card, set_aside_bytes, is_lost = self._lost_gpu(name, handle), None, True
             opened = [(card, handle)]
         if devices is not self._devices:
-            return True  # it took so long that the library has been closed since
+            return  # it took so long that the library has been closed since
         self._keys[name] = card.key
         if handle is not None and not is_lost:
             self._cards_opened[card.uuid] = handle
@@ -251,7 +268,6 @@ class NVMLDetector:
             if own_handle is not None:
                 devices[gpu.key] = _Device(gpu, own_handle, set_aside_bytes if gpu.integrated else None)
             self._gpus[gpu.key] = gpu
-        return True
 
     def _describe(self, opened_by: str, handle: Any) -> tuple[Gpu, int | None]:
         """The GPU, and how much of the RAM is set aside for it."""
