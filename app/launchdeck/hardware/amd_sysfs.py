@@ -28,16 +28,16 @@ class AMDGPUSysfsDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        cards = self._amdgpu.cards()
-        self.step = Step(self.name, Outcome.FOUND if cards else Outcome.EMPTY, self._amdgpu.left_out())
-        for card in cards:
+        bus = self._amdgpu.look()
+        self.step = Step(self.name, Outcome.FOUND if bus.cards else Outcome.EMPTY, bus.left_out)
+        for card in bus.cards:
             known = self._gpus.get(card)
             if known is None or (known.total_memory_bytes is None and not self._amdgpu.is_asleep(card)):
                 self._gpus[card] = self._describe(card)
             elif known.integrated and not self._amdgpu.leaves_alone(card):  # how much RAM we may have can change
                 memory = self._amdgpu.memory(card, integrated=True)
                 self._gpus[card] = replace(known, total_memory_bytes=memory.total_bytes if memory else None)
-        return [self._gpus[card] for card in cards]
+        return [self._gpus[card] for card in bus.cards]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
         card = gpu.pci_address or ""

@@ -98,9 +98,9 @@ class NVMLDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        left_out = self._pci.left_out(NVIDIA_VENDOR)
         self.step = Step(self.name, Outcome.EMPTY)
-        cards = self._pci.graphics_cards(NVIDIA_VENDOR)
+        bus = self._pci.look(NVIDIA_VENDOR)
+        cards = bus.cards
         if cards != self._cards or self._may_retry_lost() or self._census.has_changed():
             self.close()  # NVML knows only the GPUs that were there when it was opened
             unplugged = set(self._cards) - set(cards)
@@ -114,7 +114,7 @@ class NVMLDetector:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
             self.step = Step(self.name, Outcome.FOUND, version=version)
         uncounted = None if self._census.counts else _UNCOUNTED
-        self.step = replace(self.step, reason=joined(self.step.reason, uncounted, left_out))
+        self.step = replace(self.step, reason=joined(self.step.reason, uncounted, bus.left_out))
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import psutil
@@ -82,18 +81,6 @@ def test_a_limit_counts_also_where_nobody_says_what_is_used(system: FakeSystem):
     memory = ram(system.root)
     assert memory.total_bytes == GIB
     assert 0 <= memory.free_bytes <= GIB
-
-
-OPENED: list[str] = []
-
-
-@pytest.fixture
-def opened() -> list[str]:
-    """The files that this process opens from now on: an audit hook can be added, and never taken away."""
-    if not OPENED:
-        sys.addaudithook(lambda event, told: OPENED.append(str(told[0])) if event == "open" else None)
-    OPENED[:] = ["begun"]
-    return OPENED
 
 
 def test_what_can_be_given_back_is_read_where_there_is_a_limit_alone(system: FakeSystem, opened: list[str]):
