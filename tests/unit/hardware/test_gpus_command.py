@@ -31,6 +31,18 @@ def test_the_drivers_gpus(nvml: FakeNvml):
     ]
 
 
+def test_where_nothing_was_launched_no_supervisor_is_thought_of(nvml: FakeNvml):
+    nvml.add_gpu()
+    for arguments in ((), ("--json",)):
+        command = [sys.executable, "-X", "importtime", "-m", "launchdeck", "gpus", *arguments]
+        environment = os.environ | nvml.environment
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
+        loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+        assert "launchdeck.hardware.nvidia" in loaded
+        assert not loaded & {"asyncio", "launchdeck.engines.promises", "launchdeck.serving.direct"}
+        assert not any(name.startswith("launchdeck.engines") for name in loaded)
+
+
 def test_a_driver_without_gpus_leaves_the_cpu(nvml: FakeNvml):
     document = gpus(nvml)
     assert (document["detector"], document["total"]) == ("CPUDetector", 1)
