@@ -60,8 +60,18 @@ def _document(inventory: Inventory, paths: Paths) -> dict[str, Any]:
     """With what models will still take, asked of their supervisors."""
     from launchdeck.hardware.document import to_document  # noqa: PLC0415
 
-    is_alone = inventory.replayed or not paths.records.is_dir() or not any(paths.records.iterdir())
-    return to_document(inventory if is_alone else _promised(inventory, paths))
+    is_promised = not inventory.replayed and _has_launched(paths)
+    return to_document(_promised(inventory, paths) if is_promised else inventory)
+
+
+def _has_launched(paths: Paths) -> bool:
+    """Whether there may be supervisors. Whoever reads their records tells what is wrong with these."""
+    try:
+        return any(paths.records.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
 
 
 def _promised(inventory: Inventory, paths: Paths) -> Inventory:

@@ -88,7 +88,9 @@ class AMDSMIDetector:
         for card, device in self._devices.items():
             if device.gpu.integrated and not self._amdgpu.leaves_alone(card):
                 memory = self._memory(card, device.handle, device.sharers, integrated=True)
-                device.gpu = replace(device.gpu, total_memory_bytes=memory.total_bytes if memory else None)
+                device.gpu = (
+                    device.gpu if memory is None else replace(device.gpu, total_memory_bytes=memory.total_bytes)
+                )
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
         card = gpu.key

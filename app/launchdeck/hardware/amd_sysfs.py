@@ -36,7 +36,7 @@ class AMDGPUSysfsDetector:
                 self._gpus[card] = self._describe(card)
             elif known.integrated and not self._amdgpu.leaves_alone(card):  # how much RAM we may have can change
                 memory = self._amdgpu.memory(card, integrated=True)
-                self._gpus[card] = replace(known, total_memory_bytes=memory.total_bytes if memory else None)
+                self._gpus[card] = known if memory is None else replace(known, total_memory_bytes=memory.total_bytes)
         return [self._gpus[card] for card in bus.cards]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:

@@ -163,7 +163,7 @@ class NVMLDetector:
 
     def _follow_the_ram(self) -> None:
         """What we may have of the RAM can change at any time."""
-        for device in self._devices.values():
+        for device in list(self._devices.values()):  # one that was slow may be added in its thread
             if device.set_aside_bytes is not None:
                 self._note_total(device, device.set_aside_bytes + ram(self._root).total_bytes)
 
@@ -199,7 +199,7 @@ class NVMLDetector:
     def _layouts(self) -> dict[str, tuple[str, ...]]:
         """The slices of every card that is divided."""
         layouts: dict[str, tuple[str, ...]] = {}
-        for device in self._devices.values():
+        for device in list(self._devices.values()):
             divided = device.gpu.slice_of
             if divided is not None:
                 layouts[divided] = (*layouts.get(divided, ()), device.gpu.uuid)

@@ -20,7 +20,8 @@ _MOST_PID: Final = (1 << 31) - 1
 _MOST_CAPABILITY: Final = 99
 # A driver rounds, and reads one number after the other while memory is taken and given back.
 _ROUNDING_BYTES: Final = 64 << 20
-_ROUNDING_SHARE, _LEAST_ROUNDING_BYTES = 0.01, 8 << 20
+_ROUNDING_SHARE: Final = 0.01
+_LEAST_ROUNDING_BYTES: Final = 8 << 20
 
 _Number = TypeVar("_Number", int, float)
 

@@ -169,6 +169,20 @@ def nvidia(nvml: FakeNvml, system: FakeSystem):
     watched.detector.close()
 
 
+@pytest.mark.parametrize("with_library", [True, False])
+def test_an_apu_that_tells_nothing_for_once_keeps_its_size(amdsmi: FakeAmdSmi, system: FakeSystem, with_library):
+    address = "0000:03:00.0"
+    system.add_amd(address, integrated=True, mem_info_vram_total=GIB, mem_info_gtt_total=GIB)
+    amdsmi.add_gpu(vram_total=GIB, gtt_total=GIB)
+    detector = (AMDSMIDetector if with_library else AMDGPUSysfsDetector)(root=system.root)
+    (before,) = detector.get_gpu_list()
+    (system.root / f"sys/bus/pci/devices/{address}/mem_info_vram_used").unlink()
+    amdsmi.set(**{"0.error.MemoryUsage": 43})
+    assert detector.get_gpu_list() == [before]
+    assert before.total_memory_bytes == 2 * GIB
+    detector.close()
+
+
 class Watched:
     """Called, it gives the first GPU and a sample of it."""
 
