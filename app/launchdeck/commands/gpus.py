@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line
 from launchdeck.commands.table import print_table
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuMask, GpuReading, GpuState, Inventory
-from launchdeck.engines.promises import promises, with_promises
-from launchdeck.engines.registry import adapters
-from launchdeck.hardware.document import to_document
 from launchdeck.hardware.source import ONCE, InventorySource, open_source
-from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
@@ -44,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         if options.watch:
             _watch(source, inventory, settings.sampling_interval_s, paths if options.json else None)
         elif options.json:
-            print_json(to_document(_promised(inventory, paths)))
+            print_json(_document(inventory, paths))
         else:
             _print_table(inventory)
     finally:
@@ -61,19 +56,38 @@ def _first_reading(source: InventorySource) -> Inventory:
     return source.read()
 
 
+def _document(inventory: Inventory, paths: Paths) -> dict[str, Any]:
+    """With what models will still take, asked of their supervisors."""
+    from launchdeck.hardware.document import to_document  # noqa: PLC0415
+
+    is_promised = not inventory.replayed and _has_launched(paths)
+    return to_document(_promised(inventory, paths) if is_promised else inventory)
+
+
+def _has_launched(paths: Paths) -> bool:
+    """Whether there may be supervisors. Whoever reads their records tells what is wrong with these."""
+    try:
+        return any(paths.records.iterdir())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
 def _promised(inventory: Inventory, paths: Paths) -> Inventory:
-    """With what models take that are loading now, asked of their supervisors."""
-    if inventory.replayed:
-        return inventory
-    deployments = asyncio.run(direct.status(paths, adapters()))
-    return with_promises(inventory, promises(deployments, inventory, before_s=None))
+    import asyncio  # noqa: PLC0415 (all of these are half of the time that this command takes, and seldom needed)
+
+    from launchdeck.engines.promises import promises, with_promises  # noqa: PLC0415
+    from launchdeck.serving import direct  # noqa: PLC0415
+
+    return with_promises(inventory, promises(asyncio.run(direct.living(paths)), inventory, before_s=None))
 
 
 def _watch(source: InventorySource, inventory: Inventory, interval_s: float, documents_of: Paths | None) -> None:
     """Until Ctrl-C. The table is drawn in place; of documents (with these folders) there is one a line."""
     while True:
         if documents_of is not None:
-            print_json_line(to_document(_promised(inventory, documents_of)))
+            print_json_line(_document(inventory, documents_of))
         else:
             clear_terminal()
             _print_table(inventory)

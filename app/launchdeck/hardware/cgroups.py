@@ -30,13 +30,13 @@ _V2 = _Version("memory.max", "memory.current", "inactive_file")
 _V1 = _Version("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
 
 
-def limits(root: Path = Path("/")) -> Iterator[Limit]:
-    """The limit of every group that this process is in, from its own up to the topmost. `root` is where the system's
-    `sys` and `proc` are.
+def limits(installed_bytes: int, root: Path = Path("/")) -> Iterator[Limit]:
+    """The limit of every group that this process is in, from its own up to the topmost, where it is less than the RAM
+    that is installed. `root` is where the system's `sys` and `proc` are.
     """
     for version, top, group in _groups(root):
         for folder in _upwards(top, group):
-            limit = _limit(folder, version)
+            limit = _limit(folder, version, installed_bytes)
             if limit is not None:
                 yield limit
 
@@ -64,12 +64,16 @@ def _upwards(top: Path, group: PurePosixPath) -> Iterator[Path]:
         yield top.joinpath(*parts[:count])
 
 
-def _limit(folder: Path, version: _Version) -> Limit | None:
-    """None: it has no limit ("max", or all the address space), or does not tell."""
+def _limit(folder: Path, version: _Version, installed_bytes: int) -> Limit | None:
+    """None: it has no limit, or does not tell. "No limit" is "max"; in the older version it is all the address space,
+    rounded down to a page, whose size differs.
+    """
     total_bytes = read_number(folder / version.limit)
-    used_bytes = read_number(folder / version.used)
-    if total_bytes is None or used_bytes is None:
+    if total_bytes is None or total_bytes >= installed_bytes:
         return None
+    used_bytes = read_number(folder / version.used)
+    if used_bytes is None:
+        return Limit(total_bytes, total_bytes)
     free_bytes = total_bytes - used_bytes + _cache_bytes(folder, version)
     return Limit(total_bytes, min(max(free_bytes, 0), total_bytes))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class CPUDetector:
         self.step = Step(self.name, Outcome.FOUND)
         name = _cpu_name(root / "proc/cpuinfo")
         self._root = root
-        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, ram(root).total_bytes)
+        self._gpu = Gpu(0, CPU_UUID, None, name, GpuType.CPU, total_memory_bytes=None)
         self._clock = clock
         self._load_since_s = clock()
         self._before = _core_seconds()
@@ -41,7 +41,8 @@ class CPUDetector:
         return True
 
     def get_gpu_list(self) -> list[Gpu]:
-        return [self._gpu]
+        """With the RAM that we may have now: the limits of a container can change at any time."""
+        return [replace(self._gpu, total_memory_bytes=ram(self._root).total_bytes)]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:  # noqa: ARG002 (there is only one)
         memory = ram(self._root)

@@ -17,6 +17,7 @@ from typing import Final
 
 from launchdeck.domain.gpu import Gpu, GpuMask, GpuType
 from launchdeck.domain.text import Message
+from launchdeck.hardware.bus_order import by_bus
 
 CUDA_MASK: Final = "CUDA_VISIBLE_DEVICES"
 CUDA_ORDER: Final = "CUDA_DEVICE_ORDER"
@@ -31,6 +32,7 @@ _C_NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{1,8}|0[0-7]{0,9}|[1-9][0-9]{0,8
 _MOST_DIGITS: Final = 9
 _SHORTEST_UUID, _LONGEST_UUID = 5, 20  # of ROCr
 _LONGEST_SETTING: Final = 100
+_SAME_SIZE: Final = 1.02  # cards of one model tell sizes that differ by less: firmware and error correction take some
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +84,6 @@ def without_masks(environ: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environ.items() if name not in masks} | {CUDA_ORDER: BUS_ORDER}
 
 
-def by_bus(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
-    """These GPUs in the order of the PCI bus."""
-    return tuple(sorted(gpus, key=lambda gpu: gpu.pci_address or ""))
-
-
 def by_hip_number(gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
     """AMD's GPUs as HIP and ROCr count them: by their own numbers where all are known, else as on the PCI bus."""
     known = {gpu.hip_id: gpu for gpu in gpus if gpu.hip_id is not None}
@@ -105,7 +102,8 @@ def _left_by_cuda(value: str, gpus: tuple[Gpu, ...], environ: Mapping[str, str])
     words = [word.strip() for word in value.split(",")]
     prefix = next((prefix for prefix in _UUID_PREFIXES if words[0].startswith(prefix)), None)
     if prefix is not None:
-        return _listed(words, lambda word: _by_uuid(word, prefix, gpus))
+        left = _listed(words, lambda word: _by_uuid(word, prefix, gpus))
+        return replace(left, doubt=_about_slices(_setting(CUDA_MASK, environ), left.ended_by, gpus))
     counted = by_bus(gpus)
     left = _listed(words, lambda word: _by_number(word, counted))
     if not left.gpus or len(left.gpus) == len(gpus):
@@ -120,13 +118,31 @@ def _doubt(setting: str, gpus: Sequence[Gpu], order: str | None) -> Message | No
             "{mask} counts GPUs, and some of them are divided (MIG): name UUIDs in it, then start Launchdeck again.",
             mask=setting,
         )
-    if order == BUS_ORDER or len({gpu.name for gpu in gpus}) == 1:
+    if order == BUS_ORDER or _are_alike(gpus):
         return None
     return Message(
         "{mask} counts the fastest GPU first, and nobody can tell which that is: set {order} as well or name UUIDs, "
         "then start Launchdeck again.",
         mask=setting,
         order=f"{CUDA_ORDER}={BUS_ORDER}",
+    )
+
+
+def _are_alike(gpus: Sequence[Gpu]) -> bool:
+    """Whether these may be taken for cards of one model: there are two of one name, with unlike memories and speeds."""
+    totals = [gpu.total_memory_bytes for gpu in gpus if gpu.total_memory_bytes is not None]
+    return len({gpu.name for gpu in gpus}) == 1 and (not totals or max(totals) <= min(totals) * _SAME_SIZE)
+
+
+def _about_slices(setting: str, ended_by: str | None, gpus: Sequence[Gpu]) -> Message | None:
+    """A divided card is none that a program can be given."""
+    if not ended_by or not any((gpu.slice_of or "").startswith(ended_by) for gpu in gpus):
+        return None
+    return Message(
+        "{mask} names with {entry} a GPU that is divided into slices (MIG): name the UUID of a slice in its place, "
+        "then start Launchdeck again.",
+        mask=setting,
+        entry=_shortened(ended_by),
     )
 
 

@@ -10,9 +10,7 @@ import psutil
 
 from launchdeck.hardware.cgroups import limits
 
-_CHANGE_BYTES = 8 << 20
-# A driver that has no memory of its own to tell of tells the RAM's size, rounded to its pages.
-_SAME_SIZE: Final = 0.001
+_CHANGE_BYTES: Final = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,21 +34,24 @@ def ram(root: Path = Path("/")) -> Memory:
     """
     now = psutil.virtual_memory()
     total_bytes, free_bytes = now.total, now.available
-    for limit in limits(root):
+    for limit in limits(now.total, root):
         total_bytes = min(total_bytes, limit.total_bytes)
         free_bytes = min(free_bytes, limit.free_bytes)
     return Memory(total_bytes, total_bytes - free_bytes, free_bytes)
 
 
-def is_all_the_ram(size_bytes: int) -> bool:
-    """Whether a memory of this size is the computer's RAM itself."""
+def is_all_the_ram(size_bytes: int, within_bytes: int, within_share: float) -> bool:
+    """Whether a memory of this size is the computer's RAM itself, give or take the larger of these."""
     installed_bytes: int = psutil.virtual_memory().total
-    return abs(size_bytes - installed_bytes) <= installed_bytes * _SAME_SIZE
+    return abs(size_bytes - installed_bytes) <= max(within_bytes, installed_bytes * within_share)
 
 
 def with_ram(own: Memory, shared: Memory, root: Path = Path("/")) -> Memory:
     """The memory of a GPU that has a part of the RAM set aside for it (`own`) and may use of the rest what the driver
     allows (`shared`) and what is left.
     """
-    left_bytes = min(shared.free_bytes, ram(root).free_bytes)
-    return Memory(own.total_bytes + shared.total_bytes, own.used_bytes + shared.used_bytes, own.free_bytes + left_bytes)
+    now = ram(root)
+    most_bytes = min(shared.total_bytes, now.total_bytes)
+    left_bytes = min(shared.free_bytes, now.free_bytes)
+    used_bytes = min(shared.used_bytes, most_bytes)  # others may have more of it than our group is allowed
+    return Memory(own.total_bytes + most_bytes, own.used_bytes + used_bytes, own.free_bytes + left_bytes)

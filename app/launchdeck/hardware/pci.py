@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from launchdeck.domain.text import Message
@@ -27,20 +28,28 @@ def normalise_address(address: str) -> str | None:
     return f"{domain:04x}:{bus:02x}:{device:02x}.{function}"
 
 
+@dataclass(frozen=True, slots=True)
+class OnBus:
+    """The addresses of a vendor's `cards` that its driver runs, in the order of the bus. `left_out` has a sentence for
+    each that another driver has, or none; None: there is no such card.
+    """
+
+    cards: tuple[str, ...]
+    left_out: Message | None = None
+
+
 class PciBus:
     """`root` is where the system's `sys` and `proc` are. Without sysfs nothing is known: no cards, none asleep."""
 
     def __init__(self, root: Path = Path("/")) -> None:
         self._devices = root / "sys/bus/pci/devices"
 
-    def graphics_cards(self, vendor: int) -> tuple[str, ...]:
-        """The addresses of this vendor's cards that its driver runs, in the order of the bus."""
-        return tuple(address for address, driver in self._cards(vendor) if driver == _DRIVERS[vendor])
-
-    def left_out(self, vendor: int) -> Message | None:
-        """A sentence for each of this vendor's cards that another driver has, or none; None: there is no such card."""
-        others = [(address, driver) for address, driver in self._cards(vendor) if driver != _DRIVERS[vendor]]
-        return joined(*(_of_another(address, driver) for address, driver in others))
+    def look(self, vendor: int) -> OnBus:
+        """This vendor's graphics cards as they are now."""
+        cards = self._cards(vendor)
+        own = tuple(address for address, driver in cards if driver == _DRIVERS[vendor])
+        others = (_of_another(address, driver) for address, driver in cards if driver != _DRIVERS[vendor])
+        return OnBus(own, joined(*others))
 
     def device(self, address: str) -> Path:
         """The card's folder in sysfs."""

@@ -20,6 +20,8 @@ _MOST_PID: Final = (1 << 31) - 1
 _MOST_CAPABILITY: Final = 99
 # A driver rounds, and reads one number after the other while memory is taken and given back.
 _ROUNDING_BYTES: Final = 64 << 20
+_ROUNDING_SHARE: Final = 0.01
+_LEAST_ROUNDING_BYTES: Final = 8 << 20
 
 _Number = TypeVar("_Number", int, float)
 
@@ -56,18 +58,28 @@ def plausible_sample(gpu: Gpu, sample: GpuSample) -> GpuSample:
 
 def _memory(sample: GpuSample, most_bytes: int) -> tuple[int | None, int | None]:
     """In use, and free. What is free is reckoned from what is in use, by the driver or by us: it falls with it."""
-    used_bytes = _within(sample.used_memory_bytes, 0, most_bytes)
-    if used_bytes is None and sample.used_memory_bytes is not None:
+    told_bytes = sample.used_memory_bytes
+    used_bytes = _nearly_within(told_bytes, most_bytes)
+    if used_bytes is None and told_bytes is not None:
         return None, None
-    free_bytes = _within(sample.free_memory_bytes, 0, most_bytes)
+    free_bytes = _nearly_within(sample.free_memory_bytes, most_bytes)
+    if used_bytes != told_bytes and free_bytes is None:
+        free_bytes = 0  # reckoned from more than there is
     if used_bytes is not None and free_bytes is not None and used_bytes + free_bytes > most_bytes + _ROUNDING_BYTES:
         return None, None
     return used_bytes, free_bytes
 
 
 def _process(process: GpuProcess, most_bytes: int) -> GpuProcess:
-    size_bytes = _within(process.used_memory_bytes, 0, most_bytes)
+    size_bytes = _nearly_within(process.used_memory_bytes, most_bytes)
     return process if size_bytes == process.used_memory_bytes else replace(process, used_memory_bytes=size_bytes)
+
+
+def _nearly_within(size_bytes: int | None, most_bytes: int) -> int | None:
+    """A size that is a little more than all there is was rounded, or is of another moment than that."""
+    slack_bytes = max(round(most_bytes * _ROUNDING_SHARE), _LEAST_ROUNDING_BYTES)
+    known_bytes = _within(size_bytes, 0, most_bytes + slack_bytes)
+    return None if known_bytes is None else min(known_bytes, most_bytes)
 
 
 def _within(value: _Number | None, least: _Number, most: _Number) -> _Number | None:

@@ -14,6 +14,7 @@ from launchdeck.domain.gpu import Gpu, GpuReading, GpuSample, GpuState, Inventor
 from launchdeck.domain.text import Message
 from launchdeck.hardware.amd.detector import AMDSMIDetector
 from launchdeck.hardware.amd.sysfs import AMDGPUSysfsDetector
+from launchdeck.hardware.bus_order import counted_place
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.detector import GPUDetector
 from launchdeck.hardware.masks import resolve
@@ -136,8 +137,12 @@ class UnifiedGPUDetector:
         self._cpu_detector.close()
 
     def _survey_if_due(self) -> None:
-        """Look for devices every 10 s, and as soon as a detector that was late has come back."""
-        if self._clock() < self._survey_due_s and not any(owned.is_back for owned in self._detectors):
+        """Look for devices every 10 s, as soon as a detector that was late has come back, and where there is more or
+        less RAM than before: GPUs that share it have more or less, too.
+        """
+        cpu_before, (self._cpu,) = self._cpu, self._cpu_detector.get_gpu_list()
+        is_back = any(owned.is_back for owned in self._detectors)
+        if self._clock() < self._survey_due_s and not is_back and self._cpu == cpu_before:
             return
         found: dict[str, _Device] = {}
         for owned in self._detectors:
@@ -177,7 +182,8 @@ class UnifiedGPUDetector:
 
     def _take_names(self, found: dict[str, _Device]) -> None:
         """A GPU that could not even say what it is keeps its place when it can."""
-        for key in [key for key, device in self._devices.items() if key not in found and _is_nameless(device.gpu)]:
+        gone = [(key, device) for key, device in self._devices.items() if key not in found]
+        for key in [key for key, device in gone if counted_place(device.gpu) is not None]:
             vendor = self._devices[key].gpu.gpu_type
             new = next((k for k, d in found.items() if k not in self._devices and d.gpu.gpu_type is vendor), None)
             if new is not None:
@@ -192,9 +198,12 @@ class UnifiedGPUDetector:
             seen.add(device.gpu.uuid)
 
     def _obey_masks(self) -> None:
-        """Each time for all of them: a GPU that is found late changes the numbers of others."""
-        resolved = resolve([device.gpu for device in self._devices.values()], self._environ)
-        for device, gpu in zip(self._devices.values(), resolved.gpus, strict=True):
+        """Each time for all of them: a GPU that is found late changes the numbers of others, and so do slices that are
+        gone. A whole GPU that is lost was counted when the mask was set.
+        """
+        counted = [device for device in self._devices.values() if device.sources or device.gpu.slice_of is None]
+        resolved = resolve([device.gpu for device in counted], self._environ)
+        for device, gpu in zip(counted, resolved.gpus, strict=True):
             device.gpu = gpu
         for warning in resolved.warnings:
             if warning not in self._told:
@@ -215,11 +224,6 @@ class UnifiedGPUDetector:
                 samples[key] = _filled(before, sample) if before and before.state.answers else sample
         lost = GpuSample(time.time(), state=GpuState.LOST)
         return {key: samples.get(key, lost) for key in keys}
-
-
-def _is_nameless(gpu: Gpu) -> bool:
-    """Whether nothing is known of it but its number."""
-    return gpu.pci_address is None and gpu.uuid.removeprefix(f"{gpu.gpu_type}-").isdecimal()
 
 
 def _lacks_something(sample: GpuSample | None) -> bool:

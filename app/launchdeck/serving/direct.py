@@ -54,6 +54,25 @@ async def status(paths: Paths, adapters: Mapping[EngineKind, EngineAdapter]) -> 
     return [seen.deployment for seen in await look(paths, adapters)]
 
 
+async def living(paths: Paths) -> list[Deployment]:
+    """Those whose supervisors live, oldest first, and what they hold. No log is read: what it tells is not known."""
+    records = await asyncio.to_thread(read_healed, paths)
+    found = await asyncio.gather(*(_live(record) for record in records if is_supervised(record.status)))
+    return [deployment for deployment in found if deployment is not None]
+
+
+async def _live(record: Record) -> Deployment | None:
+    try:
+        client = await reach(record.status)
+    except NewerShimError:
+        return recall_live(record, record.status)
+    if client is None:
+        return recall_live(record, record.status) if is_supervised(record.status) else None
+    await client.close()
+    live = recall_live(record, ShimStatus.of(client.status))
+    return replace(live, own_ram_bytes=own_ram_bytes(live.pids))
+
+
 async def _look(record: Record, adapter: EngineAdapter) -> Seen:
     try:
         client = await reach(record.status)

@@ -2,6 +2,8 @@
  *   driver=TEXT
  *   noise=TEXT         what the library prints when it is opened
  *   recount=N          GPUs that the open library counts now
+ *   count_error=CODE   what counting returns
+ *   beyond=CODE        what opening a GPU beyond the last returns, and not INVALID
  *   memory_v2=0        an old driver, which has no nvmlDeviceGetMemoryInfo_v2
  *   N.name N.uuid N.bus_id N.total N.reserved N.used N.util N.temp N.power N.limit N.major N.minor
  *   N.clock N.memory_clock N.fan
@@ -61,12 +63,14 @@ int nvmlSystemGetDriverVersion(char *version, unsigned size) {
 
 int nvmlDeviceGetCount_v2(unsigned *count) {
     int error = enter("Count", -1);
+    if (!error) error = atoi(get("count_error"));
     if (!error) *count = (unsigned)(*get("recount") ? atoi(get("recount")) : opened);
     return error;
 }
 
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     int error = enter("Handle", (int)index);
+    if (error == INVALID && *get("beyond")) error = atoi(get("beyond"));
     if (!error) *handle = (void *)(size_t)(index + 1);
     return error;
 }

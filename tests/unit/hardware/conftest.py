@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,15 @@ def amdsmi(rocm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeA
 def system(tmp_path: Path) -> FakeSystem:
     """A system without graphics cards."""
     return FakeSystem(tmp_path / "root")
+
+
+OPENED: list[str] = []
+
+
+@pytest.fixture
+def opened() -> list[str]:
+    """The files that this process opens from now on: an audit hook can be added, and never taken away."""
+    if not OPENED:
+        sys.addaudithook(lambda event, told: OPENED.append(str(told[0])) if event == "open" else None)
+    OPENED[:] = ["begun"]
+    return OPENED

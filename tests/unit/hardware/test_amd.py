@@ -31,6 +31,10 @@ def only(detector: AMDSMIDetector):
     return gpu, detector.get_gpu_info(gpu)
 
 
+def held(detector: AMDSMIDetector, gpu):
+    return detector.get_gpu_info(gpu).processes
+
+
 def test_without_a_card_the_library_is_closed_again(amdsmi, detector):
     for _ in range(2):
         assert detector.get_gpu_list() == []
@@ -131,8 +135,21 @@ def test_a_process_is_known_by_its_programs_name(amdsmi, detector):
 
 def test_kibibytes_that_the_library_took_for_a_thousand_bytes_are_set_right(amdsmi, detector):
     kib = 7 * GIB // 1024
-    amdsmi.add_gpu(processes=f"77:{kib * 1000},78:{7 * GIB},79:0")
-    assert [process.used_memory_bytes for process in only(detector)[1].processes] == [7 * GIB, 7 * GIB, 0]
+    amdsmi.add_gpu(processes=f"77:{kib * 1000},79:0")
+    assert [process.used_memory_bytes for process in only(detector)[1].processes] == [7 * GIB, 0]
+
+
+def test_a_library_that_is_right_once_is_right_for_good(amdsmi, detector, clock):
+    """Of its sizes one in 125 is a multiple of what the kernel counts in, taken for a thousand bytes each."""
+    even = 125 * 2 * 2**20
+    amdsmi.add_gpu(processes=f"77:{even},78:{7 * GIB}")
+    amdsmi.add_gpu(processes=f"79:{even}")
+    sizes = [process.used_memory_bytes for gpu in detector.get_gpu_list() for process in held(detector, gpu)]
+    assert sizes == [even, 7 * GIB, even]
+    detector.close()
+    amdsmi.set(**{"0.processes": f"77:{even}"})
+    clock.now_s += 11
+    assert [process.used_memory_bytes for process in held(detector, detector.get_gpu_list()[0])] == [even]
 
 
 @pytest.mark.parametrize("with_kernel", [True, False])
@@ -159,6 +176,23 @@ def test_a_part_that_tells_its_own_share_is_believed(amdsmi, system, detector):
     system.add_amd(FIRST, mem_info_vram_total=192 * GIB)
     amdsmi.add_partitions(3, vram_total=64 * GIB, vram_used=GIB)
     assert [gpu.total_memory_bytes for gpu in detector.get_gpu_list()] == [64 * GIB] * 3
+
+
+def test_whether_a_part_tells_its_share_is_decided_when_it_is_opened(amdsmi, system, detector):
+    system.add_amd(FIRST, mem_info_vram_total=192 * GIB)
+    amdsmi.add_partitions(2, vram_total=192 * GIB, vram_used=16 * GIB)
+    gpus = detector.get_gpu_list()
+    system.write(f"sys/bus/pci/devices/{FIRST}/mem_info_vram_total", str(400 * GIB))
+    assert [detector.get_gpu_info(gpu).used_memory_bytes for gpu in gpus] == [8 * GIB] * 2
+
+
+def test_two_cards_on_functions_of_one_address_are_no_package(amdsmi, system, detector):
+    for function in range(2):
+        system.add_amd(f"0000:03:00.{function}", unique_id=f"a1b2c3d4e5f6071{function}")
+        amdsmi.add_gpu(bdf=3 << 8 | function)
+    assert [gpu.total_memory_bytes for gpu in detector.get_gpu_list()] == [24 * GIB] * 2
+    assert [gpu.uuid for gpu in detector.get_gpu_list()] == ["GPU-0000000000000001", "GPU-0000000000000002"]
+    assert detector.get_gpu_info(detector.get_gpu_list()[1]).used_memory_bytes == 3 * GIB
 
 
 def test_processes_are_read_less_often_than_the_rest(amdsmi, system, detector, clock):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 from fakes.nvml import FakeNvml
+from launchdeck.settings.paths import Paths
 
 
 def printed_by_gpus(nvml: FakeNvml | None, *arguments: str, **environ: str) -> str:
@@ -29,6 +30,26 @@ def test_the_drivers_gpus(nvml: FakeNvml):
         (0, "엔비디아 RTX 4090", 24576),
         (1, "NVIDIA A100", 81920),
     ]
+
+
+def test_where_nothing_was_launched_no_supervisor_is_thought_of(nvml: FakeNvml):
+    nvml.add_gpu()
+    for arguments in ((), ("--json",)):
+        command = [sys.executable, "-X", "importtime", "-m", "launchdeck", "gpus", *arguments]
+        environment = os.environ | nvml.environment
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stderr
+        loaded = {line.rpartition("|")[2].strip() for line in told.splitlines()}
+        assert "launchdeck.hardware.nvidia.detector" in loaded
+        assert not loaded & {"asyncio", "launchdeck.engines.promises", "launchdeck.serving.direct"}
+        assert not any(name.startswith("launchdeck.engines") for name in loaded)
+
+
+def test_records_that_cannot_be_read_cost_no_document(nvml: FakeNvml):
+    nvml.add_gpu()
+    records = Paths.resolve().records
+    records.parent.mkdir(parents=True)
+    records.symlink_to(records)
+    assert gpus(nvml)["total"] == 1
 
 
 def test_a_driver_without_gpus_leaves_the_cpu(nvml: FakeNvml):

@@ -5,11 +5,13 @@ them.
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from fakes.detector import Detector
 from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.hardware.bus_order import by_bus
 from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.masks import Resolved, resolve
 from launchdeck.hardware.unified import UnifiedGPUDetector
@@ -109,6 +111,26 @@ def test_numbers_of_unlike_cards_are_clear_in_the_order_of_the_bus_alone():
     assert ours(UNLIKE, CUDA_VISIBLE_DEVICES="0", CUDA_DEVICE_ORDER="FASTEST_FIRST") == []
 
 
+def test_cards_of_one_name_and_two_sizes_are_unlike():
+    small, large = geforce(0, 0x01, "RTX 3080"), geforce(1, 0x41, "RTX 3080")
+    sized = (replace(small, total_memory_bytes=10 * GIB), replace(large, total_memory_bytes=12 * GIB))
+    assert ours(sized, CUDA_VISIBLE_DEVICES="0") == []
+    assert ours(sized, CUDA_VISIBLE_DEVICES="0", CUDA_DEVICE_ORDER="PCI_BUS_ID") == [0]
+    rounded = (small, replace(large, total_memory_bytes=24 * GIB - 2**20), geforce(2, 0x81, "RTX 3080"))
+    assert ours(rounded, CUDA_VISIBLE_DEVICES="1") == [1]
+    lost = replace(large, total_memory_bytes=None)
+    assert ours((small, lost), CUDA_VISIBLE_DEVICES="1") == [1]
+
+
+def test_a_card_without_an_address_is_counted_where_its_driver_has_it():
+    nameless = Gpu(2, "nvidia-1", None, "RTX 4090", GpuType.NVIDIA, None)
+    cards = (geforce(0, 0x01), geforce(1, 0x41), nameless, geforce(3, 0x81))
+    assert [gpu.index for gpu in by_bus(cards)] == [0, 2, 1, 3]
+    assert ours(cards, CUDA_VISIBLE_DEVICES="0,2") == [0, 1]
+    shown = (geforce(0, 0x01), replace(geforce(1, 0x41), pci_address=None), geforce(2, 0x81))
+    assert [gpu.index for gpu in by_bus(shown)] == [0, 1, 2]
+
+
 def test_numbers_that_leave_all_or_none_are_clear_for_any_cards():
     assert ours(UNLIKE, CUDA_VISIBLE_DEVICES="1,0") == [0, 1]
     assert resolve(UNLIKE, {"CUDA_VISIBLE_DEVICES": "-1"}).warnings == ()
@@ -122,6 +144,17 @@ def test_the_parts_of_a_gpu_are_known_by_their_uuids():
     resolved = resolve(parts, {"CUDA_VISIBLE_DEVICES": "0", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"})
     assert not any(gpu.ours for gpu in resolved.gpus)
     assert "UUID" in str(resolved.warnings[0])
+
+
+def test_a_mask_that_names_a_divided_card_is_told_what_to_name():
+    card = "GPU-00000001-1111"
+    parts = [replace(geforce(place, 0x01, "A100 1g", f"MIG-{place}"), slice_of=card) for place in range(2)]
+    resolved = resolve([*parts, geforce(2, 0x41)], {"CUDA_VISIBLE_DEVICES": "GPU-00000041,GPU-00000001"})
+    assert [gpu.index for gpu in resolved.gpus if gpu.ours] == [2]
+    (warning,) = resolved.warnings
+    assert "GPU-00000001" in str(warning)
+    assert "MIG" in str(warning)
+    assert resolved.gpus[0].hidden_by.doubt == warning
 
 
 @pytest.mark.parametrize("mask", ["HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -82,6 +83,34 @@ def test_a_card_that_is_divided_while_it_is_watched_gives_way_to_its_slices(nvml
     nvml.set(**{f"{card}.mig": 0})
     assert [gpu.uuid[:4] for gpu in detector.get_gpu_list()] == ["GPU-"]
     detector.close()
+
+
+def test_slices_that_are_gone_count_in_no_mask(nvml, system, clock):
+    card = nvml.add_gpu(**A100)
+    nvml.add_gpu(**A100)
+    nvml.add_slice(card, 0)
+    nvml.add_slice(card, 1)
+    environ = {"CUDA_VISIBLE_DEVICES": "1"}
+    parts = [NVMLDetector(root=system.root, clock=clock), CPUDetector()]
+    with closing(UnifiedGPUDetector(detectors=parts, clock=clock, environ=environ)) as detector:
+        assert [reading.gpu.ours for reading in detector.read().gpus] == [False] * 3  # which is meant nobody knows
+        nvml.set(**{f"{card}.mig": 0})
+        clock.now_s += 11
+        readings = detector.read().gpus
+        assert [str(reading.sample.state) for reading in readings] == ["lost", "lost", "active", "active"]
+        assert [reading.gpu.uuid[-1] for reading in readings if reading.gpu.ours] == ["1"]
+        machine = [reading.gpu for reading in readings]
+        whole = place([machine[2]], machine, numbered=True)
+        assert dict(whole.env)[CUDA_MASK] == "1"
+
+
+def test_a_lost_card_is_not_listed_among_the_slices_of_another(nvml, detector):
+    card = nvml.add_gpu(**A100)
+    nvml.add_slice(card, 0)
+    nvml.add_slice(card, 1)
+    nvml.add_gpu(**{"error.Handle": 999})
+    nvml.add_gpu()
+    assert [str(reading.sample.state) for reading in detector.read().gpus] == ["active", "active", "lost", "active"]
 
 
 @pytest.mark.parametrize("values", [{}, {"mig_slots": 0}, {"error.MaxMig": 3}, {"error.MigHandle": 3}])

@@ -12,7 +12,7 @@ from launchdeck.hardware.cpu import CPUDetector
 from launchdeck.hardware.nvidia.detector import NVMLDetector
 from launchdeck.hardware.unified import UnifiedGPUDetector
 
-UNKNOWN, NOT_SUPPORTED, NO_PERMISSION = 999, 3, 4
+UNKNOWN, NOT_SUPPORTED, NO_PERMISSION, LOST = 999, 3, 4, 15
 ADDRESSES = [f"0000:{bus:02x}:00.0" for bus in range(1, 5)]
 READINGS = ("Memory", "Utilization", "Temperature", "Power", "PowerLimit", "Clock", "Fan", "Compute", "Graphics")
 
@@ -81,6 +81,43 @@ def test_one_that_answers_later_takes_the_place_that_was_kept_for_it(nvml, syste
     assert [(reading.gpu.index, reading.gpu.pci_address) for reading in readings] == list(enumerate(ADDRESSES))
     assert [str(reading.sample.state) for reading in readings] == ["active"] * 4
     unified.close()
+
+
+@pytest.mark.parametrize("beyond", [None, UNKNOWN, LOST])
+def test_where_the_driver_does_not_count_there_are_as_many_as_answer(nvml, detector, beyond):
+    four(nvml, broken=-1)
+    nvml.set(count_error=UNKNOWN, beyond=beyond)
+    assert listed(detector) == [(address, "active") for address in ADDRESSES]
+    assert detector.step.outcome is Outcome.FOUND
+    assert "does not say how many GPUs" in str(detector.step.reason)
+    nvml.set(count_error=None)
+    assert len(detector.get_gpu_list()) == 4
+    assert detector.step.reason is None
+    assert nvml.calls("Init") == 1
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_nor_is_one_invented_where_the_first_already_fails(nvml, detector, broken):
+    four(nvml, broken)
+    nvml.set(count_error=UNKNOWN, beyond=UNKNOWN)
+    assert listed(detector) == [(address, "active") for address in ADDRESSES[:broken]]
+    assert "does not say how many GPUs" in str(detector.step.reason)
+
+
+def test_those_that_were_counted_before_are_asked_for_all_the_same(nvml, detector):
+    four(nvml, broken=-1)
+    detector.get_gpu_list()
+    detector.close()
+    nvml.set(**{"count_error": UNKNOWN, "beyond": UNKNOWN, "1.error": UNKNOWN})
+    assert [state for _, state in listed(detector)] == ["active", "lost", "active", "active"]
+
+
+def test_the_driver_knows_their_addresses_where_it_does_not_count_them(nvml, system, detector):
+    four(nvml)
+    nvml.set(count_error=UNKNOWN, beyond=UNKNOWN)
+    for address in ADDRESSES:
+        system.add_nvidia_proc(address, "NVIDIA GeForce GTX 1080 Ti", f"GPU-of-{address}")
+    assert [state for _, state in listed(detector)] == ["active", "active", "lost", "active"]
 
 
 def test_a_card_that_this_user_may_not_open_is_not_listed(nvml, detector):

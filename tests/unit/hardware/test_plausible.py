@@ -70,6 +70,26 @@ def test_more_in_use_than_there_is_leaves_nothing_known_of_the_memory(used: int,
     assert sample.temperature_c == 61
 
 
+@pytest.mark.parametrize("over", [1, 8 * 2**20, 24 * GIB // 100])
+@pytest.mark.parametrize("free", [0, 2**64 - 1, None])
+def test_what_is_a_little_more_than_there_is_is_all_of_it(over: int, free: int | None):
+    sample = plausible_sample(CARD, replace(USUAL, used_memory_bytes=24 * GIB + over, free_memory_bytes=free))
+    assert (sample.used_memory_bytes, sample.free_memory_bytes) == (24 * GIB, 0)
+
+
+def test_so_is_what_is_free_and_what_a_process_has():
+    holds = (GpuProcess(7, "X", 24 * GIB + 4096),)
+    told = replace(USUAL, used_memory_bytes=0, free_memory_bytes=24 * GIB + 4096, processes=holds)
+    sample = plausible_sample(CARD, told)
+    assert (sample.free_memory_bytes, sample.processes[0].used_memory_bytes) == (24 * GIB, 24 * GIB)
+
+
+def test_on_a_small_gpu_a_few_mib_are_a_little():
+    small = replace(CARD, total_memory_bytes=GIB // 4)
+    told = replace(USUAL, used_memory_bytes=GIB // 4 + 8 * 2**20, free_memory_bytes=0)
+    assert plausible_sample(small, told).used_memory_bytes == GIB // 4
+
+
 def test_free_memory_that_cannot_be_leaves_what_is_in_use():
     sample = plausible_sample(CARD, replace(USUAL, free_memory_bytes=ALL_ONES_64))
     assert (sample.used_memory_bytes, sample.free_memory_bytes) == (2 * GIB, None)

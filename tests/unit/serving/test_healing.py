@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
 
-from fakes.serving import Bench, alive
+from fakes.serving import Bench, alive, free_ports
 from launchdeck.domain.deployment import State
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
@@ -53,6 +56,33 @@ def test_an_application_looks_again_and_takes_it_over() -> None:
         await second.until_state(deployment.id, State.RUNNING)
         await second.manager.close(keep=False)
         assert not alive(deployment.pids)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.timeout(MORE_THAN_A_LOOK_S)
+def test_only_those_that_live_are_asked_what_they_hold() -> None:
+    """And no log is read for it: it may be long, and this is asked again and again."""
+    read: list[str] = []
+    sys.addaudithook(lambda event, told: read.append(str(told[0])) if event == "open" else None)
+
+    async def scenario() -> None:
+        first = free_ports(20).start
+        bench = Bench(first_port=first, last_port=first + 1)
+        ended, lives = await bench.running(), await bench.running()
+        await bench.manager.close(keep=True)
+        os.kill(ended.pids[0], signal.SIGKILL)
+        while len(await direct.living(Paths.resolve())) > 1:
+            await asyncio.sleep(0.1)
+        assert (Paths.resolve().records / ended.id).is_dir()
+        read.clear()
+        (seen,) = await direct.living(Paths.resolve())
+        assert (seen.id, seen.state, seen.pids) == (lives.id, State.RUNNING, lives.pids)
+        assert seen.own_ram_bytes
+        kept = str(Paths.resolve().records)
+        assert {Path(file).name for file in read if file.startswith(kept)} == {"record.json"}
+        await direct.stop_all(Paths.resolve())
+        assert await direct.living(Paths.resolve()) == []
 
     asyncio.run(scenario())
 

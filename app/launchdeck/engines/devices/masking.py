@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.text import Message
-from launchdeck.hardware.masks import BUS_ORDER, CUDA_MASK, CUDA_ORDER, HIP_MASK, OPENCL_MASK, ROCR_MASK, by_bus
+from launchdeck.hardware.bus_order import by_bus, card
+from launchdeck.hardware.masks import BUS_ORDER, CUDA_MASK, CUDA_ORDER, HIP_MASK, OPENCL_MASK, ROCR_MASK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,8 +82,7 @@ def _hip_name(gpu: Gpu, machine: Sequence[Gpu]) -> str:
 def _pci_place(gpu: Gpu, machine: Sequence[Gpu]) -> str:
     """The GPU's number among those of its vendor, in the order of the PCI bus."""
     same = by_bus([one for one in machine if one.gpu_type is gpu.gpu_type])
-    cards = list(dict.fromkeys(one.pci_address or one.uuid for one in same))  # the slices of a card are one of them
-    return str(cards.index(gpu.pci_address or gpu.uuid))
+    return str(list(dict.fromkeys(map(card, same))).index(card(gpu)))  # the slices of a card are one of them
 
 
 def unmasked() -> Placement:

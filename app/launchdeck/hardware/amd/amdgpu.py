@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.domain.gpu import GpuSample
-from launchdeck.domain.text import Message
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import Memory, with_ram
-from launchdeck.hardware.pci import AMD_VENDOR, PciBus, read_number, read_text
+from launchdeck.hardware.pci import AMD_VENDOR, OnBus, PciBus, read_number, read_text
 
 _FASTEST_FAN = 255  # where the driver does not name another number
 _IDLE_VRAM_BYTES = 256 * 1024 * 1024  # more than an idle card's driver takes, less than any model
@@ -29,14 +29,11 @@ class Amdgpu:
         self._clock = clock
         self._rests: dict[str, IdleRest] = {}
 
-    def cards(self) -> tuple[str, ...]:
-        """The cards that the amdgpu driver runs."""
-        cards = self._pci.graphics_cards(AMD_VENDOR)
-        return tuple(card for card in cards if (self._pci.device(card) / "mem_info_vram_total").exists())
-
-    def left_out(self) -> Message | None:
-        """A sentence for each AMD card that another driver has."""
-        return self._pci.left_out(AMD_VENDOR)
+    def look(self) -> OnBus:
+        """The cards that the amdgpu driver runs, and which others there are."""
+        bus = self._pci.look(AMD_VENDOR)
+        cards = (card for card in bus.cards if (self._pci.device(card) / "mem_info_vram_total").exists())
+        return replace(bus, cards=tuple(cards))
 
     def is_there(self, card: str) -> bool:
         """Whether the card is on the bus."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -17,6 +16,7 @@ from launchdeck.domain.text import Message
 from launchdeck.hardware.amd import partitions
 from launchdeck.hardware.amd.amdgpu import Amdgpu
 from launchdeck.hardware.amd.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
+from launchdeck.hardware.bus_order import unidentified
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 
@@ -29,12 +29,12 @@ _HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
 @dataclass(slots=True)
 class _Device:
     """An opened GPU, and those of its readings that are not taken with every sample. `used_memory_bytes` is what all
-    processes held together when they were listed. `siblings` are the GPUs of its package, itself among them.
+    processes held together when they were listed. `sharers` are the GPUs that share its memory, itself among them.
     """
 
     gpu: Gpu
     handle: Any
-    siblings: int = 1
+    sharers: int = 1
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
     power_limit_watts: float | None = None
@@ -65,24 +65,35 @@ class AMDSMIDetector:
         self._cards: tuple[str, ...] = ()
         self._handle_count = 0
         self._devices: dict[str, _Device] = {}
+        self._is_exact = False  # whether the library has ever told a size that cannot be in thousands of bytes
 
     def is_available(self) -> bool:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        cards = self._amdgpu.cards()
+        cards = self._amdgpu.look().cards
         if cards != self._cards or self._has_other_count():
             self.close()  # the library knows only the cards that were there when it was opened
             self._cards = cards
         if not self._smi.is_open and not self._open():
             return []
+        self._follow_the_ram()
         gpus = [device.gpu for device in self._devices.values()]
         version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
         self.step = Step(self.name, Outcome.FOUND if gpus else Outcome.EMPTY, version=version)
         return gpus
 
+    def _follow_the_ram(self) -> None:
+        """How much of the RAM we may have can change at any time."""
+        for card, device in self._devices.items():
+            if device.gpu.integrated and not self._amdgpu.leaves_alone(card):
+                memory = self._memory(card, device.handle, device.sharers, integrated=True)
+                device.gpu = (
+                    device.gpu if memory is None else replace(device.gpu, total_memory_bytes=memory.total_bytes)
+                )
+
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
-        card = _key(gpu)
+        card = gpu.key
         if self._amdgpu.leaves_alone(card):
             return GpuSample(time.time(), state=GpuState.ASLEEP)
         if card not in self._devices:
@@ -108,17 +119,25 @@ class AMDSMIDetector:
         handles = self._handles()
         self._handle_count = len(handles)
         addresses = [self._address(place, handle) for place, handle in enumerate(handles)]
-        packages = Counter(partitions.package(address) for address in addresses if address is not None)
+        packages = partitions.siblings(addresses, self._cards)
         for place, (address, handle) in enumerate(zip(addresses, handles, strict=True)):
             if address is None and self._cards:
                 continue  # it is one of the kernel's, which tells of it by its address
             siblings = 1 if address is None else packages[partitions.package(address)]
-            gpu = self._describe(place, address, handle, siblings)
-            self._devices[_key(gpu)] = _Device(gpu, handle, siblings)
+            sharers = 1 if address is None else self._sharers(address, handle, siblings)
+            gpu = self._describe(place, address, handle, siblings, sharers)
+            self._devices[gpu.key] = _Device(gpu, handle, sharers)
         if not self._devices:
             self._smi.close()  # so that a card that is plugged in later is seen
             self.step = Step(self.name, Outcome.EMPTY)
         return bool(self._devices)
+
+    def _sharers(self, address: str, handle: Any, siblings: int) -> int:
+        """How many GPUs share the memory that the library tells of this one."""
+        if siblings == 1:
+            return 1
+        whole = self._amdgpu.memory(partitions.package(address), integrated=False)
+        return partitions.sharers(self._vram(address, handle), siblings, whole)
 
     def _handles(self) -> list[Any]:
         handles = self._smi.ask("", "amdsmi_get_processor_handles")
@@ -136,10 +155,10 @@ class AMDSMIDetector:
             return self._cards[place]
         return address
 
-    def _describe(self, place: int, address: str | None, handle: Any, siblings: int) -> Gpu:
-        card = address or f"amd-{place}"
+    def _describe(self, place: int, address: str | None, handle: Any, siblings: int, sharers: int) -> Gpu:
+        card = address or unidentified(GpuType.AMD, place)
         integrated = self._amdgpu.is_integrated(card)
-        memory = self._memory(card, handle, siblings, integrated=integrated)
+        memory = self._memory(card, handle, sharers, integrated=integrated)
         uuid = self._smi.text(card, "amdsmi_get_gpu_enumeration_info", handle, "hip_uuid")
         if siblings > 1 or (uuid is not None and not _HIP_UUID.fullmatch(uuid)):
             # Those of one package may all have the package's; integrated GPUs have none: HIP calls all of them GPU-XX.
@@ -164,7 +183,7 @@ class AMDSMIDetector:
 
     def _sample(self, card: str, device: _Device) -> GpuSample:
         handle = device.handle
-        memory = self._memory(card, handle, device.siblings, integrated=device.gpu.integrated)
+        memory = self._memory(card, handle, device.sharers, integrated=device.gpu.integrated)
         self._read_slow(card, device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         return GpuSample(
             sampled_at_s=time.time(),
@@ -206,11 +225,14 @@ class AMDSMIDetector:
         fastest = None if speed is None else as_number(self._smi.ask(card, "amdsmi_get_gpu_fan_speed_max", handle, 0))
         return round(100 * speed / fastest) if speed is not None and fastest else None
 
-    def _memory(self, card: str, handle: Any, siblings: int, *, integrated: bool) -> Memory | None:
-        vram = self._pool(card, handle, "VRAM") or self._vram_in_mib(card, handle)
-        if vram and siblings > 1:
-            return partitions.share(vram, siblings, self._amdgpu.memory(partitions.package(card), integrated=False))
+    def _memory(self, card: str, handle: Any, sharers: int, *, integrated: bool) -> Memory | None:
+        vram = self._vram(card, handle)
+        if vram and sharers > 1:
+            return partitions.share(vram, sharers)
         return self._amdgpu.with_ram(vram, self._pool(card, handle, "GTT")) if vram and integrated else vram
+
+    def _vram(self, card: str, handle: Any) -> Memory | None:
+        return self._pool(card, handle, "VRAM") or self._vram_in_mib(card, handle)
 
     def _pool(self, card: str, handle: Any, name: str) -> Memory | None:
         kind = self._smi.constant("AmdSmiMemoryType", name)
@@ -238,12 +260,18 @@ class AMDSMIDetector:
         """A process on an APU has its memory in the RAM that the GPU may use (GTT)."""
         pools = ("vram_mem", "gtt_mem") if device.gpu.integrated else ("vram_mem",)
         entries = self._smi.ask(card, "amdsmi_get_gpu_process_list", device.handle)
-        known = (_process(entry, pools) for entry in entries) if isinstance(entries, list) else ()
-        return tuple(sorted((process for process in known if process is not None), key=lambda process: process.pid))
+        told = (_process(entry, pools) for entry in entries) if isinstance(entries, list) else ()
+        known = [process for process in told if process is not None]
+        self._is_exact |= any((process.used_memory_bytes or 0) % _DECIMAL_PAGE for process in known)
+        return tuple(sorted(map(self._exact, known), key=lambda process: process.pid))
 
-
-def _key(gpu: Gpu) -> str:
-    return gpu.pci_address or gpu.uuid
+    def _exact(self, process: GpuProcess) -> GpuProcess:
+        """The library reads KiB from the kernel and has long taken them for 1,000 bytes each. The kernel counts pages
+        of 4 KiB, so that all its sizes are multiples of 4,000 then; of a library that is right one in 125 is.
+        """
+        if self._is_exact or process.used_memory_bytes is None:
+            return process
+        return replace(process, used_memory_bytes=process.used_memory_bytes // 1000 * 1024)
 
 
 def _of_total(total_bytes: int | None, used_bytes: int | None) -> Memory | None:
@@ -259,13 +287,6 @@ def _process(entry: Any, pools: tuple[str, ...]) -> GpuProcess | None:
         return None
     usage, name = entry.get("memory_usage"), entry.get("name", NOT_AVAILABLE)
     sizes = [as_number(usage.get(pool)) for pool in pools] if isinstance(usage, dict) else []
-    known = [_exact(size) for size in sizes if size is not None]
+    known = [size for size in sizes if size is not None]
     program = "" if not isinstance(name, str) or name == NOT_AVAILABLE else name
     return GpuProcess(pid, PurePosixPath(program.removesuffix(_DELETED)).name, sum(known) if known else None)
-
-
-def _exact(size_bytes: int) -> int:
-    """The library reads KiB from the kernel and has long taken them for 1,000 bytes each. The kernel counts pages of
-    4 KiB, so that such a size is a multiple of 4,000; one that is right is that once in 125 times.
-    """
-    return size_bytes // 1000 * 1024 if size_bytes % _DECIMAL_PAGE == 0 else size_bytes

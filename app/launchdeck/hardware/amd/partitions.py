@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from launchdeck.hardware.memory import Memory
@@ -16,12 +18,26 @@ def package(address: str) -> str:
     return f"{address[:-1]}0"
 
 
-def share(told: Memory, siblings: int, whole: Memory | None) -> Memory:
-    """What one of the `siblings` of a card may have. The library tells of each of them the memory of the `whole` card;
-    the kernel lets each have an equal share of it, however the memory itself is divided (NPS1 to NPS8). So nothing is
-    counted twice, whichever of them are chosen. One that already tells a share, by what the kernel says of the card, is
-    believed.
+def siblings(addresses: Iterable[str | None], cards: Collection[str]) -> Mapping[str, int]:
+    """How many GPUs each of these packages has. `cards` are those on the bus: two of them are two cards, though their
+    addresses differ in the function alone.
     """
-    if whole is not None and told.total_bytes < whole.total_bytes * _NEARLY:
-        return told
-    return Memory(told.total_bytes // siblings, told.used_bytes // siblings, told.free_bytes // siblings)
+    counts = Counter(package(address) for address in addresses if address is not None)
+    on_bus = Counter(map(package, cards))
+    return {each: 1 if on_bus[each] > 1 else count for each, count in counts.items()}
+
+
+def sharers(told: Memory | None, siblings: int, whole: Memory | None) -> int:
+    """How many of a package's `siblings` share the memory that the library has `told` of one of them. It tells of each
+    the memory of the `whole` card; one that already tells a share, by what the kernel says of the card, is believed.
+    """
+    if told is not None and whole is not None and told.total_bytes < whole.total_bytes * _NEARLY:
+        return 1
+    return siblings
+
+
+def share(told: Memory, sharers: int) -> Memory:
+    """What one of them may have. The kernel lets each have an equal share, however the memory itself is divided (NPS1
+    to NPS8). So nothing is counted twice, whichever of them are chosen.
+    """
+    return Memory(told.total_bytes // sharers, told.used_bytes // sharers, told.free_bytes // sharers)

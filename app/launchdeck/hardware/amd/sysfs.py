@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.domain.detection import Outcome, Step
@@ -27,13 +28,16 @@ class AMDGPUSysfsDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        cards = self._amdgpu.cards()
-        self.step = Step(self.name, Outcome.FOUND if cards else Outcome.EMPTY, self._amdgpu.left_out())
-        for card in cards:
+        bus = self._amdgpu.look()
+        self.step = Step(self.name, Outcome.FOUND if bus.cards else Outcome.EMPTY, bus.left_out)
+        for card in bus.cards:
             known = self._gpus.get(card)
             if known is None or (known.total_memory_bytes is None and not self._amdgpu.is_asleep(card)):
                 self._gpus[card] = self._describe(card)
-        return [self._gpus[card] for card in cards]
+            elif known.integrated and not self._amdgpu.leaves_alone(card):  # how much RAM we may have can change
+                memory = self._amdgpu.memory(card, integrated=True)
+                self._gpus[card] = known if memory is None else replace(known, total_memory_bytes=memory.total_bytes)
+        return [self._gpus[card] for card in bus.cards]
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
         card = gpu.pci_address or ""

@@ -14,7 +14,7 @@ from launchdeck.hardware.owner_thread import OwnerThread, StalledError
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """`count` is None where the GPUs were not opened by number. Layouts: the slices of each card, by its UUID."""
+    """`count` is None where counting would wake GPUs that sleep. Layouts: the slices of each card, by its UUID."""
 
     count: int | None
     layouts: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
@@ -34,6 +34,12 @@ class Census:
         self._known: _Seen | None = None
         self._handles: dict[str, Any] = {}
         self._seen: _Seen | None = None
+        self._counts = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether the driver has said how many GPUs it has, the last time that it was asked."""
+        return self._counts
 
     @property
     def is_asking(self) -> bool:
@@ -45,6 +51,7 @@ class Census:
         try:
             return self._thread.call(self._count, self._patience_s)
         except StalledError:
+            self._counts = False
             return None
 
     def begin(self, count: int | None, handles: Mapping[str, Any], layouts: Mapping[str, tuple[str, ...]]) -> None:
@@ -67,14 +74,15 @@ class Census:
         """The library is closed, or its GPUs are opened anew."""
         self._known = self._seen = None
         self._handles = {}
+        self._counts = True
         if not self.is_asking:
             self._thread.end()
 
     def _count(self) -> int | None:
-        try:
-            count: int | None = self._nvml.ask("", "nvmlDeviceGetCount")
-        except GpuLostError:
-            return None
+        count: int | None = None
+        with suppress(GpuLostError):
+            count = self._nvml.ask("", "nvmlDeviceGetCount")
+        self._counts = count is not None
         return count
 
     def _look(self) -> None:

@@ -11,8 +11,10 @@ from typing import Any
 
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
+from launchdeck.domain.text import Message
+from launchdeck.hardware.bus_order import by_bus, counted_place, unidentified
 from launchdeck.hardware.idle import IdleRest
-from launchdeck.hardware.memory import has_changed
+from launchdeck.hardware.memory import has_changed, ram
 from launchdeck.hardware.nvidia import memory as nvidia_memory
 from launchdeck.hardware.nvidia import mig
 from launchdeck.hardware.nvidia.census import Census
@@ -28,7 +30,7 @@ _RETRY_LOST_S = 60.0
 _COUNTING_PATIENCE_S = 0.25
 _MOST_GPUS = 64  # where the driver does not count them
 _UNNAMED = "NVIDIA GPU"
-_NO_UUID = "nvidia-"  # and the place by which the driver counts it
+_UNCOUNTED = Message("The NVIDIA driver does not say how many GPUs it has: those that answer are listed.")
 _TEMPERATURE_GPU = 0  # NVML_TEMPERATURE_GPU, the sensor on the die
 _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 
@@ -36,11 +38,12 @@ _GRAPHICS_CLOCK, _MEMORY_CLOCK = 0, 2  # NVML_CLOCK_GRAPHICS, NVML_CLOCK_MEM
 @dataclass(slots=True)
 class _Device:
     """An opened GPU, and those of its readings that are too dear to be taken with every sample. `used_memory_bytes` is
-    what all processes held together when they were listed.
+    what all processes held together when they were listed. `set_aside_bytes`: see `nvidia_memory`.
     """
 
     gpu: Gpu
     handle: Any
+    set_aside_bytes: int | None = None
     processes: tuple[GpuProcess, ...] = ()
     used_memory_bytes: int = 0
     has_measured: bool = False
@@ -96,9 +99,9 @@ class NVMLDetector:
         return bool(self.get_gpu_list())
 
     def get_gpu_list(self) -> list[Gpu]:
-        left_out = self._pci.left_out(NVIDIA_VENDOR)
         self.step = Step(self.name, Outcome.EMPTY)
-        cards = self._pci.graphics_cards(NVIDIA_VENDOR)
+        bus = self._pci.look(NVIDIA_VENDOR)
+        cards = bus.cards
         if cards != self._cards or self._may_retry_lost() or self._census.has_changed():
             self.close()  # NVML knows only the GPUs that were there when it was opened
             unplugged = set(self._cards) - set(cards)
@@ -106,11 +109,13 @@ class NVMLDetector:
             self._cards = cards
         if not self._rest.is_resting:
             self._open_awake()
+        self._follow_the_ram()
         gpus = [replace(gpu, index=index) for index, gpu in enumerate(self._in_order())]
         if gpus and self.step.outcome is Outcome.EMPTY:
             version = next((gpu.driver_version for gpu in gpus if gpu.driver_version), None)
             self.step = Step(self.name, Outcome.FOUND, version=version)
-        self.step = replace(self.step, reason=joined(self.step.reason, left_out))
+        uncounted = None if self._census.counts else _UNCOUNTED
+        self.step = replace(self.step, reason=joined(self.step.reason, uncounted, bus.left_out))
         return gpus
 
     def get_gpu_info(self, gpu: Gpu) -> GpuSample:
@@ -153,14 +158,18 @@ class NVMLDetector:
             return False
         return self._devices.keys() <= self._lost or self._clock() - self._lost_at_s >= _RETRY_LOST_S
 
-    def _in_order(self) -> list[Gpu]:
-        """In the order of the bus; one without an address at the place that the driver gives it."""
-        gpus = sorted((gpu for gpu in self._gpus.values() if gpu.pci_address), key=lambda gpu: gpu.pci_address or "")
+    def _in_order(self) -> tuple[Gpu, ...]:
         places = {key: int(name) for name, key in self._keys.items() if name.isdecimal()}
-        without = sorted((places.get(key, 0), key) for key, gpu in self._gpus.items() if gpu.pci_address is None)
-        for place, key in without:
-            gpus.insert(place, self._gpus[key])
-        return gpus
+        return by_bus(list(self._gpus.values()), places)
+
+    def _follow_the_ram(self) -> None:
+        """What we may have of the RAM can change at any time."""
+        for device in list(self._devices.values()):  # one that was slow may be added in its thread
+            if device.set_aside_bytes is not None:
+                self._note_total(device, device.set_aside_bytes + ram(self._root).total_bytes)
+
+    def _note_total(self, device: _Device, total_bytes: int) -> None:
+        device.gpu = self._gpus[device.gpu.key] = replace(device.gpu, total_memory_bytes=total_bytes)
 
     def _open_awake(self) -> None:
         """Open the GPUs that are awake; those that sleep are known by what the kernel tells of them."""
@@ -178,31 +187,46 @@ class NVMLDetector:
         self._awake = awake
         self._may_rest = bool(awake) and all(map(self._proc.may_sleep, awake))
         count = None if asleep else self._census.count()
-        if asleep or (count is None and awake):
-            for address in awake:
+        addresses = awake or (self._proc.addresses() if count is None else ())
+        if count is None and addresses:
+            for address in addresses:
                 self._open_gpu(address, "nvmlDeviceGetHandleByPciBusId", address.encode())
         else:
             self._open_by_number(count)
+        if not asleep and count is None:
+            count = len(self._cards_opened) + len(self._lost.intersection(self._keys.values()))
+        self._census.begin(count, self._cards_opened, self._layouts())
+
+    def _layouts(self) -> dict[str, tuple[str, ...]]:
+        """The slices of every card that is divided."""
         layouts: dict[str, tuple[str, ...]] = {}
-        for device in self._devices.values():
+        for device in list(self._devices.values()):
             divided = device.gpu.slice_of
             if divided is not None:
                 layouts[divided] = (*layouts.get(divided, ()), device.gpu.uuid)
             elif device.gpu.problem is not None:
                 layouts[device.gpu.uuid] = ()
-        self._census.begin(count, self._cards_opened, layouts)
+        return layouts
 
     def _open_by_number(self, count: int | None) -> None:
         """NVML counts in the order of the bus; in a container it may have fewer GPUs than the kernel shows. Where it
-        does not say how many there are, it is asked until there is none.
+        does not say how many there are, it is asked until there is none: beyond those that are known, one that neither
+        answers nor says which it is.
         """
         known = self._awake or self._proc.addresses()
         if count is not None and count != len(self._keys):
             self._keys = {}
+        counted_before = sum(name.isdecimal() for name in self._keys)
         for place in range(_MOST_GPUS if count is None else count):
             name = known[place] if len(known) == count else str(place)
-            if not self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place) and count is None:
+            self._open_gpu(name, "nvmlDeviceGetHandleByIndex", place)
+            if count is None and place >= counted_before and not self._is_there(name):
+                self._gpus.pop(self._keys.pop(name, ""), None)
                 return
+
+    def _is_there(self, name: str) -> bool:
+        key = self._keys.get(name)
+        return key is not None and (key not in self._lost or _outlasts_its_driver(self._gpus[key]))
 
     def _unless_lost(self, device: str, call: str, *arguments: Any) -> Any:
         try:
@@ -210,33 +234,32 @@ class NVMLDetector:
         except GpuLostError:
             return None
 
-    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> bool:
-        """Whether there is one. In a thread of its own: a GPU that hangs when it is opened must not hide the others.
-        It is listed as soon as it answers.
+    def _open_gpu(self, name: str, call: str, argument: int | bytes) -> None:
+        """In a thread of its own: a GPU that hangs when it is opened must not hide the others. It is listed as soon as
+        it answers.
         """
         thread, devices = OwnerThread(f"{self.name} {name}"), self._devices
         try:
-            return thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
+            thread.call(lambda: self._add(devices, name, call, argument), self._opening_patience_s)
         except StalledError:
             logger.warning("NVIDIA GPU %s has not answered for %g s.", name, self._opening_patience_s)
-            return False
         finally:
             thread.end()
 
-    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> bool:
+    def _add(self, devices: dict[str, _Device], name: str, call: str, argument: int | bytes) -> None:
         """One that is lost already is listed at its place."""
         handle, is_lost = None, False
         try:
             handle = self._nvml.handle(name, call, argument)
             if handle is None:
-                return False
-            card = self._describe(name, handle)
+                return
+            card, set_aside_bytes = self._describe(name, handle)
             opened = mig.devices(self._nvml, card, handle)
         except GpuLostError:
-            card, is_lost = self._lost_gpu(name, handle), True
+            card, set_aside_bytes, is_lost = self._lost_gpu(name, handle), None, True
             opened = [(card, handle)]
         if devices is not self._devices:
-            return True  # it took so long that the library has been closed since
+            return  # it took so long that the library has been closed since
         self._keys[name] = card.key
         if handle is not None and not is_lost:
             self._cards_opened[card.uuid] = handle
@@ -244,30 +267,33 @@ class NVMLDetector:
         for gpu, own_handle in opened:
             self._note_lost(gpu.key, is_lost=is_lost)
             if own_handle is not None:
-                devices[gpu.key] = _Device(gpu, own_handle)
+                devices[gpu.key] = _Device(gpu, own_handle, set_aside_bytes if gpu.integrated else None)
             self._gpus[gpu.key] = gpu
-        return True
 
-    def _describe(self, opened_by: str, handle: Any) -> Gpu:
+    def _describe(self, opened_by: str, handle: Any) -> tuple[Gpu, int | None]:
+        """The GPU, and how much of the RAM is set aside for it."""
         address = _address(self._nvml.ask(opened_by, "nvmlDeviceGetPciInfo", handle)) or normalise_address(opened_by)
         uuid = (
             text(self._nvml.ask(address or opened_by, "nvmlDeviceGetUUID", handle))
             or address
-            or f"{_NO_UUID}{opened_by}"
+            or unidentified(GpuType.NVIDIA, opened_by)
         )
-        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle)) or _UNNAMED
-        memory, shared = nvidia_memory.memory(self._nvml, uuid, handle, name, self._root)
-        return Gpu(
+        name = text(self._nvml.ask(uuid, "nvmlDeviceGetName", handle))
+        told = self._nvml.memory(uuid, handle)
+        set_aside_bytes = nvidia_memory.set_aside_bytes(self._nvml, uuid, told, name)
+        memory = nvidia_memory.memory(told, set_aside_bytes, self._root)
+        gpu = Gpu(
             index=0,  # its place is known when all are
             uuid=uuid,
             pci_address=address,
-            name=name,
+            name=name or _UNNAMED,
             gpu_type=GpuType.NVIDIA,
             total_memory_bytes=memory.total_bytes if memory else None,
             driver_version=text(self._nvml.ask("", "nvmlSystemGetDriverVersion")) or None,
             compute_capability=self._nvml.ask(uuid, "nvmlDeviceGetCudaComputeCapability", handle),
-            integrated=shared,
+            integrated=set_aside_bytes is not None,
         )
+        return gpu, set_aside_bytes
 
     def _lost_gpu(self, name: str, handle: Any) -> Gpu:
         """As it was known, or by what is left of it."""
@@ -281,7 +307,7 @@ class NVMLDetector:
         left = (
             self._sleeping_gpu(address)
             if address
-            else Gpu(0, f"{_NO_UUID}{name}", None, _UNNAMED, GpuType.NVIDIA, None)
+            else Gpu(0, unidentified(GpuType.NVIDIA, name), None, _UNNAMED, GpuType.NVIDIA, None)
         )
         return replace(left, uuid=uuid or left.uuid, name=own_name or left.name)
 
@@ -294,7 +320,9 @@ class NVMLDetector:
         uuid, handle = device.gpu.uuid, device.handle
         self._nvml.count_anew(uuid)
         utilization = None if device.gpu.slice_of else self._nvml.ask(uuid, "nvmlDeviceGetUtilizationRates", handle)
-        memory, _ = nvidia_memory.memory(self._nvml, uuid, handle, device.gpu.name, self._root)
+        memory = nvidia_memory.memory(self._nvml.memory(uuid, handle), device.set_aside_bytes, self._root)
+        if memory is not None and device.gpu.total_memory_bytes is None:
+            self._note_total(device, memory.total_bytes)
         self._read_slow(device, 0 if device.gpu.integrated or memory is None else memory.used_bytes)
         sample = GpuSample(
             sampled_at_s=time.time(),
@@ -336,7 +364,7 @@ class NVMLDetector:
 
 def _outlasts_its_driver(gpu: Gpu) -> bool:
     """Slices may be made anew, and one that never said what it is may be any, when the driver is opened again."""
-    return gpu.slice_of is None and not (gpu.pci_address is None and gpu.uuid.startswith(_NO_UUID))
+    return gpu.slice_of is None and counted_place(gpu) is None
 
 
 def _address(pci: Any) -> str | None:
