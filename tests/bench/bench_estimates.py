@@ -27,7 +27,7 @@ from auto_truth import Choice, choices  # noqa: E402
 from fakes.gguf_zoo import every_architecture  # noqa: E402
 from launchdeck.domain.plan import Estimate  # noqa: E402
 from launchdeck.models.describe import ENCODERS  # noqa: E402
-from launchdeck.models.gguf import read_header  # noqa: E402
+from launchdeck.models.gguf.gguf import read_header  # noqa: E402
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel  # noqa: E402
 from memory_truth import Truth, ask  # noqa: E402
 

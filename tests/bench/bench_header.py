@@ -20,7 +20,7 @@ from gguf import GGUFReader  # noqa: E402
 
 from fakes.gguf_models import llama  # noqa: E402
 from fakes.gguf_writer import Gguf  # noqa: E402
-from launchdeck.models.gguf import read_header  # noqa: E402
+from launchdeck.models.gguf.gguf import read_header  # noqa: E402
 from launchdeck.models.library import demo_model  # noqa: E402
 
 if TYPE_CHECKING:

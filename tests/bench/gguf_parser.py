@@ -13,11 +13,11 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from launchdeck.models.ggml import BY_NAME
+from launchdeck.models.gguf.ggml import BY_NAME
 from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 if TYPE_CHECKING:
-    from launchdeck.models.header import GgufHeader, GgufTensor
+    from launchdeck.models.gguf.header import GgufHeader, GgufTensor
     from launchdeck.planning.llama.estimate import Load
 
 _PADDING = 256

@@ -24,7 +24,7 @@ from launchdeck.planning.llama.hyperparameters import Hyperparameters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from launchdeck.models.header import GgufHeader
+    from launchdeck.models.gguf.header import GgufHeader
     from launchdeck.planning.llama.estimate import Load
 
     Peer = Callable[[GgufHeader, Load], tuple[int, ...] | None]

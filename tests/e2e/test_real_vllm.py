@@ -25,7 +25,7 @@ from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.vllm.find import find_vllm
-from launchdeck.models.tiny_llama import write_tiny_llama
+from launchdeck.models.gguf.tiny_llama import write_tiny_llama
 from launchdeck.serving import client
 from launchdeck.settings.schema import Settings
 

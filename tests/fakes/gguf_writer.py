@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from launchdeck.models.ggml import BY_NAME
+from launchdeck.models.gguf.ggml import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

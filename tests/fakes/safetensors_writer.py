@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launchdeck.models.safetensors_file import TYPE_BITS
+from launchdeck.models.safetensors.safetensors_file import TYPE_BITS
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -27,9 +27,9 @@ from launchdeck.engines.returned import without_processes
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.models.describe import describe_unread, inspect
 from launchdeck.models.errors import contradictory, does_not_answer
-from launchdeck.models.gguf import HeaderCache
+from launchdeck.models.gguf.gguf import HeaderCache
 from launchdeck.models.library import PATIENCE_S
-from launchdeck.models.safetensors import read_safetensors
+from launchdeck.models.safetensors.safetensors import read_safetensors
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.paths import Paths

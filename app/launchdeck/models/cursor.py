@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from launchdeck.files.apart import still_looking
 
 if TYPE_CHECKING:
-    from launchdeck.models.header import ByteOrder
+    from launchdeck.models.gguf.header import ByteOrder
 
 _WINDOW_BYTES = 1 << 20
 _RUN = 256

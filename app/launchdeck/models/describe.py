@@ -12,13 +12,13 @@ from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, Server
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.looking import status_of
-from launchdeck.models.describe_safetensors import describe_folder
 from launchdeck.models.errors import silent
-from launchdeck.models.ggml import FILE_TYPES
-from launchdeck.models.gguf import GgufHeader, read_header, split_name
+from launchdeck.models.gguf.ggml import FILE_TYPES
+from launchdeck.models.gguf.gguf import GgufHeader, read_header, split_name
 from launchdeck.models.ollama import model_of_blob
 from launchdeck.models.projectors import projector_beside
-from launchdeck.models.safetensors import folder_name, is_safetensors_path
+from launchdeck.models.safetensors.describe import describe_folder
+from launchdeck.models.safetensors.safetensors import folder_name, is_safetensors_path
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all
-from launchdeck.models.gguf import split_name
+from launchdeck.models.gguf.gguf import split_name
 from launchdeck.models.hub_access import DEFAULT_ENDPOINT, Tell, ask_hub, endpoint, refused, token
 from launchdeck.models.hub_answers import (
     ListedFile,

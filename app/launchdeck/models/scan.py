@@ -13,10 +13,10 @@ from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError, looking_at
 from launchdeck.files.looking import is_there, status_of
 from launchdeck.models.describe import describe, describe_broken, describe_unread, is_companion, speakable
-from launchdeck.models.describe_safetensors import describe_folder, describe_safetensors, is_component
 from launchdeck.models.errors import does_not_answer
-from launchdeck.models.gguf import read_header, split_name
-from launchdeck.models.safetensors import read_safetensors
+from launchdeck.models.gguf.gguf import read_header, split_name
+from launchdeck.models.safetensors.describe import describe_folder, describe_safetensors, is_component
+from launchdeck.models.safetensors.safetensors import read_safetensors
 from launchdeck.models.walk import Candidate, Walk, changed_at_ns
 
 if TYPE_CHECKING:

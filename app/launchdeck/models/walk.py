@@ -12,7 +12,7 @@ from launchdeck.files.apart import NoAnswerError, looking_at
 from launchdeck.files.looking import real_name, status_of
 from launchdeck.models import bounds, ollama
 from launchdeck.models.projectors import is_projector_name, projector_of
-from launchdeck.models.safetensors import SUFFIX, is_safetensors_folder
+from launchdeck.models.safetensors.safetensors import SUFFIX, is_safetensors_folder
 from launchdeck.models.telling import tell_once
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.plan import PlanningContext, plan_launch
 from launchdeck.engines.planner import Planner
 from launchdeck.models.describe import describe
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
 

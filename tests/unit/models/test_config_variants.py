@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fakes.safetensors_writer import llama_config, llama_tensors, write_model
-from launchdeck.models.config_json import ModelConfig, parse_config
-from launchdeck.models.safetensors import read_safetensors
+from launchdeck.models.safetensors.config_json import ModelConfig, parse_config
+from launchdeck.models.safetensors.safetensors import read_safetensors
 
 
 def without(*names: str, **changes: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fakes.gguf_models import llama
 from fakes.gguf_writer import Gguf, Tensor, Typed
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.models.gguf import HeaderCache, read_header
+from launchdeck.models.gguf.gguf import HeaderCache, read_header
 
 VALUES = {
     "general.architecture": "llama",

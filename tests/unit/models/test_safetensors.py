@@ -23,10 +23,10 @@ from fakes.safetensors_writer import (
 )
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelFormat, ServerType
-from launchdeck.models.config_json import parse_config
 from launchdeck.models.describe import inspect
-from launchdeck.models.safetensors import read_safetensors
-from launchdeck.models.safetensors_file import read_tensors
+from launchdeck.models.safetensors.config_json import parse_config
+from launchdeck.models.safetensors.safetensors import read_safetensors
+from launchdeck.models.safetensors.safetensors_file import read_tensors
 from launchdeck.models.scan import scan
 
 BOTH = (ServerType.LLM, ServerType.EMBEDDING)

@@ -10,7 +10,7 @@ import pytest
 from auto_truth import MARGIN_BYTES, Choice, choices
 from fakes.gguf_zoo import every_architecture
 from launchdeck.models.describe import ENCODERS
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 if TYPE_CHECKING:

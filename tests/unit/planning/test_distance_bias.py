@@ -10,7 +10,7 @@ import pytest
 from auto_truth import choices
 from fakes.gguf_t5 import cogvlm, t5, t5_encoder
 from launchdeck.models.describe import ENCODERS
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from memory_truth import ask
 

@@ -11,7 +11,7 @@ from fakes.gguf_encoders import jina_bert, modern_bert, neo_bert, nomic_bert_moe
 from fakes.gguf_models import Size, bert, llama
 from fakes.gguf_zoo import gemma
 from launchdeck.models.describe import ENCODERS
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from memory_truth import ask
 

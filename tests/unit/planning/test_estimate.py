@@ -13,7 +13,7 @@ from fakes.gguf_models import llama
 from fakes.gguf_writer import Gguf, Tensor
 from fakes.gguf_zoo import every_architecture
 from launchdeck.models.describe import ENCODERS
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.fit import largest_layer_count
 from memory_truth import Sizes, Truth, ask

@@ -9,7 +9,7 @@ import pytest
 
 from e2e.engine_process import rpc_worker
 from fakes import gguf_zoo
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 MIB = 1024 * 1024

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fakes import gguf_models, gguf_zoo
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.fit import fewest_experts_in_ram, largest_layer_count
 from launchdeck.planning.llama.split import layer_ranges

@@ -8,7 +8,7 @@ import pytest
 
 from fakes.gguf_models import bert, llama
 from fakes.gguf_zoo import deepseek2, gemma4
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.fused_attention import Head
 

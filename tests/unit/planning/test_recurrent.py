@@ -22,7 +22,7 @@ from fakes.gguf_recurrent import (
     qwen3next,
     qwen35,
 )
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from fakes.gguf_models import Size, attention, decoder, experts, feed_forward, l
 from fakes.gguf_orders import gemma4_small, own_orders
 from fakes.gguf_rare import grok, minimax_m3
 from fakes.gguf_writer import Gguf
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.replay.allocator import BestFit, aligned
 from memory_truth import ask

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fakes.safetensors_writer import bert_config, bert_tensors, llama_config, llama_tensors, write_model
-from launchdeck.models.safetensors import read_safetensors
+from launchdeck.models.safetensors.safetensors import read_safetensors
 from launchdeck.planning.llama.estimate import GPU_CONTEXT_BYTES
 from launchdeck.planning.vllm.memory import VllmDevice, VllmLoad, VllmMemory
 

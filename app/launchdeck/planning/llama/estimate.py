@@ -26,7 +26,7 @@ from launchdeck.planning.llama.work import Work
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from launchdeck.models.header import GgufHeader
+    from launchdeck.models.gguf.header import GgufHeader
 
     # A device's place, its first layer and the one after its last, `n_cpu_moe`, whether it works in a pipeline, and
     # whether it is a worker.

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from launchdeck.models.header import GgufHeader, Value
+    from launchdeck.models.gguf.header import GgufHeader, Value
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from launchdeck.models.ggml import BY_NAME
+from launchdeck.models.gguf.ggml import BY_NAME
 from launchdeck.planning.llama.attention import (
     borrowed_layers,
     full_attention_layers,
@@ -22,7 +22,7 @@ from launchdeck.planning.llama.attention import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from launchdeck.models.ggml import GgmlType
+    from launchdeck.models.gguf.ggml import GgmlType
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 _CELLS_MULTIPLE = 256

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from launchdeck.models.header import GgufTensor
+    from launchdeck.models.gguf.header import GgufTensor
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 _GPU_ALIGNMENT = 128

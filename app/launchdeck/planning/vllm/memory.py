@@ -19,7 +19,7 @@ from launchdeck.planning.vllm.weights import LoadedBytes, WeightSums
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from launchdeck.models.safetensors import SafetensorsHeader
+    from launchdeck.models.safetensors.safetensors import SafetensorsHeader
 
 MIB = 1 << 20
 GIB = 1 << 30

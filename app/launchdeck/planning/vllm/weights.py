@@ -9,8 +9,8 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from launchdeck.models.safetensors import SafetensorsHeader
-    from launchdeck.models.safetensors_file import SafeTensor
+    from launchdeck.models.safetensors.safetensors import SafetensorsHeader
+    from launchdeck.models.safetensors.safetensors_file import SafeTensor
 
 _BLOCK_NUMBER = re.compile(r"(?:^|\.)(?:layers?|h|blocks?)\.(\d+)\.")
 # What every GPU of a tensor-parallel group holds whole: norms and biases, what projects into a latent, routers, places.

@@ -25,8 +25,8 @@ from PySide6.QtWidgets import (
 from launchdeck.domain.plan import Backend, EngineKind
 from launchdeck.domain.text import Message
 from launchdeck.engines.getting.fetched import folder_of
+from launchdeck.models.gguf.tiny_llama import write_tiny_llama
 from launchdeck.models.library import demo_model
-from launchdeck.models.tiny_llama import write_tiny_llama
 from launchdeck.ui.engines.engine_offers import EngineOffers
 from launchdeck.ui.kit.asking import Asking
 from launchdeck.ui.kit.deployment_text import engine_word

@@ -18,7 +18,7 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.document import plan_document
 from launchdeck.engines.plan import PlanningContext, plan_launch
 from launchdeck.models.describe import describe
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
 

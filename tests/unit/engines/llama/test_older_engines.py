@@ -16,7 +16,7 @@ from launchdeck.engines.find import find_engines
 from launchdeck.engines.plan import PlanningContext, plan_launch
 from launchdeck.files.json_file import JsonFile
 from launchdeck.models.describe import describe
-from launchdeck.models.gguf import read_header
+from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings

@@ -13,7 +13,7 @@ from launchdeck.planning.llama.weights import tensor_gpu_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from launchdeck.models.header import GgufTensor
+    from launchdeck.models.gguf.header import GgufTensor
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from launchdeck.planning.llama.replay.layers.feed_forward import Routing
 from launchdeck.planning.llama.replay.steps import Brought, Kind
 
 if TYPE_CHECKING:
-    from launchdeck.models.header import GgufTensor
+    from launchdeck.models.gguf.header import GgufTensor
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
     from launchdeck.planning.llama.kv import KvCache
 

@@ -13,7 +13,7 @@ from launchdeck.planning.llama.replay.layers.turning import turned, turning
 from launchdeck.planning.llama.replay.steps import away, cached, given
 
 if TYPE_CHECKING:
-    from launchdeck.models.ggml import GgmlType
+    from launchdeck.models.gguf.ggml import GgmlType
     from launchdeck.planning.llama.replay.block import Block
     from launchdeck.planning.llama.replay.steps import Brought, Steps
     from launchdeck.planning.llama.work import Work

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from launchdeck.models.ggml import BY_NAME
+from launchdeck.models.gguf.ggml import BY_NAME
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.layers.attention import padded_cache_bytes
 

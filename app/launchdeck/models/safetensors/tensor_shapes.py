@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from launchdeck.models.safetensors_file import TYPE_BITS
+from launchdeck.models.safetensors.safetensors_file import TYPE_BITS
 
 if TYPE_CHECKING:
-    from launchdeck.models.config_json import ModelConfig
-    from launchdeck.models.safetensors_file import SafeTensor
+    from launchdeck.models.safetensors.config_json import ModelConfig
+    from launchdeck.models.safetensors.safetensors_file import SafeTensor
 
 _DTYPES = {"BF16": "bfloat16", "F16": "float16", "F32": "float32"}
 _KEYS = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.\d+\.(?:self_attn|attention|attn)\.k_proj\.weight$")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from launchdeck.models.ggml import GgmlType
+    from launchdeck.models.gguf.ggml import GgmlType
 
 ByteOrder = Literal["little", "big"]
 Value = int | float | bool | str | tuple[int | float | bool, ...]

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError, looking_at
 from launchdeck.files.looking import is_folder, is_there
-from launchdeck.models.config_json import ModelConfig, damaged, read_config, read_json, read_object
 from launchdeck.models.errors import AGAIN, silent, unusable
-from launchdeck.models.safetensors_file import SafeTensor, read_tensors
-from launchdeck.models.tensor_shapes import completed
+from launchdeck.models.safetensors.config_json import ModelConfig, damaged, read_config, read_json, read_object
+from launchdeck.models.safetensors.safetensors_file import SafeTensor, read_tensors
+from launchdeck.models.safetensors.tensor_shapes import completed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.text import Message
 from launchdeck.files import reading
-from launchdeck.models.config_defaults import defaults_of
 from launchdeck.models.errors import AGAIN, unreadable, unusable
+from launchdeck.models.safetensors.config_defaults import defaults_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.text import Message
 from launchdeck.files.looking import is_there, status_of
 from launchdeck.models.errors import unusable
-from launchdeck.models.gguf_file import read_file
-from launchdeck.models.header import GgufHeader, GgufTensor
+from launchdeck.models.gguf.gguf_file import read_file
+from launchdeck.models.gguf.header import GgufHeader, GgufTensor
 
 if TYPE_CHECKING:
     from pathlib import Path

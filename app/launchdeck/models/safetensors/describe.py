@@ -9,12 +9,12 @@ from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, ServerType
 from launchdeck.domain.text import Message
 from launchdeck.files.looking import is_folder, status_of
-from launchdeck.models.safetensors import SafetensorsHeader, folder_name, read_safetensors, weight_files
+from launchdeck.models.safetensors.safetensors import SafetensorsHeader, folder_name, read_safetensors, weight_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launchdeck.models.config_json import ModelConfig
+    from launchdeck.models.safetensors.config_json import ModelConfig
 
 # The endings of transformers' class names tell what a network was made for.
 _WRITERS = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")

@@ -13,8 +13,8 @@ from launchdeck.domain.text import Message
 from launchdeck.files.reading import NotRegularError, open_regular
 from launchdeck.models.cursor import Cursor, DamagedError, TruncatedError
 from launchdeck.models.errors import AGAIN, unreadable, unusable
-from launchdeck.models.ggml import TYPES, GgmlType
-from launchdeck.models.header import GgufHeader, GgufTensor, Value
+from launchdeck.models.gguf.ggml import TYPES, GgmlType
+from launchdeck.models.gguf.header import GgufHeader, GgufTensor, Value
 
 if TYPE_CHECKING:
     from pathlib import Path

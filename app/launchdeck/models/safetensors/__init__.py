@@ -1,0 +1,1 @@
+"""Folders of safetensors: config.json, the tensors and their shapes."""
