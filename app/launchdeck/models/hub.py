@@ -13,7 +13,6 @@ from urllib.parse import quote
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all
 from launchdeck.models.gguf.gguf import split_name
 from launchdeck.models.hub_access import DEFAULT_ENDPOINT, Tell, ask_hub, endpoint, refused, token
 from launchdeck.models.hub_answers import (
@@ -25,8 +24,9 @@ from launchdeck.models.hub_answers import (
     sha256_of,
     size_of,
 )
-from launchdeck.models.landing import PART_SUFFIX, Kind, fetched_bytes, kind_of
+from launchdeck.network.download import NamedFile, Progress, RemoteFile, download_all
 from launchdeck.network.failures import AwayError, host_of
+from launchdeck.network.landing import PART_SUFFIX, Kind, fetched_bytes, kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def _with_sizes(
             except LaunchdeckError as error:
                 refusals.append(error)
         if size_bytes is not None:
-            yield NamedFile(file.name, RemoteFile(url, size_bytes, sha256, headers))
+            yield NamedFile(file.name, RemoteFile(url, size_bytes, sha256, headers, explain=refused))
         else:
             tell(Message("The hub does not tell how long {file} is: it is left out.", file=file.name))
             logger.warning("%s is left out: the hub does not tell how long it is", url)

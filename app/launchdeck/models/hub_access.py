@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.network import failures
 from launchdeck.network.addresses import is_address
 from launchdeck.network.failures import CHECK_NETWORK, host_of
 
@@ -34,7 +35,6 @@ _TOKEN_LIMIT = 4096
 _CODE, _WORDS = "x-error-code", "x-error-message"
 _BAD_TOKEN_WORDS = re.compile("invalid (credentials|username|user access token)", re.IGNORECASE)
 _DISABLED_WORDS = "Access to this resource is disabled."
-_SECONDS_LEFT = re.compile(r";\s*t\s*=\s*(\d{1,6})\b")
 
 _LOG_IN = Message("Renew it there (or with 'hf auth login'), or remove it: public models need none.")
 _ACCEPT_TERMS = Message(
@@ -124,8 +124,6 @@ def refused(
         return _not_given(Message("The hub has locked {name}.", name=what or host), Message("Choose another model."))
     if with_token and _is_bad_token(status, headers):
         return _bad_token(Message("HF_TOKEN or 'hf auth login'"))
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _too_often(host, headers)
     if what and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
         return _not_given(
             Message(
@@ -133,24 +131,11 @@ def refused(
             ),
             Message("Check the name. Where a model is for members only, log in with HF_TOKEN or 'hf auth login'."),
         )
-    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
-        return _not_given(
-            Message("The proxy of this network wants a name and a password."),
-            Message("Write them into the variable that names the proxy: http://NAME:PASSWORD@HOST:PORT."),
-        )
-    return _not_given(Message("{host} does not answer as it should (status {status}).", host=host, status=status))
+    return failures.refused(url, status, headers, what)
 
 
 def _not_given(message: Message, advice: Message = CHECK_NETWORK) -> LaunchdeckError:
     return LaunchdeckError.of(Cause.NOT_FOUND, message, advice)
-
-
-def _too_often(host: str, headers: Mapping[str, str]) -> LaunchdeckError:
-    found = _SECONDS_LEFT.search(headers.get("ratelimit", "")) or re.fullmatch(
-        r"\s*(\d{1,6})\s*", headers.get("retry-after", "")
-    )
-    later = Message("Try again in {seconds} s.", seconds=found[1]) if found else Message("Try again in some minutes.")
-    return _not_given(Message("{host} was asked too often and answers nothing for now.", host=host), later)
 
 
 def _is_bad_token(status: int, headers: Mapping[str, str]) -> bool:

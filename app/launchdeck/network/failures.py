@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
@@ -13,6 +15,7 @@ from launchdeck.domain.text import Message
 from launchdeck.network.proxies import Proxy
 
 CHECK_NETWORK = Message("Check the network.")
+_SECONDS_LEFT = re.compile(r";\s*t\s*=\s*(\d{1,6})\b")  # RateLimit: "default";r=0;t=37
 _NO_WAY = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL})
 
 
@@ -55,6 +58,40 @@ def login_page(host: str) -> LaunchdeckError:
         Message("A web page came from {host} instead of an answer, maybe the log-in page of this network.", host=host),
         Message("Open any page in a browser and log in to the network, then try again."),
     )
+
+
+def refused(
+    url: str,
+    status: int,
+    headers: Mapping[str, str],
+    what: str = "",
+    *,
+    with_token: bool = False,  # noqa: ARG001 (those who give tokens know)
+) -> LaunchdeckError:
+    """Return the error of a server that answers with a refusal, where nothing more is known of its words."""
+    host = host_of(url)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return too_often(host, headers)
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        return LaunchdeckError.of(
+            Cause.NOT_FOUND,
+            Message("The proxy of this network wants a name and a password."),
+            Message("Write them into the variable that names the proxy: http://NAME:PASSWORD@HOST:PORT."),
+        )
+    message = Message("{host} does not answer as it should (status {status}).", host=host, status=status)
+    if what and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}:
+        message = Message("{host} does not give {name} (status {status}).", host=host, name=what, status=status)
+    return LaunchdeckError.of(Cause.NOT_FOUND, message, CHECK_NETWORK)
+
+
+def too_often(host: str, headers: Mapping[str, str]) -> LaunchdeckError:
+    """Return the error of a server that was asked more often than it allows; its headers may say for how long."""
+    found = _SECONDS_LEFT.search(headers.get("ratelimit", "")) or re.fullmatch(
+        r"\s*(\d{1,6})\s*", headers.get("retry-after", "")
+    )
+    later = Message("Try again in {seconds} s.", seconds=found[1]) if found else Message("Try again in some minutes.")
+    message = Message("{host} was asked too often and answers nothing for now.", host=host)
+    return LaunchdeckError.of(Cause.NOT_FOUND, message, later)
 
 
 def unreadable(host: str, reason: Message | str) -> LaunchdeckError:

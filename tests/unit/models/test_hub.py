@@ -15,8 +15,8 @@ import pytest
 from fakes.hub import FakeHub
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.models import hub
-from launchdeck.models.download import Progress, download
-from launchdeck.models.landing import part_path
+from launchdeck.network.download import Progress, download
+from launchdeck.network.landing import part_path
 
 pytestmark = pytest.mark.usefixtures("plain_network")
 MIB = 1024 * 1024

@@ -13,8 +13,8 @@ import pytest
 from fakes.hub import FakeHub
 from fakes.socks import FakeSocks
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.models.download import RemoteFile, download
 from launchdeck.network.certificates import trust
+from launchdeck.network.download import RemoteFile, download
 from launchdeck.network.session import ask
 
 pytestmark = pytest.mark.usefixtures("plain_network")

@@ -31,9 +31,9 @@ from launchdeck.files.apart import run_apart
 from launchdeck.files.looking import real
 from launchdeck.files.reading import read_bytes
 from launchdeck.files.removal import is_child_name, remove_tree
-from launchdeck.models.download import Progress, download_all
-from launchdeck.models.landing import check_disk_space, fetched_bytes
+from launchdeck.network.download import Progress, download_all
 from launchdeck.network.failures import host_of, too_slow
+from launchdeck.network.landing import check_disk_space, fetched_bytes
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.models.download import NamedFile, RemoteFile
 from launchdeck.models.hub_answers import sha256_of, size_of
 from launchdeck.network.addresses import is_address
+from launchdeck.network.download import NamedFile, RemoteFile
 from launchdeck.network.failures import host_of, unreadable
 
 logger = logging.getLogger(__name__)

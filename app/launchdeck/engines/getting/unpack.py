@@ -21,7 +21,7 @@ from typing import IO
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.removal import remove_file
-from launchdeck.models.landing import check_disk_space, not_written
+from launchdeck.network.landing import check_disk_space, not_written
 
 _ENTRY_LIMIT = 20_000
 _CHUNK_BYTES = 1 << 20

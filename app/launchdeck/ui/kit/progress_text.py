@@ -8,7 +8,7 @@ from launchdeck.ui.kit.format import duration, gib, gib_with_unit
 from launchdeck.ui.kit.i18n import tr
 
 if TYPE_CHECKING:
-    from launchdeck.models.download import Progress
+    from launchdeck.network.download import Progress
 
 _MIB = 1024 * 1024
 

@@ -13,7 +13,7 @@ from launchdeck.models import hub
 from launchdeck.ui.kit.asking import Asking
 
 if TYPE_CHECKING:
-    from launchdeck.models.download import Progress
+    from launchdeck.network.download import Progress
 
 _SHOW_INTERVAL_S = 0.1
 

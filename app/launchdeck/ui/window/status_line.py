@@ -14,8 +14,8 @@ from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.window.api_button import ApiButton
 
 if TYPE_CHECKING:
-    from launchdeck.models.download import Progress
     from launchdeck.models.hub import Choice
+    from launchdeck.network.download import Progress
 
 
 _HEIGHT_PX = 28

@@ -13,9 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import run_apart
-from launchdeck.models.landing import (
+from launchdeck.network.failures import away, host_of, refused
+from launchdeck.network.landing import (
     check_disk_space,
     fetched_bytes,
     is_there,
@@ -25,7 +27,6 @@ from launchdeck.models.landing import (
     part_bytes,
     part_path,
 )
-from launchdeck.network.failures import away, host_of
 
 # Longer than a server's silence or a pause between two tries: a proxy that never answers, or a disk.
 _STALL_S = 120.0
@@ -37,17 +38,27 @@ class _TellBytes(Protocol):
     def __call__(self, done_bytes: int, *, is_checking: bool) -> None: ...
 
 
+class Explain(Protocol):
+    """Says what a refusal of one server means: its status, its headers, and what was asked for."""
+
+    def __call__(
+        self, url: str, status: int, headers: Mapping[str, str], what: str = "", *, with_token: bool = False
+    ) -> LaunchdeckError: ...
+
+
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
     """A file to fetch. `sha256` is None where nobody tells it; then its size alone is checked.
 
-    `headers` may hold a key: they go to the address's own host and to no other that it leads to.
+    `headers` may hold a key: they go to the address's own host and to no other that it leads to. `explain` knows the
+    words of this server's refusals.
     """
 
     url: str
     size_bytes: int
     sha256: str | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    explain: Explain = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +195,7 @@ def _fetch_all(
 
 def _fetch_one(remote: RemoteFile, target: Path, tell: _TellBytes, stop: threading.Event) -> None:
     """Raises LaunchdeckError or OSError."""
-    from launchdeck.models.transfer import throw_away, transfer  # noqa: PLC0415 (httpx takes a while, and few need it)
+    from launchdeck.network.transfer import throw_away, transfer  # noqa: PLC0415 (httpx takes a while, and few need it)
 
     check = partial(tell, is_checking=True)
     if is_there(target, remote, check, stop):

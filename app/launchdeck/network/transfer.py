@@ -18,13 +18,12 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.looking import real
 from launchdeck.files.removal import remove_file
-from launchdeck.models.hub_access import refused
-from launchdeck.models.landing import PART_SUFFIX, open_part
 from launchdeck.network.failures import CHECK_NETWORK, AwayError, away, connection_failed, host_of, login_page
+from launchdeck.network.landing import PART_SUFFIX, open_part
 from launchdeck.network.session import is_page, session
 
 if TYPE_CHECKING:
-    from launchdeck.models.download import RemoteFile
+    from launchdeck.network.download import RemoteFile
 
 _log = logging.getLogger(__name__)
 
@@ -167,7 +166,7 @@ def _another_file(remote: RemoteFile) -> LaunchdeckError:
 
 def _refused(remote: RemoteFile, status: int, headers: Mapping[str, str]) -> LaunchdeckError:
     name = remote.url.rpartition("/")[2]
-    return refused(remote.url, status, headers, name, with_token="Authorization" in remote.headers)
+    return remote.explain(remote.url, status, headers, name, with_token="Authorization" in remote.headers)
 
 
 def _given_up(remote: RemoteFile, problem: Exception | None) -> LaunchdeckError:

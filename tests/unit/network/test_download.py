@@ -9,16 +9,18 @@ import os
 import random
 import time
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from fakes.hub import FakeHub
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.models import landing, transfer
-from launchdeck.models.download import NamedFile, Progress, RemoteFile, download_all
 from launchdeck.models.hub import begun
-from launchdeck.models.landing import fetched_bytes, part_path
+from launchdeck.models.hub_access import refused
+from launchdeck.network import landing, transfer
+from launchdeck.network.download import NamedFile, Progress, RemoteFile, download_all
+from launchdeck.network.landing import fetched_bytes, part_path
 
 pytestmark = pytest.mark.usefixtures("plain_network")
 MIB = 1 << 20
@@ -40,7 +42,7 @@ def server(monkeypatch) -> Iterator[FakeHub]:
 
 
 def remote(server: FakeHub, sha256: str | None = SHA256, size: int = len(CONTENT)) -> RemoteFile:
-    return RemoteFile(f"{server.url}/them/Tiny-GGUF/resolve/main/tiny.gguf", size, sha256)
+    return RemoteFile(f"{server.url}/them/Tiny-GGUF/resolve/main/tiny.gguf", size, sha256, explain=refused)
 
 
 def fetch(file: RemoteFile, folder: Path) -> list[Progress]:
@@ -226,7 +228,7 @@ def test_no_key_goes_to_the_host_that_a_server_leads_to(server, tmp_path) -> Non
     store = FakeHub()
     store.files, server.leads_to = dict(server.files), store.url
     file = remote(server)
-    keyed = RemoteFile(file.url, file.size_bytes, file.sha256, {"Authorization": "Bearer hf_secret"})
+    keyed = RemoteFile(file.url, file.size_bytes, file.sha256, {"Authorization": "Bearer hf_secret"}, refused)
     try:
         fetch(keyed, tmp_path)
     finally:
@@ -274,3 +276,20 @@ def test_what_was_begun_is_found_beside_what_cannot_be_read(tmp_path, caplog) ->
     assert begun(tmp_path / "them" / "good" / "x.gguf.abc.part") == []
     assert begun(tmp_path / "nowhere") == []
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (HTTPStatus.NOT_FOUND, "does not give tiny.gguf (status 404)"),
+        (HTTPStatus.TOO_MANY_REQUESTS, "was asked too often"),
+        (HTTPStatus.PROXY_AUTHENTICATION_REQUIRED, "The proxy of this network wants a name and a password."),
+        (HTTPStatus.BAD_GATEWAY, "does not answer as it should (status 502)"),
+    ],
+)
+def test_a_server_that_is_not_the_hub_is_not_told_of_in_the_hubs_words(status: HTTPStatus, words: str) -> None:
+    """An engine's, say: a token for the hub would help nobody there."""
+    file = RemoteFile("http://127.0.0.1:1/releases/tiny.gguf", 1)
+    error = file.explain(file.url, status, {"x-error-code": "GatedRepo"}, "tiny.gguf")
+    assert words in str(error)
+    assert "HF_TOKEN" not in f"{error} {error.failure.advice}"
