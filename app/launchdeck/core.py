@@ -9,8 +9,9 @@ from launchdeck.domain.errors import Failure
 from launchdeck.domain.gpu import Inventory
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
+from launchdeck.hardware.opening import open_source
 from launchdeck.hardware.replay import ReplaySource
-from launchdeck.hardware.source import InventorySource, open_source
+from launchdeck.hardware.source import InventorySource
 from launchdeck.serving.first_version import identified, is_list_of_then, places_in
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.process import QtShimLauncher

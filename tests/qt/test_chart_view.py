@@ -15,8 +15,9 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.monitor.history import History
-from launchdeck.ui.charts.chart_export import ChartExport, Column, csv_text
+from launchdeck.ui.charts.chart_export import ChartExport
 from launchdeck.ui.charts.charts import Charts
+from launchdeck.ui.charts.table import Column, csv_text
 from launchdeck.ui.charts.time_axis import clock_marks
 from launchdeck.ui.kit import theme
 from launchdeck.ui.kit.notice import Notice

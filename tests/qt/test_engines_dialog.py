@@ -15,7 +15,8 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.getting.getting import Step
 from launchdeck.engines.getting.offers import Offer, OfferKind
 from launchdeck.models.describe import inspect
-from launchdeck.network.download import NamedFile, Progress, RemoteFile
+from launchdeck.network.download import Progress
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 from launchdeck.serving.trial import Trial
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup

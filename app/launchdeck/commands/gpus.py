@@ -11,7 +11,8 @@ from launchdeck.commands.output import clear_terminal, flush, print_json, print_
 from launchdeck.commands.table import print_table
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuMask, GpuReading, GpuState, Inventory
-from launchdeck.hardware.source import ONCE, InventorySource, open_source
+from launchdeck.hardware.opening import open_source
+from launchdeck.hardware.source import ONCE, InventorySource
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 

@@ -25,7 +25,8 @@ from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.hardware.named import uuids_of
-from launchdeck.hardware.source import ONCE, open_source
+from launchdeck.hardware.opening import open_source
+from launchdeck.hardware.source import ONCE
 from launchdeck.models.describe import inspect
 from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S

@@ -24,9 +24,10 @@ from launchdeck.models.hub_answers import (
     sha256_of,
     size_of,
 )
-from launchdeck.network.download import NamedFile, Progress, RemoteFile, download_all
+from launchdeck.network.download import Progress, download_all
 from launchdeck.network.failures import AwayError, host_of
 from launchdeck.network.landing import PART_SUFFIX, Kind, fetched_bytes, kind_of
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 
 logger = logging.getLogger(__name__)
 

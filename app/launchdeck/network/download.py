@@ -6,17 +6,16 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import run_apart
-from launchdeck.network.failures import away, host_of, refused
+from launchdeck.network.failures import away, host_of
 from launchdeck.network.landing import (
     check_disk_space,
     fetched_bytes,
@@ -27,6 +26,7 @@ from launchdeck.network.landing import (
     part_bytes,
     part_path,
 )
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 
 # Longer than a server's silence or a pause between two tries: a proxy that never answers, or a disk.
 _STALL_S = 120.0
@@ -36,37 +36,6 @@ _SPEED_SAMPLES = 20
 
 class _TellBytes(Protocol):
     def __call__(self, done_bytes: int, *, is_checking: bool) -> None: ...
-
-
-class Explain(Protocol):
-    """Says what a refusal of one server means: its status, its headers, and what was asked for."""
-
-    def __call__(
-        self, url: str, status: int, headers: Mapping[str, str], what: str = "", *, with_token: bool = False
-    ) -> LaunchdeckError: ...
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteFile:
-    """A file to fetch. `sha256` is None where nobody tells it; then its size alone is checked.
-
-    `headers` may hold a key: they go to the address's own host and to no other that it leads to. `explain` knows the
-    words of this server's refusals.
-    """
-
-    url: str
-    size_bytes: int
-    sha256: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    explain: Explain = refused
-
-
-@dataclass(frozen=True, slots=True)
-class NamedFile:
-    """`name` is its path below the folder that it is to be put into."""
-
-    name: str
-    remote: RemoteFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from launchdeck.domain.text import Message
 from launchdeck.files.reading import open_regular
 
 if TYPE_CHECKING:
-    from launchdeck.network.download import RemoteFile
+    from launchdeck.network.remote_file import RemoteFile
 
 PART_SUFFIX = ".part"
 _DISK_RESERVE_BYTES = 256 * 1024 * 1024

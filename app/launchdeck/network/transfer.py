@@ -23,7 +23,7 @@ from launchdeck.network.landing import PART_SUFFIX, open_part
 from launchdeck.network.session import is_page, session
 
 if TYPE_CHECKING:
-    from launchdeck.network.download import RemoteFile
+    from launchdeck.network.remote_file import RemoteFile
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from fakes.hub import FakeHub
 from fakes.socks import FakeSocks
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.network.certificates import trust
-from launchdeck.network.download import RemoteFile, download
+from launchdeck.network.download import download
+from launchdeck.network.remote_file import RemoteFile
 from launchdeck.network.session import ask
 
 pytestmark = pytest.mark.usefixtures("plain_network")

@@ -19,8 +19,9 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.models.hub import begun
 from launchdeck.models.hub_access import refused
 from launchdeck.network import landing, transfer
-from launchdeck.network.download import NamedFile, Progress, RemoteFile, download_all
+from launchdeck.network.download import Progress, download_all
 from launchdeck.network.landing import fetched_bytes, part_path
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 
 pytestmark = pytest.mark.usefixtures("plain_network")
 MIB = 1 << 20

@@ -12,7 +12,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.getting.releases import Release
 from launchdeck.engines.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
 from launchdeck.hardware.gpu_names import compute_capability, gfx_target
-from launchdeck.network.download import NamedFile
+from launchdeck.network.remote_file import NamedFile
 
 LLAMA_CPP = "ggml-org/llama.cpp"
 XLLAMACPP = "xorbitsai/xllamacpp"

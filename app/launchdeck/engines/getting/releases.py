@@ -12,8 +12,8 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.models.hub_answers import sha256_of, size_of
 from launchdeck.network.addresses import is_address
-from launchdeck.network.download import NamedFile, RemoteFile
 from launchdeck.network.failures import host_of, unreadable
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
     from launchdeck.monitor.history import History
-    from launchdeck.ui.charts.chart_export import Column
+    from launchdeck.ui.charts.table import Column
 
 _GAP_PX = 12
 _BUCKETS = 360  # two points each: about one a pixel
@@ -134,7 +134,7 @@ class Charts(QWidget):
 
     def visible_columns(self) -> list[Column]:
         """Every measurement that can be seen now: of the time shown, of the devices that are not hidden."""
-        from launchdeck.ui.charts.chart_export import Column  # noqa: PLC0415 (nobody saves before the first paint)
+        from launchdeck.ui.charts.table import Column  # noqa: PLC0415 (nobody saves before the first paint)
 
         if self._history is None or self._inventory is None:
             return []

@@ -26,7 +26,7 @@ from launchdeck.engines.getting.fetched import engines_folder, fetched_engines, 
 from launchdeck.engines.getting.getting import Step, fetched_already_bytes, find_offers, get
 from launchdeck.engines.getting.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind
 from launchdeck.engines.llama.embedded import embedded_library
-from launchdeck.network.download import NamedFile, RemoteFile
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 

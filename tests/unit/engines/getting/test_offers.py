@@ -14,7 +14,7 @@ from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.engines.getting.offers import OfferKind, Target, offers
 from launchdeck.engines.getting.releases import Release, parse_releases
 from launchdeck.files.removal import is_child_name
-from launchdeck.network.download import NamedFile, RemoteFile
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 
 B = "b11476"
 ARCHIVES = (
