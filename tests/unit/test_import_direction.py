@@ -6,7 +6,9 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -28,12 +30,44 @@ LAYERS["ui"] = LAYERS["api"] | {"api"}
 LAYERS["commands"] = LAYERS["ui"]
 FREE = {"compose", "core", "cli", "ending", "workers", "__main__", "__init__", "resources"}
 
+# Each part of a room, and the modules that others may import of it: its door. Whatever else lies there is its own.
+DOORS: dict[str, set[str]] = {
+    "engines/devices": {
+        "device_orders", "devices", "listing", "masking", "placed", "shared_ram", "targets", "vulkan_mask",
+    },
+    "engines/getting": {"fetched", "getting", "offers"},
+    "engines/llama": {
+        "accounting", "adapter", "argv", "capabilities", "checks", "embedded", "options", "plan", "prompt_cache",
+    },
+    "engines/vllm": {"adapter", "find", "plan"},
+    "hardware/amd": {"detector", "sysfs"},
+    "hardware/nvidia": {"detector"},
+    "hardware/torch": {"cuda", "rocm"},
+    "models/gguf": {"ggml", "gguf", "header", "tiny_llama"},
+    "models/safetensors": {"describe", "safetensors", "safetensors_file"},
+    "planning/llama": {"compute", "estimate", "fit", "fused_attention"},
+    "planning/llama/replay": {"blocks", "graph", "rehearsals"},
+    "planning/llama/replay/layers": {
+        "delta_net", "distance_bias", "feed_forward", "recurrent", "short_convolution", "whole_layer",
+    },
+    "planning/vllm": {"memory"},
+    "ui/charts": {"chart_export", "charts"},
+    "ui/deploy": {"deploy_form"},
+    "ui/deployments": {"deployments_view", "details", "log_view", "try_it"},
+    "ui/engines": {"engines_desk"},
+    "ui/gpus": {"alert_text", "detection_dialog", "gpu_cards"},
+    "ui/library": {"library_desk"},
+    "ui/window": {"main_window", "quitting", "settings_dialog", "tray", "window_api", "window_memory"},
+}  # fmt: skip
+WITHOUT_A_DOOR = {"ui/kit"}  # all of it is for the others
+MOST_MODULES = 25
+
 
 def sources() -> Iterator[Path]:
     return PACKAGE.rglob("*.py")
 
 
-def imported(path: Path) -> Iterator[str]:
+def imported(path: Path, *, also_for_types: bool = False) -> Iterator[str]:
     """Modules a file imports when it runs; what stands under TYPE_CHECKING is for the type checker alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     checking = {
@@ -43,7 +77,7 @@ def imported(path: Path) -> Iterator[str]:
         for inner in ast.walk(node)
     }
     for node in ast.walk(tree):
-        if node in checking:
+        if node in checking and not also_for_types:
             continue
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -64,6 +98,59 @@ def test_a_room_imports_only_what_stands_before_it(room: str) -> None:
         if name.startswith("launchdeck.") and name.split(".")[1] not in allowed
     ]
     assert not wrong
+
+
+def test_a_part_is_entered_by_its_door() -> None:
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {name}"
+        for path in sources()
+        for name in imported(path, also_for_types=True)
+        if (part := part_of(name)) and path.relative_to(PACKAGE).parent.as_posix() not in inside(part)
+        and name.split(".")[len(part.split("/")) + 1] not in DOORS[part]
+    ]  # fmt: skip
+    assert not wrong
+
+
+def test_every_part_has_a_door_that_somebody_uses() -> None:
+    folders = {path.parent.relative_to(PACKAGE).as_posix() for path in sources()}
+    assert {folder for folder in folders if "/" in folder} - WITHOUT_A_DOOR == set(DOORS)
+    used = {
+        (part, name.split(".")[len(part.split("/")) + 1])
+        for path in sources()
+        for name in imported(path, also_for_types=True)
+        if (part := part_of(name)) and path.relative_to(PACKAGE).parent.as_posix() not in inside(part)
+    }
+    assert {(part, module) for part, modules in DOORS.items() for module in modules} - used == set()
+
+
+def test_no_folder_has_more_modules_than_a_reader_takes_in() -> None:
+    folders = Counter(path.parent.relative_to(PACKAGE).as_posix() for path in sources() if path.name != "__init__.py")
+    assert {folder: count for folder, count in folders.items() if count > MOST_MODULES} == {}
+
+
+def test_no_two_modules_import_each_other_on_any_way() -> None:
+    modules = {".".join(path.relative_to(APP).with_suffix("").parts): path for path in sources()}
+    graph = {
+        module: {name for whole in imported(path, also_for_types=True) for name in (whole, whole.rpartition(".")[0])}
+        & modules.keys() - {module}
+        for module, path in modules.items()
+    }
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def part_of(name: str) -> str | None:
+    """The deepest part that an imported name lies in; None: no part with a door."""
+    folders = name.removeprefix("launchdeck.").split(".")
+    paths = ("/".join(folders[:depth]) for depth in range(len(folders) - 1, 1, -1))
+    return next((path for path in paths if path in DOORS and name.startswith("launchdeck.")), None)
+
+
+def inside(part: str) -> set[str]:
+    """The folders that are at home in a part: its own and those below."""
+    return {folder for folder in (*DOORS, *WITHOUT_A_DOOR) if folder == part or folder.startswith(f"{part}/")}
 
 
 def test_every_room_has_its_place() -> None:
