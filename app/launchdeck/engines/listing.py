@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Final
 from launchdeck.domain.gpu import GpuType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from launchdeck.domain.plan import EngineInfo
 
 MIB = 1024 * 1024
@@ -79,6 +81,11 @@ class Listed:
         return bus_place(self.text)
 
     @property
+    def has_note(self) -> bool:
+        """Whether its driver has left a note behind the name: "(RADV NAVI31)"."""
+        return _NOTE.search(self.text) is not None
+
+    @property
     def is_inside_processor(self) -> bool:
         """Whether the driver's note says that it is no card."""
         notes = " ".join(_NOTE.findall(self.text.lower()))
@@ -106,6 +113,14 @@ def bus_place(address: str | None) -> str | None:
         return None
     domain, bus, slot = (int(part, 16) for part in match.groups())
     return f"{domain:04x}:{bus:02x}:{slot:02x}"
+
+
+def is_out_of_date(told: Iterable[str | None], here: Iterable[str | None]) -> bool:
+    """Whether cards were moved since these places (`bus_place`) were told: there is one where none is now, and one is
+    now where none was.
+    """
+    before, now = set(told) - {None}, set(here) - {None}
+    return bool(before - now) and bool(now - before)
 
 
 def model_name(text: str) -> str:
