@@ -19,6 +19,7 @@ from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import Ceiling, PlanningContext
 from launchdeck.engines.device_orders import DeviceOrders
+from launchdeck.engines.listing import bus_place
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
@@ -105,8 +106,15 @@ class Planner:
         self._live = {key: kept for key, kept in known.items() if kept.state.is_live}
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
-        self._orders.learn(deployment)
         self._machines = {}
+        self._orders.learn(deployment, self._places())
+
+    def _places(self) -> frozenset[str | None]:
+        """Where this machine's cards are on the bus, as far as that is known."""
+        inventory = self._inventory
+        if inventory is None or inventory.replayed:
+            return frozenset()
+        return frozenset(bus_place(reading.gpu.pci_address) for reading in inventory.gpus)
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
         """The plan for this request, from the model's file as it is now.
@@ -166,8 +174,8 @@ class Planner:
         of the same launch, because no other can have that name.
         """
         known, live = self._machines, self._live.values()
-        if self._inventory is None:
-            return None
+        if self._inventory is None or self._inventory.replayed:  # nobody runs on a machine that was recorded
+            return self._inventory
         own, shared = (request.model_id, request.model_path) if request else (None, None)
         if all(deployment.plan.model_id != own for deployment in live):
             own = None

@@ -195,6 +195,22 @@ def test_a_launch_is_promised_nothing_of_its_own_when_it_is_planned_again(planne
     assert other.estimate.devices[0].promised_bytes == plan.estimate.devices[0].total_bytes
 
 
+def test_a_recorded_machine_is_not_the_one_that_models_run_on(planner: Planner, model: Path) -> None:
+    """Its GPUs may have the same names, and its processes the same numbers."""
+    seen = planner.inventory
+    assert seen is not None
+    recorded = replace(seen, replayed=True, gpus=(holding(seen.gpus[0], 8 * GIB), seen.gpus[1]))
+    planner.on_deployment(
+        replace(queued(planned(planner, model, gpu_uuids=("GPU-0",))), state=State.LOADING, pids=(PID,))
+    )
+    planner.inventory = recorded
+    assert planner.inventory == recorded
+    (device,) = planned(planner, model, gpu_uuids=("GPU-0",), model_id="other").estimate.devices
+    assert (device.free_bytes, device.promises) == (14 * GIB, ())
+    planner.on_deployment(replace(queued(planned(planner, model)), state=State.STOPPED, pids=(PID,)))
+    assert planner.inventory == recorded, "what has ended here is not free there"
+
+
 def test_between_two_attempts_the_dead_hold_nothing_and_the_promise_stands(planner: Planner, model: Path) -> None:
     plan = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS)
     loading = replace(queued(plan), state=State.LOADING, pids=(PID,))
