@@ -19,6 +19,7 @@ from launchdeck.engines import advice
 from launchdeck.engines.accounting import Accounting
 from launchdeck.engines.context import Ceiling, PlanningContext
 from launchdeck.engines.device_orders import DeviceOrders
+from launchdeck.engines.extra_args import maps_file
 from launchdeck.engines.listing import bus_place
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
@@ -176,7 +177,8 @@ class Planner:
         known, live = self._machines, self._live.values()
         if self._inventory is None or self._inventory.replayed:  # nobody runs on a machine that was recorded
             return self._inventory
-        own, shared = (request.model_id, request.model_path) if request else (None, None)
+        own = request.model_id if request else None
+        shared = request.model_path if request and maps_file(request.extra_args) else None
         if all(deployment.plan.model_id != own for deployment in live):
             own = None
         if all(deployment.plan.request.model_path != shared for deployment in live):
