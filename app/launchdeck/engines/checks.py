@@ -216,9 +216,10 @@ def _check_work(request: ModelLoadRequest) -> None:
                 Message("{number} {what} cannot be had.", number=number, what=what),
                 Message("Ask for 1 to {limit}.", limit=limit),
             )
-    if not 0 <= (request.cache_ram_mib or 0) <= prompt_cache.MOST_MIB:
+    cache_size = prompt_cache.asked(request)
+    if cache_size is not None and prompt_cache.asked_mib(request) is None:
         raise _refusal(
-            Message("A prompt cache of {number} MiB cannot be had.", number=request.cache_ram_mib),
+            Message("A prompt cache of {number} MiB cannot be had.", number=cache_size),
             Message("Ask for 0 (none) to {limit} MiB.", limit=prompt_cache.MOST_MIB),
         )
     shares = request.split or ()

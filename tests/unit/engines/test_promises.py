@@ -362,6 +362,17 @@ def test_a_refusal_names_the_promise_or_who_holds_the_memory(planner: Planner, m
     assert str(refused.message).endswith(f"20.0 held by llama-server (pid {PID}).")
 
 
+def test_a_refusal_tells_how_much_of_a_promise_is_for_prompts(planner: Planner, model: Path) -> None:
+    """It fills in time, and never may: with --cache-ram 0 there would be room."""
+    on_cpu: dict[str, Any] = {"gpu_uuids": (), "extra_args": ("--no-mmap",)}
+    keeper = planned(planner, model, **on_cpu, cache_ram_mib=30 * 1024)
+    planner.on_deployment(queued(keeper))
+    refused = planner.refuse(planned(planner, model, **on_cpu, model_id="second"))
+    assert refused is not None
+    assert "GiB of RAM" in str(refused.message)
+    assert str(refused.message).endswith(f"promised to {keeper.model_id}, up to 30.0 of it for prompts that are kept.")
+
+
 def test_what_is_told_of_a_promise_stays_in_the_plan_and_old_plans_have_none() -> None:
     device = replace(samples.device_estimate("GPU 0", 11, 12), promises=(Promise("coder", GIB),))
     assert from_json(DeviceEstimate, to_json(device)) == device
