@@ -28,6 +28,7 @@ from launchdeck.engines.llama_warnings import (
     warnings_of_environment,
     warnings_of_layers,
     warnings_of_model,
+    warnings_of_scaling,
     warnings_of_slots,
 )
 from launchdeck.engines.promises import naming_promises
@@ -150,6 +151,7 @@ def _warnings(
         *warnings_of_layers(request, context, devices, fitted.largest),
         *(warnings_of_devices(devices) if fitted.launch.n_gpu_layers else ()),
         *warnings_of_slots(request, fitted.launch),
+        *warnings_of_scaling(request, context.model, layout.engine, fitted.launch.n_ctx),
         *flash_attention.warnings_of_attention(request, memory, on_gpus, of_cuda=of_cuda),
         *prompt_cache.warnings_of_cache(request, on_workers=_uses_workers(request, fitted)),
         *warnings_of_environment(context, devices if on_gpus else ()),
