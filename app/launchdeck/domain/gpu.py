@@ -182,3 +182,8 @@ class Inventory:
     sampled_at_s: float
     replayed: bool = False
     steps: tuple[Step, ...] = ()
+
+    @property
+    def by_uuid(self) -> dict[str, GpuReading]:
+        """The GPUs by what identifies them."""
+        return {reading.gpu.uuid: reading for reading in self.gpus}

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.gpu import GpuType
+from launchdeck.hardware.pci import normalise_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,7 +19,7 @@ MIB = 1024 * 1024
 # llama.cpp's backends that a mask governs, by vendor; the number after it counts the GPUs the mask lets through.
 MASKED_BACKENDS: Final = {GpuType.NVIDIA: "CUDA", GpuType.AMD: "ROCm"}
 _LISTED = re.compile(r"(?P<name>\w+): (?P<text>.*) \((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)")
-_ADDRESS = re.compile(r"\b([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.[0-7]\b")
+_ADDRESS = re.compile(r"\b[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]\b")
 _NUMBER = re.compile(r"\d+$")
 _VENDOR_WORDS = {
     GpuType.NVIDIA: frozenset({"nvidia", "geforce", "quadro", "tesla", "titan"}),
@@ -111,8 +112,8 @@ def bus_place(address: str | None) -> str | None:
     match = _ADDRESS.search(address or "")
     if match is None:
         return None
-    domain, bus, slot = (int(part, 16) for part in match.groups())
-    return f"{domain:04x}:{bus:02x}:{slot:02x}"
+    address = normalise_address(match[0])
+    return None if address is None else address.rpartition(".")[0]
 
 
 def is_out_of_date(told: Iterable[str | None], here: Iterable[str | None]) -> bool:

@@ -67,7 +67,7 @@ def promises(
     `before_s` is when the reading before it was taken, None if there was none. `shared` is the file that a launch which
     is to be planned will map: what others have mapped of it takes no RAM a second time.
     """
-    readings = {reading.gpu.uuid: reading for reading in inventory.gpus}
+    readings = inventory.by_uuid
     set_aside = {uuid: _set_aside_bytes(reading, inventory.cpu) for uuid, reading in readings.items()}
     mapped: dict[Path, float] = {} if shared is None else {shared: inf}
     taken = []

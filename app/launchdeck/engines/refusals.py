@@ -77,8 +77,8 @@ def _largest_holder(plan: LaunchPlan, place: int, inventory: Inventory | None) -
     """The process that holds most on the GPU at this place of the plan; None for a worker, or where nobody tells."""
     if inventory is None or place >= len(plan.gpus):
         return None
-    uuid = plan.gpus[place].uuid
-    processes = (p for reading in inventory.gpus if reading.gpu.uuid == uuid for p in reading.sample.processes)
+    reading = inventory.by_uuid.get(plan.gpus[place].uuid)
+    processes = () if reading is None else reading.sample.processes
     return max(processes, key=lambda process: process.used_memory_bytes or 0, default=None)
 
 

@@ -49,7 +49,7 @@ class Residuals:
             return
         if inventory.replayed or inventory.sampled_at_s < ready_at_s + _SETTLED_S:
             return
-        readings = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        readings = inventory.by_uuid
         for place, gpu in enumerate(deployment.plan.gpus):
             if gpu.uuid in readings:
                 self._learn_gpu(deployment, readings[gpu.uuid], place)
