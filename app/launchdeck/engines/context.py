@@ -36,7 +36,8 @@ class Ceiling:
 class PlanningContext:
     """What a plan is made from besides the request. `memory` is made of the model's header.
 
-    `inherited` are the names of the variables in Launchdeck's own environment.
+    `inherited` are the names of the variables in Launchdeck's own environment. `shared_bytes` is what other launches
+    have in RAM of the model's file, as in `Promises`.
     """
 
     inventory: Inventory
@@ -48,6 +49,7 @@ class PlanningContext:
     inherited: frozenset[str] = frozenset()
     orders: DeviceOrders = field(default_factory=DeviceOrders)
     ceiling: Ceiling = field(default_factory=Ceiling)
+    shared_bytes: int = 0
 
 
 def default_model_id(model: ModelInfo) -> str:

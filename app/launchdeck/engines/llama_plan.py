@@ -195,6 +195,8 @@ def _environment(layout: Layout, context: PlanningContext, *, on_gpu: bool) -> P
 
 
 def _estimate(context: PlanningContext, memory: MemoryModel, load: Load, readings: Sequence[GpuReading]) -> Estimate:
-    cpu = context.inventory.cpu
-    estimate = with_host(memory.estimate(load), readings, free_bytes(cpu))
-    return naming_promises(estimate, readings, cpu)
+    cpu, estimate = context.inventory.cpu, memory.estimate(load)
+    free = free_bytes(cpu)
+    if free is not None:  # of a file that others have mapped as well, what they need of it stays theirs
+        free = max(free - max(context.shared_bytes - estimate.host.weights_bytes, 0), 0)
+    return naming_promises(with_host(estimate, readings, free), readings, cpu)

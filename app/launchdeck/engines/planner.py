@@ -67,7 +67,7 @@ class Planner:
         self._before_s: float | None = None
         self._ended: frozenset[int] = frozenset()
         self._live: dict[str, Deployment] = {}
-        self._machines: dict[tuple[str | None, Path | None], Inventory] = {}
+        self._machines: dict[tuple[str | None, Path | None], tuple[Inventory, int]] = {}
         self._ceilings: _Ceilings = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
@@ -79,7 +79,8 @@ class Planner:
         """The latest reading, without what deployments held that have ended since, and with what is promised to those
         that live.
         """
-        return self._machine(None)
+        machine = self._machine(None)
+        return None if machine is None else machine[0]
 
     @inventory.setter
     def inventory(self, inventory: Inventory | None) -> None:
@@ -145,9 +146,10 @@ class Planner:
             LaunchdeckError: as for `plan`.
         """
         known, ceilings = self._known.get(request.model_path), self._ceilings  # of the machine that follows, or older
-        inventory = self._machine(request)
-        if known is None or inventory is None or self.engines is None:
+        machine = self._machine(request)
+        if known is None or machine is None or self.engines is None:
             return None
+        inventory, shared_bytes = machine
         model, memory = known
         context = PlanningContext(
             inventory=inventory,
@@ -158,6 +160,7 @@ class Planner:
             residuals=self._residuals,
             inherited=self._inherited,
             orders=self._orders,
+            shared_bytes=shared_bytes,
         )
         return self._settled(request, context, port, ceilings)
 
@@ -191,13 +194,15 @@ class Planner:
             context = replace(context, ceiling=_lower(context.ceiling, counted, plan))
         return context.ceiling
 
-    def _machine(self, request: ModelLoadRequest | None) -> Inventory | None:
-        """The latest reading, for this launch. Nothing is promised to itself: what lives under its name is an attempt
-        of the same launch, because no other can have that name.
+    def _machine(self, request: ModelLoadRequest | None) -> tuple[Inventory, int] | None:
+        """The latest reading for this launch, and `Promises.shared_bytes`. Nothing is promised to itself: what lives
+        under its name is an attempt of the same launch, because no other can have that name.
         """
         known, live = self._machines, self._live.values()
-        if self._inventory is None or self._inventory.replayed:  # nobody runs on a machine that was recorded
-            return self._inventory
+        if self._inventory is None:
+            return None
+        if self._inventory.replayed:  # nobody runs on a machine that was recorded
+            return self._inventory, 0
         own = request.model_id if request else None
         shared = request.model_path if request and maps_file(request.extra_args) else None
         if all(deployment.plan.model_id != own for deployment in live):
@@ -207,7 +212,8 @@ class Planner:
         if (own, shared) not in known:
             others = [deployment for deployment in live if deployment.plan.model_id != own]
             promised = promises(others, self._inventory, before_s=self._before_s, shared=shared)
-            known[own, shared] = with_promises(without_processes(self._inventory, self._ended), promised)
+            inventory = with_promises(without_processes(self._inventory, self._ended), promised)
+            known[own, shared] = inventory, promised.shared_bytes
         return known[own, shared]
 
     def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:

@@ -7,7 +7,6 @@ seen to hold, until a reading has to show all of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import inf
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.deployment import Deployment, State
@@ -42,9 +41,12 @@ class _Taken:
 
 @dataclass(frozen=True, slots=True)
 class Promises:
-    """What is promised, in the order in which it was."""
+    """What is promised, in the order in which it was. `shared_bytes` is the most that one of the launches has in RAM of
+    the file that is to be mapped once more: it is in nobody's promise, and whoever maps less of it takes no less.
+    """
 
     taken: tuple[_Taken, ...] = ()
+    shared_bytes: int = 0
 
     def of(self, reading: GpuReading) -> tuple[Promise, ...]:
         """All that the free memory of this GPU has to do for: of one that shares RAM also what others take of that."""
@@ -69,19 +71,20 @@ def promises(
     """
     readings = inventory.by_uuid
     set_aside = {uuid: _set_aside_bytes(reading, inventory.cpu) for uuid, reading in readings.items()}
-    mapped: dict[Path, float] = {} if shared is None else {shared: inf}
+    mapped: dict[Path, int] = {}
     taken = []
     for deployment in deployments:
         if not deployment.state.is_live or deployment.state is State.STOPPING:
             continue  # whoever is being stopped takes no more
-        taken.append(_of_host(deployment, inventory.cpu, mapped))
+        taken.append(_of_host(deployment, inventory.cpu, mapped, shared))
         for uuid, device in _devices(deployment):
             if uuid in readings:
                 size_bytes = _on_gpu_bytes(deployment, device, readings[uuid], before_s)
                 in_ram_bytes = max(size_bytes - set_aside[uuid], 0) if readings[uuid].gpu.integrated else 0
                 set_aside[uuid] = max(set_aside[uuid] - size_bytes, 0)
                 taken.append(_Taken(deployment.plan.model_id, uuid, size_bytes, in_ram_bytes))
-    return Promises(tuple(one for one in taken if one.size_bytes))
+    shared_bytes = 0 if shared is None else mapped.get(shared, 0)
+    return Promises(tuple(one for one in taken if one.size_bytes), shared_bytes)
 
 
 def _merged(shares: Iterable[tuple[_Taken, int]]) -> tuple[Promise, ...]:
@@ -149,8 +152,9 @@ def _shows_all(deployment: Deployment, reading: GpuReading, before_s: float | No
     return is_counted or is_second or sampled_at_s > ready_at_s + _LONGEST_INTERVAL_S
 
 
-def _of_host(deployment: Deployment, cpu: GpuReading, mapped: dict[Path, float]) -> _Taken:
-    """What the model needs of RAM, less what the kernel counts as taken. `mapped` is what was counted of files already.
+def _of_host(deployment: Deployment, cpu: GpuReading, mapped: dict[Path, int], shared: Path | None) -> _Taken:
+    """What the model needs of RAM, less what the kernel counts as taken. `mapped` is what was counted of files already;
+    of `shared` nothing is.
 
     That is memory of the processes' own alone. The weights are pages of a file, mapped; the kernel could take them back
     and counts them as available, however many are resident, while the model needs all of them for every token. So they
@@ -168,7 +172,7 @@ def _of_host(deployment: Deployment, cpu: GpuReading, mapped: dict[Path, float])
     path = plan.request.model_path
     known_bytes = mapped.get(path, 0)
     mapped[path] = max(known_bytes, file_bytes)
-    size_bytes = left_bytes - int(min(file_bytes, known_bytes))
+    size_bytes = left_bytes - (file_bytes if path == shared else min(file_bytes, known_bytes))
     return _Taken(plan.model_id, None, size_bytes, size_bytes, min(prompts_bytes, size_bytes))
 
 

@@ -237,6 +237,17 @@ def test_what_vllm_has_in_ram_is_a_copy() -> None:
     assert in_ram(machine(), vllm, shared=one.plan.request.model_path) == WEIGHTS + CACHE + PROMPTS
 
 
+def test_who_maps_less_of_a_file_than_another_leaves_that_one_what_it_needs(planner: Planner, model: Path) -> None:
+    """On the CPU one has all of it in RAM; a second one, on a GPU, needs next to nothing of it."""
+    on_cpu = planned(planner, model, gpu_uuids=(), cache_ram_mib=0)
+    on_gpu: dict[str, Any] = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": ALL_LAYERS, "cache_ram_mib": 0}
+    alone = planned(planner, model, **on_gpu, model_id="second").estimate.host
+    planner.on_deployment(queued(on_cpu))
+    beside = planned(planner, model, **on_gpu, model_id="second").estimate.host
+    taken = (alone.free_bytes or 0) - alone.total_bytes - ((beside.free_bytes or 0) - beside.total_bytes)
+    assert taken == on_cpu.estimate.host.total_bytes - alone.weights_bytes, "its weights are a part of the other's"
+
+
 def test_a_launch_that_reads_a_copy_shares_nothing(planner: Planner, model: Path) -> None:
     on_cpu: dict[str, Any] = {"gpu_uuids": (), "model_id": "second"}
     first = planned(planner, model, gpu_uuids=(), cache_ram_mib=0)
