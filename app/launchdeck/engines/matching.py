@@ -106,6 +106,7 @@ class _Pool:
         self.cards = cards
         self.devices = devices
         self.found: list[Match] = []
+        self._are_more = len(devices) > len(cards)  # so some may be the same GPUs by another driver
 
     def match_addresses(self, learned: Mapping[str, str]) -> None:
         """What the listing itself says goes first: a device that it has at an address where we know no GPU is none of
@@ -120,7 +121,6 @@ class _Pool:
         """`places` are by the devices' names; of several at one place (each driver lists all cards) the first is taken.
         `drops_others`: a device at none of the cards' places is none of them.
         """
-        are_several = len(self.devices) > len(self.cards)
         mine = {device.name: device for device in self.devices}
         for name, place in places.items():
             device = mine.get(name)
@@ -130,7 +130,7 @@ class _Pool:
             is_taken = any(bus_place(match.card.gpu.pci_address) == place for match in self.found)
             if len(here) == 1:
                 self._take(here[0], device, Rule.ADDRESS)
-            elif not here and (drops_others or (is_taken and are_several)):
+            elif not here and (drops_others or (is_taken and self._are_more)):
                 self.devices.remove(device)
 
     def match_names(self) -> None:
@@ -181,7 +181,7 @@ class _Pool:
         if len(cards) == len(devices) == 1:
             self._take(cards[0], devices[0], rule)
             return
-        are_twice = _are_of_two_drivers(cards, devices)
+        are_twice = self._are_more and _are_of_two_drivers(cards, devices)
         for same_cards, same_devices in pairs_by_free(cards, devices):
             if len(same_cards) < len(cards):  # else all have the same free, and it tells nothing
                 self._take_in_order(same_cards, same_devices, are_alike=are_alike, are_twice=are_twice)

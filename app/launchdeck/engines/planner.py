@@ -112,6 +112,7 @@ class Planner:
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
         self._forget_machines()
         self._orders.learn(deployment, self._places())
+        self._ceilings = {}  # of the order that was known
 
     def _forget_machines(self) -> None:
         self._machines, self._ceilings = {}, {}

@@ -293,6 +293,9 @@ def test_where_two_answers_are_left_there_is_none() -> None:
     assert matched([card(1), card(2)], listing(RTX)) == {}
     noted = (f"{RTX[0]} (NVK AD102)", *RTX[1:])  # one driver lists a card once
     assert matched([card(1)], listing(noted, noted)) == {}
+    # as many devices as cards, and one of these has neither the name nor a size: no driver lists them twice
+    unread = card(2, "NVIDIA GPU 2684", None)
+    assert matched([card(1), unread], listing(RTX, RTX)) == {}
     nameless = ("AMD Radeon Graphics (RADV NEW)", 24560, 24000)
     different = [card(1, "AMD GPU 744C", 24560), card(2, "AMD Radeon PRO W7800", 24560)]
     assert matched(different, listing(nameless, nameless)) == {}
