@@ -13,7 +13,7 @@ from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.device_orders import DeviceOrders
 from launchdeck.engines.residuals import Residuals
-from launchdeck.engines.rope_scaling import lifts_slots, slot_limit
+from launchdeck.engines.rope_scaling import slot_limit, slot_tokens
 from launchdeck.planning.estimate import MemoryModel
 from launchdeck.planning.vllm_memory import VllmMemory
 from launchdeck.settings.schema import Settings
@@ -73,8 +73,7 @@ def most_context(request: ModelLoadRequest, model: ModelInfo) -> int | None:
 
 def longest_request(n_ctx: int, request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> int:
     """Tokens that one request can be: all of the context, but no more than the model can with this engine."""
-    limit = model.context_length if lifts_slots(engine) is False else slot_limit(request, model)
-    return min(n_ctx, limit or n_ctx)
+    return min(n_ctx, slot_tokens(request, model, engine) or n_ctx)
 
 
 def resolve_layers(asked: int | None, largest: int | None, total: int) -> int:

@@ -22,18 +22,34 @@ _MOST_TOKENS: Final = (1 << 31) - 1
 
 
 def slot_limit(request: ModelLoadRequest, model: ModelInfo) -> int | None:
-    """The most tokens that one slot can have, None where the model tells no limit: what it was trained with, or what
-    YaRN makes of that where the engine lets it.
+    """The most tokens that a slot can be asked for, None where the model tells no limit: what it was trained with, or
+    what YaRN makes of that where the engine lets it.
+    """
+    trained, scaled = model.context_length, _with_yarn(request, model)
+    return trained if trained is None or scaled is None else max(trained, scaled)
+
+
+def slot_tokens(request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> int | None:
+    """The most tokens that a slot of this engine really has; of an engine whose build is not known, that it may have.
+    None where the model tells no limit.
+    """
+    lifts = lifts_slots(engine)
+    if lifts is None:
+        return slot_limit(request, model)
+    return (_with_yarn(request, model) if lifts else None) or model.context_length
+
+
+def _with_yarn(request: ModelLoadRequest, model: ModelInfo) -> int | None:
+    """None where YaRN is not asked for. It may be less than the model was trained with: measured with build 11434, it
+    is the original context times the scale in any case.
     """
     trained = model.context_length
-    if trained is None or model.format is not ModelFormat.GGUF:
-        return trained
     words = dict(pairwise(request.extra_args))  # of several, the last counts
-    if words.get("--rope-scaling") != "yarn":
-        return trained
+    if trained is None or model.format is not ModelFormat.GGUF or words.get("--rope-scaling") != "yarn":
+        return None
     scale = _number(words.get("--rope-scale")) or 1 / (_number(words.get("--rope-freq-scale")) or 1.0)
     original = _number(words.get("--yarn-orig-ctx")) or trained
-    return max(trained, int(min(original * scale, _MOST_TOKENS)))
+    return max(int(min(original * scale, _MOST_TOKENS)), 1)
 
 
 def lifts_slots(engine: EngineInfo) -> bool | None:

@@ -458,10 +458,19 @@ def test_where_a_build_does_not_lift_it_that_is_told(plan_of: Any, build: int | 
     assert "trained with" not in " ".join(map(str, plan_of("small", **asked, n_ctx=4096).warnings))
 
 
-@pytest.mark.parametrize(("build", "batch"), [(11063, "16384"), (10605, "4096")])
-def test_an_embeddings_batch_is_as_long_as_yarn_lets_a_text_be(plan_of: Any, build: int, batch: str) -> None:
-    asked = {"extra_args": YARN, "engines": (new_engine(build),), "server_type": ServerType.EMBEDDING, "n_parallel": 1}
-    assert option(plan_of("small", **asked, n_ctx=16384), "--batch-size") == batch
+@pytest.mark.parametrize(
+    ("build", "original", "batch"),
+    [(11063, 4096, "16384"), (11063, 512, "2048"), (10605, 4096, "4096"), (10605, 512, "4096"), (None, 4096, "16384")],
+)
+def test_an_embeddings_batch_is_as_long_as_yarn_lets_a_text_be(
+    plan_of: Any, build: int | None, original: int, batch: str
+) -> None:
+    """As build 11434 has it for SmolLM2, 8192 tokens, scaled by 4: 32768; from 4096: 16384; from 1024: 4096."""
+    words = (*YARN, "--yarn-orig-ctx", str(original))
+    asked = {"extra_args": words, "engines": (new_engine(build),), "server_type": ServerType.EMBEDDING, "n_parallel": 1}
+    n_ctx = 16384 if original == 4096 else 4096
+    batch_size = option(plan_of("small", **asked, n_ctx=n_ctx), "--batch-size") or "2048"  # what the engine has itself
+    assert batch_size == batch
 
 
 @pytest.mark.parametrize(
