@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         inventory = planner.inventory = source.read()
     finally:
         source.close()
-    for deployment in () if inventory.replayed else asyncio.run(direct.status(paths, adapters())):
+    for deployment in asyncio.run(direct.status(paths, adapters())):
         planner.on_deployment(deployment)  # what it will still take is not free
     planner.engines = find_engines(settings, paths).engines
     port = PortTable(paths.runtime).suggest(settings.ports)

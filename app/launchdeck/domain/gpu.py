@@ -146,10 +146,13 @@ class GpuSample:
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Memory that a launch will take and does not hold yet. `model_id` is the name of its deployment."""
+    """Memory that a launch will take and does not hold yet. `model_id` is the name of its deployment. Up to
+    `prompts_bytes` of it are for prompts that it keeps in RAM.
+    """
 
     model_id: str
     size_bytes: Bytes
+    prompts_bytes: Bytes = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +182,8 @@ class Inventory:
     sampled_at_s: float
     replayed: bool = False
     steps: tuple[Step, ...] = ()
+
+    @property
+    def by_uuid(self) -> dict[str, GpuReading]:
+        """The GPUs by what identifies them."""
+        return {reading.gpu.uuid: reading for reading in self.gpus}

@@ -11,6 +11,7 @@ from launchdeck.domain.plan import LaunchPlan, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.fixes import AS_MANY_AS_FIT, shorter_context
+from launchdeck.engines.llama import prompt_cache
 from launchdeck.engines.llama.argv import CONTEXT_STEP
 
 Preview = Callable[[ModelLoadRequest], LaunchPlan | None]
@@ -113,8 +114,10 @@ def largest_context(plan: LaunchPlan, preview: Preview) -> int | None:
 
 def _fewer_prompts(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:
     """As many as there is room for, where a number of one's own is too large."""
-    if plan.request.cache_ram_mib and plan.estimate.host.fits is False:
-        yield from _if_it_fits(plan, preview, Message("Keep as many prompts as fit"), cache_ram_mib=None)
+    if prompt_cache.asked_mib(plan.request) and plan.estimate.host.fits is False:
+        yield from _if_it_fits(
+            plan, preview, Message("Keep as many prompts as fit"), **prompt_cache.unasked(plan.request)
+        )
 
 
 def _other_gpu(plan: LaunchPlan, preview: Preview) -> Iterator[Fix]:

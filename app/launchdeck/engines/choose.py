@@ -267,7 +267,7 @@ def _why_none(
         )
     advice = _VLLM_FOR_GPU if backend is Backend.VLLM else _HOW_TO_GET.get(unusable.gpu_type)
     unclear = next((engine for engine in fitting if lists_vendor_of(engine, unusable)), None)
-    if any(engine.hidden_devices for engine in fitting):
+    if any(_is_hidden(engine, unusable, machine) for engine in fitting):
         advice = Message(
             "{mask} hides GPUs from engines built for Vulkan: choose another GPU, or start Launchdeck without it.",
             mask=VULKAN_MASK,
@@ -291,6 +291,11 @@ def _why_none(
         advice,
         fixes=(RUN_ON_CPU,),
     )
+
+
+def _is_hidden(engine: EngineInfo, gpu: Gpu, machine: Machine) -> bool:
+    """Whether a mask alone keeps this engine from this GPU."""
+    return bool(engine.hidden_devices) and can_use(replace(engine, hidden_devices=frozenset()), (gpu,), machine)
 
 
 def _knows_workers(engine: EngineInfo, request: ModelLoadRequest) -> bool:

@@ -13,6 +13,7 @@ from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.residuals import Residuals
+from launchdeck.engines.rope_scaling import slot_limit, slot_tokens
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.schema import Settings
@@ -35,7 +36,8 @@ class Ceiling:
 class PlanningContext:
     """What a plan is made from besides the request. `memory` is made of the model's header.
 
-    `inherited` are the names of the variables in Launchdeck's own environment.
+    `inherited` are the names of the variables in Launchdeck's own environment. `shared_bytes` is what other launches
+    have in RAM of the model's file, as in `Promises`.
     """
 
     inventory: Inventory
@@ -47,6 +49,7 @@ class PlanningContext:
     inherited: frozenset[str] = frozenset()
     orders: DeviceOrders = field(default_factory=DeviceOrders)
     ceiling: Ceiling = field(default_factory=Ceiling)
+    shared_bytes: int = 0
 
 
 def default_model_id(model: ModelInfo) -> str:
@@ -62,16 +65,15 @@ def resolve_context(request: ModelLoadRequest, model: ModelInfo) -> int:
 def most_context(request: ModelLoadRequest, model: ModelInfo) -> int | None:
     """The largest context in tokens that this model can be asked for; None where it tells no limit.
 
-    llama.cpp's slots share it, and none of them holds more than the model was made for; vLLM means each request's own.
+    llama.cpp's slots share it, and none of them holds more than the model can; vLLM means each request's own.
     """
-    if model.context_length is None:
-        return None
-    return model.context_length * (request.n_parallel if model.format is ModelFormat.GGUF else 1)
+    limit = slot_limit(request, model)
+    return None if limit is None else limit * (request.n_parallel if model.format is ModelFormat.GGUF else 1)
 
 
-def longest_request(n_ctx: int, model: ModelInfo) -> int:
-    """Tokens that one request can be: all of the context, but no more than the model was made for."""
-    return min(n_ctx, model.context_length or n_ctx)
+def longest_request(n_ctx: int, request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> int:
+    """Tokens that one request can be: all of the context, but no more than the model can with this engine."""
+    return min(n_ctx, slot_tokens(request, model, engine) or n_ctx)
 
 
 def resolve_layers(asked: int | None, largest: int | None, total: int) -> int:

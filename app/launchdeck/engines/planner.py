@@ -18,7 +18,9 @@ from launchdeck.domain.text import Message
 from launchdeck.engines import advice
 from launchdeck.engines.context import Ceiling, PlanningContext
 from launchdeck.engines.devices.device_orders import DeviceOrders
+from launchdeck.engines.devices.listing import bus_place
 from launchdeck.engines.llama.accounting import Accounting
+from launchdeck.engines.llama.extra_args import maps_file
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 MOST_STEPS = 12
 
 _Known = tuple[ModelInfo, MemoryModel | VllmMemory | None]
+_Ceilings = dict[tuple[ModelLoadRequest, Settings, tuple[EngineInfo, ...]], Ceiling]
 
 
 class Planner:
@@ -64,7 +67,8 @@ class Planner:
         self._before_s: float | None = None
         self._ended: frozenset[int] = frozenset()
         self._live: dict[str, Deployment] = {}
-        self._machines: dict[tuple[str | None, Path | None], Inventory] = {}
+        self._machines: dict[tuple[str | None, Path | None], tuple[Inventory, int]] = {}
+        self._ceilings: _Ceilings = {}
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
@@ -75,7 +79,8 @@ class Planner:
         """The latest reading, without what deployments held that have ended since, and with what is promised to those
         that live.
         """
-        return self._machine(None)
+        machine = self._machine(None)
+        return None if machine is None else machine[0]
 
     @inventory.setter
     def inventory(self, inventory: Inventory | None) -> None:
@@ -85,7 +90,7 @@ class Planner:
         if self._inventory is not None and self._inventory is not inventory:
             self._before_s = self._inventory.sampled_at_s
         self._inventory, self._ended = inventory, self._ended & seen
-        self._machines = {}  # last: who looks meanwhile keeps what it finds with the old ones
+        self._forget_machines()  # last: who looks meanwhile keeps what it finds with the old ones
         if inventory is not None:
             for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
@@ -105,8 +110,19 @@ class Planner:
         self._live = {key: kept for key, kept in known.items() if kept.state.is_live}
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
-        self._orders.learn(deployment)
-        self._machines = {}
+        self._forget_machines()
+        self._orders.learn(deployment, self._places())
+        self._ceilings = {}  # of the order that was known
+
+    def _forget_machines(self) -> None:
+        self._machines, self._ceilings = {}, {}
+
+    def _places(self) -> frozenset[str | None]:
+        """Where this machine's cards are on the bus, as far as that is known."""
+        inventory = self._inventory
+        if inventory is None or inventory.replayed:
+            return frozenset()
+        return frozenset(bus_place(reading.gpu.pci_address) for reading in inventory.gpus)
 
     def plan(self, request: ModelLoadRequest, port: int) -> LaunchPlan:
         """The plan for this request, from the model's file as it is now.
@@ -130,10 +146,11 @@ class Planner:
         Raises:
             LaunchdeckError: as for `plan`.
         """
-        known = self._known.get(request.model_path)
-        inventory = self._machine(request)
-        if known is None or inventory is None or self.engines is None:
+        known, ceilings = self._known.get(request.model_path), self._ceilings  # of the machine that follows, or older
+        machine = self._machine(request)
+        if known is None or machine is None or self.engines is None:
             return None
+        inventory, shared_bytes = machine
         model, memory = known
         context = PlanningContext(
             inventory=inventory,
@@ -144,31 +161,51 @@ class Planner:
             residuals=self._residuals,
             inherited=self._inherited,
             orders=self._orders,
+            shared_bytes=shared_bytes,
         )
-        return self._settled(request, context, port)
+        return self._settled(request, context, port, ceilings)
 
-    def _settled(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
-        """The plan as far as the engine itself has given an account of it.
+    def _settled(
+        self, request: ModelLoadRequest, context: PlanningContext, port: int, ceilings: _Ceilings
+    ) -> LaunchPlan:
+        """The plan as far as the engine itself has given an account of it, for "auto" and for any number of layers."""
+        if self._accounting.has_answers and isinstance(context.memory, MemoryModel) and request.n_gpu_layers != 0:
+            automatic = replace(request, n_gpu_layers=None)
+            key = (automatic, context.settings, context.engines)
+            if key not in ceilings:
+                try:
+                    ceilings[key] = self._ceiling(automatic, context, port)
+                except LaunchdeckError:
+                    if request == automatic:
+                        raise
+                    ceilings[key] = Ceiling()  # what was asked for may be possible all the same
+            context = replace(context, ceiling=ceilings[key])
+        return self._accounting.refine(self._plan(request, context, port))
 
-        Where that says that the layers which "auto" has found do not fit, there are fewer, as often as it is said. The
-        way down is the same each time, so what was answered once leads no way up again.
+    def _ceiling(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> Ceiling:
+        """What the engine's account leaves of "auto". Where that says that the layers which were found do not fit,
+        there are fewer, as often as it is said. The way down is the same each time, so what was answered once leads no
+        way up again.
         """
         for _ in range(MOST_STEPS):
             counted = self._plan(request, context, port)
             plan = self._accounting.refine(counted)
-            if request.n_gpu_layers is not None or not _is_over(plan):
+            if not _is_over(plan):
                 break
-            context = replace(context, ceiling=_ceiling(context.ceiling, counted, plan))
-        return plan
+            context = replace(context, ceiling=_lower(context.ceiling, counted, plan))
+        return context.ceiling
 
-    def _machine(self, request: ModelLoadRequest | None) -> Inventory | None:
-        """The latest reading, for this launch. Nothing is promised to itself: what lives under its name is an attempt
-        of the same launch, because no other can have that name.
+    def _machine(self, request: ModelLoadRequest | None) -> tuple[Inventory, int] | None:
+        """The latest reading for this launch, and `Promises.shared_bytes`. Nothing is promised to itself: what lives
+        under its name is an attempt of the same launch, because no other can have that name.
         """
         known, live = self._machines, self._live.values()
         if self._inventory is None:
             return None
-        own, shared = (request.model_id, request.model_path) if request else (None, None)
+        if self._inventory.replayed:  # nobody runs on a machine that was recorded
+            return self._inventory, 0
+        own = request.model_id if request else None
+        shared = request.model_path if request and maps_file(request.extra_args) else None
         if all(deployment.plan.model_id != own for deployment in live):
             own = None
         if all(deployment.plan.request.model_path != shared for deployment in live):
@@ -176,7 +213,8 @@ class Planner:
         if (own, shared) not in known:
             others = [deployment for deployment in live if deployment.plan.model_id != own]
             promised = promises(others, self._inventory, before_s=self._before_s, shared=shared)
-            known[own, shared] = with_promises(without_processes(self._inventory, self._ended), promised)
+            inventory = with_promises(without_processes(self._inventory, self._ended), promised)
+            known[own, shared] = inventory, promised.shared_bytes
         return known[own, shared]
 
     def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
@@ -215,7 +253,10 @@ class Planner:
     def account(self, plan: LaunchPlan) -> bool:
         """Ask the engine for its own account; whether the next preview knows more. For a worker thread."""
         _, memory = self._known[plan.request.model_path]
-        return isinstance(memory, MemoryModel) and self._accounting.ask(plan, memory)
+        if not isinstance(memory, MemoryModel) or not self._accounting.ask(plan, memory):
+            return False
+        self._ceilings = {}
+        return True
 
     def is_prepared(self, path: Path) -> bool:
         """Whether `preview` knows this model."""
@@ -226,10 +267,14 @@ class Planner:
 
         Touches the disk, in a thread that is given up where that does not answer; any thread.
         """
+        before = self._known.get(path)
         try:
-            self._known[path] = call_apart(lambda: self._read(path), PATIENCE_S)
+            known = call_apart(lambda: self._read(path), PATIENCE_S)
         except NoAnswerError as error:
-            self._known[path] = (describe_unread(path, does_not_answer(error.place)), None)
+            known = (describe_unread(path, does_not_answer(error.place)), None)
+        self._known[path] = known
+        if before is None or before[0] != known[0]:
+            self._ceilings = {}
 
     def see_models(self, models: Iterable[ModelInfo]) -> None:
         """What is on the disks now: a model that could not be used, and can be now, is read again when it is asked
@@ -267,7 +312,7 @@ def _is_over(plan: LaunchPlan) -> bool:
     )
 
 
-def _ceiling(known: Ceiling, counted: LaunchPlan, plan: LaunchPlan) -> Ceiling:
+def _lower(known: Ceiling, counted: LaunchPlan, plan: LaunchPlan) -> Ceiling:
     """One layer less at least, and on each device the most that the form was ever short of."""
     pairs = list(zip(counted.estimate.devices, plan.estimate.devices, strict=True))
     before = known.more_bytes or (0,) * len(pairs)

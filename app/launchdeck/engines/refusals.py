@@ -43,31 +43,33 @@ def refusal(
 def _sentence(
     plan: LaunchPlan, device: DeviceEstimate, where: Message, holder: GpuProcess | None, models: Mapping[int, str]
 ) -> Message:
-    need, free, promised = _gib(device.total_bytes), _gib(device.free_bytes or 0), device.promised_bytes
+    known = {
+        "model": plan.model_id,
+        "need": _gib(device.total_bytes),
+        "where": where,
+        "free": _gib(device.free_bytes or 0),
+    }
     held = 0 if holder is None else holder.used_memory_bytes or 0
-    if promised and promised >= held:
-        return Message(
-            "{model} needs {need} GiB {where}, {free} free: {size} promised to {names}.",
-            model=plan.model_id,
-            need=need,
-            where=where,
-            free=free,
-            size=_gib(promised),
-            names=", ".join(dict.fromkeys(promise.model_id for promise in device.promises)),
-        )
-    if holder is not None and held:
-        return Message(
-            "{model} needs {need} GiB {where}, {free} free: {size} held by {name} (pid {pid}).",
-            model=plan.model_id,
-            need=need,
-            where=where,
-            free=free,
-            size=_gib(held),
-            name=models.get(holder.pid) or holder.name or "?",
-            pid=holder.pid,
-        )
+    if device.promised_bytes and device.promised_bytes >= held:
+        why = _promise(device)
+    elif holder is not None and held:
+        name = models.get(holder.pid) or holder.name or "?"
+        why = Message("{size} held by {name} (pid {pid})", size=_gib(held), name=name, pid=holder.pid)
+    else:
+        return Message("{model} needs {need} GiB {where}, {free} free.", **known)
+    return Message("{model} needs {need} GiB {where}, {free} free: {why}.", **known, why=why)
+
+
+def _promise(device: DeviceEstimate) -> Message:
+    names = ", ".join(dict.fromkeys(promise.model_id for promise in device.promises))
+    prompts_bytes = sum(promise.prompts_bytes for promise in device.promises)
+    if not prompts_bytes:
+        return Message("{size} promised to {names}", size=_gib(device.promised_bytes), names=names)
     return Message(
-        "{model} needs {need} GiB {where}, {free} free.", model=plan.model_id, need=need, where=where, free=free
+        "{size} promised to {names}, up to {prompts} of it for prompts that are kept",
+        size=_gib(device.promised_bytes),
+        names=names,
+        prompts=_gib(prompts_bytes),
     )
 
 
@@ -75,8 +77,8 @@ def _largest_holder(plan: LaunchPlan, place: int, inventory: Inventory | None) -
     """The process that holds most on the GPU at this place of the plan; None for a worker, or where nobody tells."""
     if inventory is None or place >= len(plan.gpus):
         return None
-    uuid = plan.gpus[place].uuid
-    processes = (p for reading in inventory.gpus if reading.gpu.uuid == uuid for p in reading.sample.processes)
+    reading = inventory.by_uuid.get(plan.gpus[place].uuid)
+    processes = () if reading is None else reading.sample.processes
     return max(processes, key=lambda process: process.used_memory_bytes or 0, default=None)
 
 

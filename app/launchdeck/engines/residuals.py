@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.files.json_file import JsonFile
+from launchdeck.files.later import LaterFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,8 +28,9 @@ class Residuals:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = None if file is None else JsonFile(file)
-        self._bytes = {} if self._file is None else _checked(self._file.read())
+        known = None if file is None else JsonFile(file)
+        self._bytes = {} if known is None else _checked(known.read())
+        self._file = None if known is None else LaterFile(known)
         self._learned: set[str] = set()
 
     def get(self, gpu: Gpu, engine: EngineInfo) -> int | None:
@@ -47,7 +49,7 @@ class Residuals:
             return
         if inventory.replayed or inventory.sampled_at_s < ready_at_s + _SETTLED_S:
             return
-        readings = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        readings = inventory.by_uuid
         for place, gpu in enumerate(deployment.plan.gpus):
             if gpu.uuid in readings:
                 self._learn_gpu(deployment, readings[gpu.uuid], place)
@@ -63,7 +65,7 @@ class Residuals:
             return
         self._bytes[key] = residual_bytes
         if self._file:
-            self._file.write_if_possible(self._bytes)
+            self._file.write(self._bytes)
 
 
 def _checked(document: dict[str, Any]) -> dict[str, int]:

@@ -140,7 +140,7 @@ class Supervisor:
     def note_gpus(self, inventory: Inventory) -> None:
         """Where its GPUs stand in the list now, and which of them do not answer any more."""
         gpus = [gpu.uuid for gpu in self.deployment.plan.gpus if gpu.is_identified]
-        here = {reading.gpu.uuid: reading for reading in inventory.gpus}
+        here = inventory.by_uuid
         self.change(places=tuple((uuid, here[uuid].gpu.index) for uuid in gpus if uuid in here))
         if self.deployment.state.is_live:
             lost = (uuid for uuid in gpus if uuid not in here or not here[uuid].sample.state.answers)

@@ -50,6 +50,25 @@ def test_an_engine_that_cannot_use_the_gpu_is_passed_over() -> None:
     assert choose(REQUEST, model(), (AMD,), (EMBEDDED, LLAMA_SERVER, VULKAN)).engine is VULKAN
 
 
+def test_a_mask_is_blamed_only_where_it_is_what_hides_the_gpu() -> None:
+    of_amd = replace(
+        VULKAN, gpu_types=frozenset({GpuType.AMD}), devices=VULKAN.devices[:1], hidden_devices=frozenset({"Vulkan0"})
+    )
+    hidden = failure_of(REQUEST, model(), (AMD,), (of_amd,)).failure
+    assert "GGML_VK_VISIBLE_DEVICES" in str(hidden.advice)
+    another = failure_of(REQUEST, model(), (NVIDIA,), (of_amd,)).failure
+    assert "can use RTX 4090" in str(another.message)
+    assert "built for CUDA" in str(another.advice)
+    # and where it cannot be told which of several it is, that is the reason, mask or not
+    unclear = replace(
+        VULKAN, devices=("Vulkan0: NVIDIA A (8192 MiB, 1 MiB free)", "Vulkan1: NVIDIA B (8192 MiB, 1 MiB free)")
+    )
+    refused = failure_of(
+        REQUEST, model(), (NVIDIA,), (replace(unclear, hidden_devices=frozenset({"Vulkan1"})),)
+    ).failure
+    assert "cannot be told" in str(refused.message)
+
+
 def test_on_the_cpu_any_engine_will_do() -> None:
     assert choose(REQUEST, model(), (), (EMBEDDED, LLAMA_SERVER)).engine is EMBEDDED
 

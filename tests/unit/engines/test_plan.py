@@ -414,6 +414,65 @@ def test_nothing_fits(plan_of: Any) -> None:
     assert option(plan, "--device") == "none"
 
 
+YARN = ("--rope-scaling", "yarn", "--rope-scale", "4")
+
+
+@pytest.mark.parametrize(
+    ("words", "limit"),
+    [
+        (YARN, 16384),
+        (("--rope-scaling", "yarn", "--rope-freq-scale", "0.25"), 16384),
+        ((*YARN, "--yarn-orig-ctx", "2048"), 8192),
+        ((*YARN, "--yarn-orig-ctx", "512"), 4096),  # never less than it was trained with
+        ((*YARN, "--rope-scale", "2"), 8192),  # the last one counts
+        (("--rope-scaling", "linear", "--rope-scale", "4"), 4096),
+        (("--rope-scale", "4"), 4096),
+        (("--rope-scaling", "yarn"), 4096),
+        (("--rope-scaling", "yarn", "--rope-scale", "many"), 4096),
+        (("--rope-scaling", "yarn", "--rope-scale", "1e-400"), 4096),
+    ],
+)
+@pytest.mark.parametrize("slots", [1, 4])
+def test_yarn_lifts_the_most_context_that_a_slot_has(
+    plan_of: Any, words: tuple[str, ...], limit: int, slots: int
+) -> None:
+    asked = {"extra_args": words, "n_parallel": slots, "engines": (new_engine(),)}
+    assert plan_of("small", **asked, n_ctx=limit * slots).n_ctx == limit * slots
+    with pytest.raises(LaunchdeckError, match=f"at most {limit * slots}") as caught:
+        plan_of("small", **asked, n_ctx=limit * slots + 1)
+    assert dict(caught.value.failure.fixes[0].changes) == {"n_ctx": limit * slots}
+
+
+def new_engine(build: int | None = 10754) -> EngineInfo:
+    return replace(LLAMA_SERVER, build=build)
+
+
+@pytest.mark.parametrize(
+    ("build", "told"), [(10754, None), (11063, None), (10753, "cuts each request to the 4096"), (None, "is not known")]
+)
+def test_where_a_build_does_not_lift_it_that_is_told(plan_of: Any, build: int | None, told: str | None) -> None:
+    asked = {"extra_args": YARN, "engines": (new_engine(build),), "n_parallel": 1}
+    warnings = " ".join(map(str, plan_of("small", **asked, n_ctx=16384).warnings))
+    assert ("trained with" in warnings) is (told is not None)
+    assert (told or "") in warnings
+    assert "trained with" not in " ".join(map(str, plan_of("small", **asked, n_ctx=4096).warnings))
+
+
+@pytest.mark.parametrize(
+    ("build", "original", "batch"),
+    [(11063, 4096, "16384"), (11063, 512, "2048"), (10605, 4096, "4096"), (10605, 512, "4096"), (None, 4096, "16384")],
+)
+def test_an_embeddings_batch_is_as_long_as_yarn_lets_a_text_be(
+    plan_of: Any, build: int | None, original: int, batch: str
+) -> None:
+    """As build 11434 has it for SmolLM2, 8192 tokens, scaled by 4: 32768; from 4096: 16384; from 1024: 4096."""
+    words = (*YARN, "--yarn-orig-ctx", str(original))
+    asked = {"extra_args": words, "engines": (new_engine(build),), "server_type": ServerType.EMBEDDING, "n_parallel": 1}
+    n_ctx = 16384 if original == 4096 else 4096
+    batch_size = option(plan_of("small", **asked, n_ctx=n_ctx), "--batch-size") or "2048"  # what the engine has itself
+    assert batch_size == batch
+
+
 @pytest.mark.parametrize(
     ("name", "asked", "n_ctx"),
     [("small", None, 4096), ("big model", None, 8192), ("small", 7, 7), ("small", 16384, 16384)],

@@ -12,8 +12,10 @@ from fakes import gguf_models, samples
 from fakes.samples import GIB, gpu, inventory
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuState, GpuType, Inventory, Promise
-from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan, PlannedGpu, Verdict
+from launchdeck.domain.plan import DeviceEstimate, EngineKind, Estimate, LaunchPlan, PlannedGpu, Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
+from launchdeck.engines.devices.devices import free_bytes
+from launchdeck.engines.devices.shared_ram import with_host
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.serving.codec import from_json, to_json
@@ -22,6 +24,7 @@ from launchdeck.settings.schema import Settings
 PID = 4242
 PREDICTED = 11 * GIB
 WEIGHTS, CACHE, PROMPTS = 3 * GIB, 2 * GIB, 4 * GIB
+FREE_RAM = int(45.8 * GIB)
 READY_S = 900.0
 
 
@@ -42,9 +45,11 @@ def machine(
 
 
 def launch(state: State = State.LOADING, name: str = "coder", **changes: Any) -> Deployment:
+    """All of one file."""
     host = DeviceEstimate("CPU", WEIGHTS, CACHE, 0, PROMPTS, 40 * GIB)
     device = DeviceEstimate("GPU 0", PREDICTED, 0, 0, 0, 20 * GIB)
     plan = replace(samples.plan(name), estimate=Estimate((device,), host), gpus=(PlannedGpu(5, "GPU-0", "RTX 4090"),))
+    plan = replace(plan, request=replace(plan.request, model_path=samples.plan("coder").request.model_path))
     values: dict[str, Any] = {"plan": plan, "pids": (PID,), "ready_at_s": None}
     return samples.deployment(name, name, state, **(values | changes))
 
@@ -109,8 +114,56 @@ def test_of_a_sleeping_gpu_all_memory_can_be_promised() -> None:
 def test_an_integrated_gpu_and_ram_are_one_memory() -> None:
     seen = machine(integrated=True)
     told = with_promises(seen, promises([launch()], seen, before_s=None))
-    wanted = (Promise("coder", PREDICTED + WEIGHTS + CACHE + PROMPTS),)
+    wanted = (Promise("coder", PREDICTED + WEIGHTS + CACHE + PROMPTS, PROMPTS),)
     assert (told.gpus[0].promises, told.cpu.promises) == (wanted, wanted)
+
+
+def shared_memory(set_aside_gib: int, ram_free_gib: int = 40) -> Inventory:
+    """A GPU inside a processor, which has the free RAM and a part that was set aside for it."""
+    whole = machine(integrated=True)
+    (reading,), cpu = whole.gpus, whole.cpu
+    sample = replace(reading.sample, free_memory_bytes=(set_aside_gib + ram_free_gib) * GIB)
+    reading = replace(reading, sample=sample, gpu=replace(reading.gpu, total_memory_bytes=100 * GIB))
+    return replace(
+        whole,
+        gpus=(reading,),
+        cpu=replace(cpu, sample=replace(cpu.sample, free_memory_bytes=ram_free_gib * GIB)),
+    )
+
+
+@pytest.mark.parametrize("set_aside_gib", [0, 4, 11, 16, 30])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_set_aside_for_a_gpu_is_taken_before_ram_and_each_byte_once(set_aside_gib: int, count: int) -> None:
+    """On the GPU 11 GiB each, in RAM 2 GiB each."""
+    seen = shared_memory(set_aside_gib)
+    launches = [launch(name=f"m{number}", plan=small_host(f"m{number}", cache_gib=2)) for number in range(count)]
+    told = with_promises(seen, promises(launches, seen, before_s=None))
+    (card,), cpu = told.gpus, told.cpu
+    on_gpu_gib, host_gib = 11 * count, 2 * count
+    beyond_gib = max(on_gpu_gib - set_aside_gib, 0)
+    assert cpu.promised_bytes == (host_gib + beyond_gib) * GIB
+    assert card.promised_bytes == (on_gpu_gib + host_gib) * GIB
+    # what is left is one memory: that of the RAM, and what is left of the part that was set aside
+    left_of_it = max(set_aside_gib - on_gpu_gib, 0)
+    assert free_bytes(card) == (free_bytes(cpu) or 0) + left_of_it * GIB
+    # and a launch that comes now finds exactly that: it fits to the byte, and not with one more
+    for more, fits in ((0, True), (1, False)):
+        device = DeviceEstimate("GPU 0", (free_bytes(card) or 0) - GIB + more, 0, 0, 0, free_bytes(card))
+        estimate = with_host(Estimate((device,), DeviceEstimate("CPU", 0, GIB, 0, 0, None)), (card,), free_bytes(cpu))
+        assert (estimate.devices[0].fits, estimate.host.fits) == (True, fits)
+
+
+def small_host(name: str, cache_gib: int) -> LaunchPlan:
+    plan = launch(name=name).plan
+    return replace(plan, estimate=replace(plan.estimate, host=DeviceEstimate("CPU", 0, cache_gib * GIB, 0, 0, None)))
+
+
+def test_what_fills_the_part_that_was_set_aside_takes_no_ram() -> None:
+    seen = shared_memory(16)
+    discrete = replace(seen.gpus[0], gpu=replace(seen.gpus[0].gpu, uuid="GPU-1", integrated=False))
+    told = with_promises(replace(seen, gpus=(*seen.gpus, discrete)), promises([launch()], seen, before_s=None))
+    assert [reading.promised_bytes // GIB for reading in (*told.gpus, told.cpu)] == [11 + 9, 0, 9]
+    assert told.cpu.promises == (Promise("coder", WEIGHTS + CACHE + PROMPTS, PROMPTS),)
 
 
 def test_a_gpu_that_is_not_there_is_promised_to_nobody() -> None:
@@ -137,9 +190,73 @@ def test_in_ram_the_kernel_counts_what_is_the_processes_own(
 
 
 def test_a_file_is_mapped_by_two_models_once() -> None:
+    one, two = launch(), launch(name="writer")
+    rest = CACHE + PROMPTS
+    assert in_ram(machine(), one, two) == min(WEIGHTS + 2 * rest, FREE_RAM)
+    assert in_ram(machine(), one, shared=one.plan.request.model_path) == rest
+    assert in_ram(machine(), one, shared=Path("/models/another.gguf")) == WEIGHTS + rest
+    other = replace(two, plan=replace(two.plan, request=replace(two.plan.request, model_path=Path("/models/b.gguf"))))
+    assert in_ram(machine(), one, other) == 2 * (WEIGHTS + rest)
+
+
+def test_of_a_file_the_most_that_one_has_mapped_counts() -> None:
+    few, many = launch(), launch(name="writer")
+    host = replace(many.plan.estimate.host, weights_bytes=5 * WEIGHTS)
+    many = replace(many, plan=replace(many.plan, estimate=replace(many.plan.estimate, host=host)))
+    for order in ((few, many), (many, few)):
+        assert in_ram(machine(), *order) == 5 * WEIGHTS + 2 * (CACHE + PROMPTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "is_mapped"),
+    [
+        ((), True),
+        (("--load-mode", "mmap+mlock"), True),
+        (("--mlock",), True),
+        (("--no-mmap",), False),
+        (("--load-mode", "none"), False),
+        (("--load-mode", "dio"), False),
+        (("--load-mode", "mlock"), False),
+    ],
+)
+def test_only_what_is_mapped_is_shared_and_stays_promised(words: tuple[str, ...], is_mapped: bool) -> None:
+    def told(*words: str, **changes: Any) -> Deployment:
+        one = launch(**changes)
+        return replace(one, plan=replace(one.plan, request=replace(one.plan.request, extra_args=words)))
+
+    path, rest = launch().plan.request.model_path, CACHE + PROMPTS
+    assert in_ram(machine(), told(*words), shared=path) == rest + (0 if is_mapped else WEIGHTS)
+    assert in_ram(machine(), told(*words), told(name="writer")) == 2 * rest + (1 if is_mapped else 2) * WEIGHTS
+    running = told(*words, state=State.RUNNING, ready_at_s=READY_S, own_ram_bytes=0)
+    assert in_ram(machine(), running) == PROMPTS + (WEIGHTS if is_mapped else 0)
+
+
+def test_what_vllm_has_in_ram_is_a_copy() -> None:
     one = launch()
-    assert in_ram(machine(), one, shared=one.plan.request.model_path) == CACHE + PROMPTS
-    assert in_ram(machine(), one, shared=Path("/models/another.gguf")) == WEIGHTS + CACHE + PROMPTS
+    vllm = replace(one, plan=replace(one.plan, engine=replace(one.plan.engine, kind=EngineKind.VLLM)))
+    assert in_ram(machine(), vllm, shared=one.plan.request.model_path) == WEIGHTS + CACHE + PROMPTS
+
+
+def test_who_maps_less_of_a_file_than_another_leaves_that_one_what_it_needs(planner: Planner, model: Path) -> None:
+    """On the CPU one has all of it in RAM; a second one, on a GPU, needs next to nothing of it."""
+    on_cpu = planned(planner, model, gpu_uuids=(), cache_ram_mib=0)
+    on_gpu: dict[str, Any] = {"gpu_uuids": ("GPU-0",), "n_gpu_layers": ALL_LAYERS, "cache_ram_mib": 0}
+    alone = planned(planner, model, **on_gpu, model_id="second").estimate.host
+    planner.on_deployment(queued(on_cpu))
+    beside = planned(planner, model, **on_gpu, model_id="second").estimate.host
+    taken = (alone.free_bytes or 0) - alone.total_bytes - ((beside.free_bytes or 0) - beside.total_bytes)
+    assert taken == on_cpu.estimate.host.total_bytes - alone.weights_bytes, "its weights are a part of the other's"
+
+
+def test_a_launch_that_reads_a_copy_shares_nothing(planner: Planner, model: Path) -> None:
+    on_cpu: dict[str, Any] = {"gpu_uuids": (), "model_id": "second"}
+    first = planned(planner, model, gpu_uuids=(), cache_ram_mib=0)
+    planner.on_deployment(queued(first))
+    free = {
+        words: planned(planner, model, **on_cpu, extra_args=words).estimate.host.free_bytes or 0
+        for words in ((), ("--no-mmap",))
+    }
+    assert free[()] - free["--no-mmap",] == first.estimate.host.weights_bytes
 
 
 # On the planner
@@ -195,6 +312,22 @@ def test_a_launch_is_promised_nothing_of_its_own_when_it_is_planned_again(planne
     assert other.estimate.devices[0].promised_bytes == plan.estimate.devices[0].total_bytes
 
 
+def test_a_recorded_machine_is_not_the_one_that_models_run_on(planner: Planner, model: Path) -> None:
+    """Its GPUs may have the same names, and its processes the same numbers."""
+    seen = planner.inventory
+    assert seen is not None
+    recorded = replace(seen, replayed=True, gpus=(holding(seen.gpus[0], 8 * GIB), seen.gpus[1]))
+    planner.on_deployment(
+        replace(queued(planned(planner, model, gpu_uuids=("GPU-0",))), state=State.LOADING, pids=(PID,))
+    )
+    planner.inventory = recorded
+    assert planner.inventory == recorded
+    (device,) = planned(planner, model, gpu_uuids=("GPU-0",), model_id="other").estimate.devices
+    assert (device.free_bytes, device.promises) == (14 * GIB, ())
+    planner.on_deployment(replace(queued(planned(planner, model)), state=State.STOPPED, pids=(PID,)))
+    assert planner.inventory == recorded, "what has ended here is not free there"
+
+
 def test_between_two_attempts_the_dead_hold_nothing_and_the_promise_stands(planner: Planner, model: Path) -> None:
     plan = planned(planner, model, gpu_uuids=("GPU-0",), n_gpu_layers=ALL_LAYERS)
     loading = replace(queued(plan), state=State.LOADING, pids=(PID,))
@@ -238,6 +371,17 @@ def test_a_refusal_names_the_promise_or_who_holds_the_memory(planner: Planner, m
     refused = planner.refuse(planned(planner, model, **ask))
     assert refused is not None
     assert str(refused.message).endswith(f"20.0 held by llama-server (pid {PID}).")
+
+
+def test_a_refusal_tells_how_much_of_a_promise_is_for_prompts(planner: Planner, model: Path) -> None:
+    """It fills in time, and never may: with --cache-ram 0 there would be room."""
+    on_cpu: dict[str, Any] = {"gpu_uuids": (), "extra_args": ("--no-mmap",)}
+    keeper = planned(planner, model, **on_cpu, cache_ram_mib=30 * 1024)
+    planner.on_deployment(queued(keeper))
+    refused = planner.refuse(planned(planner, model, **on_cpu, model_id="second"))
+    assert refused is not None
+    assert "GiB of RAM" in str(refused.message)
+    assert str(refused.message).endswith(f"promised to {keeper.model_id}, up to 30.0 of it for prompts that are kept.")
 
 
 def test_what_is_told_of_a_promise_stays_in_the_plan_and_old_plans_have_none() -> None:

@@ -14,6 +14,7 @@ from launchdeck.domain.plan import Tier
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.residuals import LARGEST_BYTES, Residuals
+from launchdeck.files.later import finish_writing
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -46,6 +47,7 @@ def test_it_is_what_the_driver_counts_beyond_the_engine(tmp_path: Path) -> None:
     residuals = Residuals(tmp_path / "residuals.json")
     residuals.learn(running(), inventory)
     assert learned(residuals, inventory) == 412 * MIB
+    assert finish_writing(20)
     assert learned(Residuals(tmp_path / "residuals.json"), inventory) == 412 * MIB
 
 

@@ -21,6 +21,7 @@ from launchdeck.domain.plan import LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
+from launchdeck.files.later import finish_writing
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -78,6 +79,7 @@ def test_a_model_on_another_gpu_is_stopped_and_the_next_one_is_where_it_belongs(
         )
         assert State.RUNNING not in bench.history.states[first.id]
         assert is_legal(bench.history.states[first.id])
+        assert finish_writing(20)
         for knowing in (planner, planner_of(SECOND, FIRST)):  # this one, and that of another run
             plans = [knowing.plan(replace(request, gpu_uuids=(f"GPU-{place}",)), 8001) for place in range(2)]
             assert [device_of(plan) for plan in plans] == ["Vulkan1", "Vulkan0"]

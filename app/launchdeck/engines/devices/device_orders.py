@@ -6,11 +6,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from launchdeck.engines.devices.listing import MASKED_BACKENDS, bus_place, listed
+from launchdeck.engines.devices.listing import MASKED_BACKENDS, bus_place, is_out_of_date, listed
 from launchdeck.files.json_file import JsonFile
+from launchdeck.files.later import LaterFile
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from launchdeck.domain.deployment import Deployment
@@ -30,15 +31,18 @@ class DeviceOrders:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = None if file is None else JsonFile(file)
-        self._orders: dict[str, dict[str, str]] = {} if self._file is None else _checked(self._file.read())
+        known = None if file is None else JsonFile(file)
+        self._orders: dict[str, dict[str, str]] = {} if known is None else _checked(known.read())
+        self._file = None if known is None else LaterFile(known)
 
     def addresses(self, engine: EngineInfo) -> Mapping[str, str]:
         """PCI addresses by the engine's names of its devices, as far as it has told them."""
         return self._orders.get(_key(engine), {}) if self._orders else {}
 
-    def learn(self, deployment: Deployment) -> None:
-        """What the log of this start has said."""
+    def learn(self, deployment: Deployment, here: Collection[str | None] = ()) -> None:
+        """What the log of this start has said. `here` are the places (`bus_place`) of the cards that are there now, as
+        far as they are known: where cards were moved, what was known of others is not kept.
+        """
         told = {
             device.name: device.pci_address
             for device in deployment.applied.placed
@@ -48,15 +52,20 @@ class DeviceOrders:
             return
         key = _key(deployment.plan.engine)
         known = self._orders.get(key, {})
-        # who is told to sit here now sat elsewhere only in what was known before
-        others = {name: at for name, at in known.items() if bus_place(at) not in set(map(bus_place, told.values()))}
-        merged = dict(list((told | {k: v for k, v in others.items() if k not in told}).items())[:MOST_DEVICES])
-        if merged == known:
+        is_moved = bool(here) and is_out_of_date(map(bus_place, (known | told).values()), here)
+        if not is_moved and all(known.get(name) == address for name, address in told.items()):
+            return
+        if is_moved or any(name in known and bus_place(known[name]) != bus_place(at) for name, at in told.items()):
+            known = {}
+        # The last that was said comes first. Two devices at one place may be two drivers of one card.
+        rest = {name: address for name, address in known.items() if name not in told}
+        merged = dict(list((told | rest).items())[:MOST_DEVICES])
+        if merged == self._orders.get(key):
             return
         kept = [(other, order) for other, order in self._orders.items() if other != key]
         self._orders = {**dict(kept[-(MOST_ENGINES - 1) :]), key: merged}
         if self._file:
-            self._file.write_if_possible(self._orders)
+            self._file.write(self._orders)
 
 
 def _key(engine: EngineInfo) -> str:

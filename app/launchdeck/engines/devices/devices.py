@@ -132,18 +132,10 @@ def warnings_of_devices(devices: Sequence[EngineDevice]) -> tuple[Message, ...]:
         match = device.match
         if match is None:
             continue
-        gpu = match.card.gpu
-        if match.rule is Rule.ORDER and not device.is_masked:
-            warnings.append(
-                Message(
-                    "Nothing tells GPU {index} ({name}) from its twin in what this engine lists: by their order on the "
-                    "bus it is assumed to be {device}. The start will show whether it is.",
-                    index=gpu.index,
-                    name=gpu.name,
-                    device=device.option,
-                )
-            )
+        if not device.is_masked and (assumed := _assumed(match)) is not None:
+            warnings.append(assumed)
         if match.card.sees_more_than(match.device):
+            gpu = match.card.gpu
             warnings.append(
                 Message(
                     "This engine sees {engine} MiB of GPU {index} ({name}), where the driver tells of {driver} MiB: "
@@ -157,22 +149,43 @@ def warnings_of_devices(devices: Sequence[EngineDevice]) -> tuple[Message, ...]:
     return tuple(warnings)
 
 
-def _usable_bytes(reading: GpuReading, match: Match | None) -> int | None:
-    free = _most_free_bytes(reading)
-    if match is None or not match.card.sees_more_than(match.device):
-        return free
-    seen = max(match.device.free_bytes - reading.promised_bytes, 0)
-    return seen if free is None else min(free, seen)
-
-
-def _most_free_bytes(reading: GpuReading) -> int | None:
-    """What cannot be free is never reckoned with: where the driver does not tell, what the GPU has and nobody is known
-    to use.
+def _assumed(match: Match) -> Message | None:
+    """That twins are told apart by what need not be so. What was free when the engine listed them may be as old as the
+    last start of the machine.
     """
-    known_bytes, total_bytes = free_bytes(reading), reading.gpu.total_memory_bytes
-    if known_bytes is not None or total_bytes is None:
-        return known_bytes
-    return max(total_bytes - (reading.sample.used_memory_bytes or 0) - reading.promised_bytes, 0)
+    gpu = match.card.gpu
+    if match.rule is Rule.ORDER:
+        return Message(
+            "Nothing tells GPU {index} ({name}) from its twin in what this engine lists: by their order on the bus it "
+            "is assumed to be {device}. The start will show whether it is.",
+            index=gpu.index,
+            name=gpu.name,
+            device=match.device.name,
+        )
+    if match.rule is Rule.FREE:
+        return Message(
+            "Only what was free when this engine listed its devices tells GPU {index} ({name}) from its twin: it is "
+            "assumed to be {device}. The start will show whether it is.",
+            index=gpu.index,
+            name=gpu.name,
+            device=match.device.name,
+        )
+    return None
+
+
+def _usable_bytes(reading: GpuReading, match: Match | None) -> int | None:
+    """What the launch can have. Where the engine sees less than the driver, that is a limit; what was free when the
+    engine listed it was another moment, and does not count. What cannot be free is never reckoned with: where the
+    driver does not tell, what the GPU has and nobody is known to use.
+    """
+    free, total_bytes = free_bytes(reading), reading.gpu.total_memory_bytes
+    is_limited = match is not None and match.card.sees_more_than(match.device)
+    if match is not None and (is_limited or total_bytes is None):
+        total_bytes = match.device.total_bytes
+    if total_bytes is None or (free is not None and not is_limited):
+        return free
+    left = max(total_bytes - (reading.sample.used_memory_bytes or 0) - reading.promised_bytes, 0)
+    return left if free is None else min(free, left)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,18 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.gpu import GpuType
+from launchdeck.hardware.pci import normalise_address
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from launchdeck.domain.plan import EngineInfo
 
 MIB = 1024 * 1024
 # llama.cpp's backends that a mask governs, by vendor; the number after it counts the GPUs the mask lets through.
 MASKED_BACKENDS: Final = {GpuType.NVIDIA: "CUDA", GpuType.AMD: "ROCm"}
 _LISTED = re.compile(r"(?P<name>\w+): (?P<text>.*) \((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)")
-_ADDRESS = re.compile(r"\b([0-9a-fA-F]{4,8}):([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.[0-7]\b")
+_ADDRESS = re.compile(r"\b[0-9a-fA-F]{4,8}:[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7]\b")
 _NUMBER = re.compile(r"\d+$")
 _VENDOR_WORDS = {
     GpuType.NVIDIA: frozenset({"nvidia", "geforce", "quadro", "tesla", "titan"}),
@@ -79,6 +82,11 @@ class Listed:
         return bus_place(self.text)
 
     @property
+    def has_note(self) -> bool:
+        """Whether its driver has left a note behind the name: "(RADV NAVI31)"."""
+        return _NOTE.search(self.text) is not None
+
+    @property
     def is_inside_processor(self) -> bool:
         """Whether the driver's note says that it is no card."""
         notes = " ".join(_NOTE.findall(self.text.lower()))
@@ -104,8 +112,16 @@ def bus_place(address: str | None) -> str | None:
     match = _ADDRESS.search(address or "")
     if match is None:
         return None
-    domain, bus, slot = (int(part, 16) for part in match.groups())
-    return f"{domain:04x}:{bus:02x}:{slot:02x}"
+    address = normalise_address(match[0])
+    return None if address is None else address.rpartition(".")[0]
+
+
+def is_out_of_date(told: Iterable[str | None], here: Iterable[str | None]) -> bool:
+    """Whether cards were moved since these places (`bus_place`) were told: there is one where none is now, and one is
+    now where none was.
+    """
+    before, now = set(told) - {None}, set(here) - {None}
+    return bool(before - now) and bool(now - before)
 
 
 def model_name(text: str) -> str:

@@ -7,17 +7,15 @@ order on the bus, which is an assumption and told as one. The engine's log prove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from itertools import groupby
 from typing import Final
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuType
-from launchdeck.engines.devices.listing import Listed, bus_place, model_name
+from launchdeck.engines.devices.listing import Listed, bus_place, is_out_of_date, model_name
+from launchdeck.engines.free_ranks import TELLING_BYTES, pairs_by_free
 
-# Free memory drifts between the listing and the reading; less than this tells nothing.
-TELLING_BYTES: Final = 512 * 1024 * 1024
 _SAME_TOTAL: Final = 0.02
 
 
@@ -80,7 +78,8 @@ class Match:
 def match_devices(cards: Sequence[Card], devices: Sequence[Listed], addresses: Mapping[str, str]) -> dict[str, Match]:
     """By the GPUs' UUIDs, the devices of one backend that they are; those that cannot be told are left out.
 
-    `addresses` are those that the engine has given its devices in earlier starts.
+    `addresses` are those that the engine has given its devices in earlier starts. They are believed as far as nothing
+    that is seen now speaks against them: cards are moved.
     """
     found: list[Match] = []
     for vendor in (GpuType.NVIDIA, GpuType.AMD):
@@ -107,19 +106,31 @@ class _Pool:
         self.cards = cards
         self.devices = devices
         self.found: list[Match] = []
+        self._are_more = len(devices) > len(cards)  # so some may be the same GPUs by another driver
 
     def match_addresses(self, learned: Mapping[str, str]) -> None:
-        """A device at an address where we know no GPU is none of ours."""
-        at = {device.name: device.address or bus_place(learned.get(device.name)) for device in self.devices}
-        places = [place for place in at.values() if place]
-        for device in tuple(self.devices):
-            place = at[device.name]
-            if place is None or places.count(place) > 1:
+        """What the listing itself says goes first: a device that it has at an address where we know no GPU is none of
+        ours. What was learned excludes no device.
+        """
+        is_there_all = all(card.gpu.pci_address for card in self.cards)  # else it may be the one without an address
+        self._match_places({device.name: device.address for device in self.devices}, drops_others=is_there_all)
+        places = {name: bus_place(address) for name, address in learned.items()}
+        self._match_places(_believable(self.cards, self.devices, places), drops_others=False)
+
+    def _match_places(self, places: Mapping[str, str | None], *, drops_others: bool) -> None:
+        """`places` are by the devices' names; of several at one place (each driver lists all cards) the first is taken.
+        `drops_others`: a device at none of the cards' places is none of them.
+        """
+        mine = {device.name: device for device in self.devices}
+        for name, place in places.items():
+            device = mine.get(name)
+            if device is None or place is None:
                 continue
             here = [card for card in self.cards if bus_place(card.gpu.pci_address) == place]
+            is_taken = any(bus_place(match.card.gpu.pci_address) == place for match in self.found)
             if len(here) == 1:
                 self._take(here[0], device, Rule.ADDRESS)
-            elif not here:
+            elif not here and (drops_others or (is_taken and self._are_more)):
                 self.devices.remove(device)
 
     def match_names(self) -> None:
@@ -128,20 +139,25 @@ class _Pool:
         for name in sorted(names):
             cards = [card for card in self.cards if model_name(card.gpu.name) == name]
             devices = [device for device in self.devices if model_name(device.text) == name]
-            self._match_alike(cards, _without_second_drivers(cards, devices), Rule.NAME)
-            if not any(card in self.cards for card in cards):  # else they are the same GPUs by another driver
-                self.devices = [device for device in self.devices if device not in devices]
+            self._match_alike(cards, _of_one_driver(cards, devices), Rule.NAME)
+            self._drop_others(cards, devices)
 
     def match_totals(self) -> None:
         """Whose memory is the same in all, where the names say nothing."""
         for cards, devices in _groups(self.cards, self.devices, lambda card, device: card.has_total_of(device)):
             names = {model_name(card.gpu.name) for card in cards}
-            self._match_twins(cards, devices, Rule.TOTAL, are_alike=len(names) == 1)
+            self._match_twins(cards, _of_one_driver(cards, devices), Rule.TOTAL, are_alike=len(names) == 1)
+            self._drop_others(cards, devices)
 
     def match_last(self) -> None:
         """The only one of each that is left."""
         if len(self.cards) == len(self.devices) == 1 and self.cards[0].may_be(self.devices[0]):
             self._take(self.cards[0], self.devices[0], Rule.LAST)
+
+    def _drop_others(self, cards: Sequence[Card], devices: Sequence[Listed]) -> None:
+        """Where all these cards are found, the rest of their devices are the same GPUs by another driver."""
+        if not any(card in self.cards for card in cards):
+            self.devices = [device for device in self.devices if device not in devices]
 
     def _match_alike(self, cards: list[Card], devices: list[Listed], rule: Rule) -> None:
         """GPUs and devices of one name: told apart by their totals, and then by what is left."""
@@ -165,16 +181,23 @@ class _Pool:
         if len(cards) == len(devices) == 1:
             self._take(cards[0], devices[0], rule)
             return
-        cards, devices = list(cards), list(devices)
-        while (told := _told_by_free(cards, devices)) is not None:
-            self._take(*told, Rule.FREE)
-            cards.remove(told[0])
-            devices.remove(told[1])
-        if len(cards) != len(devices) or not (are_alike or len(cards) == 1):
-            return
-        last = Rule.FREE if len(cards) == 1 else Rule.ORDER
-        for card, device in zip(cards, devices, strict=True):
-            self._take(card, device, last)
+        are_twice = self._are_more and _are_of_two_drivers(cards, devices)
+        for same_cards, same_devices in pairs_by_free(cards, devices):
+            if len(same_cards) < len(cards):  # else all have the same free, and it tells nothing
+                self._take_in_order(same_cards, same_devices, are_alike=are_alike, are_twice=are_twice)
+                devices = [d for d in devices if d not in same_devices or same_cards[0] in self.cards]
+        left_cards = [card for card in cards if card in self.cards]
+        self._take_in_order(left_cards, devices, are_alike=are_alike, are_twice=are_twice)
+
+    def _take_in_order(
+        self, cards: Sequence[Card], devices: Sequence[Listed], *, are_alike: bool, are_twice: bool
+    ) -> None:
+        """Told by free memory where one is left; else assumed, of cards that are alike. `are_twice`: by two drivers."""
+        if len(cards) == len(devices) == 1:
+            self._take(cards[0], devices[0], Rule.FREE)
+        elif are_alike and (len(cards) == len(devices) or (are_twice and len(cards) < len(devices))):
+            for card, device in zip(cards, devices, strict=False):
+                self._take(card, device, Rule.ORDER)
 
     def _take(self, card: Card, device: Listed, rule: Rule) -> None:
         self.found.append(Match(card, device, rule))
@@ -182,60 +205,64 @@ class _Pool:
         self.devices.remove(device)
 
 
+def _believable(
+    cards: Sequence[Card], devices: Sequence[Listed], places: Mapping[str, str | None]
+) -> Mapping[str, str | None]:
+    """What was learned of these devices' places; nothing where what is seen speaks against some of it."""
+    mine = {name: place for name, place in places.items() if any(device.name == name for device in devices)}
+    at = {bus_place(card.gpu.pci_address): card for card in cards if card.gpu.pci_address}
+    named = {device.name: model_name(device.text) for device in devices}
+    wrong = (
+        place in at and _are_other_names(cards, list(named.values()), at[place], named[name])
+        for name, place in mine.items()
+    )
+    return {} if is_out_of_date(mine.values(), at) or any(wrong) else mine
+
+
+def _are_other_names(cards: Sequence[Card], names: Sequence[str], card: Card, name: str) -> bool:
+    """Whether the card and the device are not of one name, and one of them has its name on the other side."""
+    own = model_name(card.gpu.name)
+    return own != name and ((own != "" and own in names) or (name != "" and name in map(_name_of, cards)))
+
+
+def _name_of(card: Card) -> str:
+    return model_name(card.gpu.name)
+
+
 def _may_have_total_of(card: Card, device: Listed) -> bool:
     return not card.gpu.total_memory_bytes or card.has_total_of(device)
 
 
-def _without_second_drivers(cards: Sequence[Card], devices: Sequence[Listed]) -> list[Listed]:
-    """Two Vulkan drivers list each GPU twice, with different notes behind its name: then those of one driver."""
+def _of_one_driver(cards: Sequence[Card], devices: Sequence[Listed]) -> list[Listed]:
+    """Two Vulkan drivers list each GPU twice, with different notes behind its name: then those of the first driver
+    that lists as many as there are.
+    """
     if len(devices) > len(cards):
-        for _, same in groupby(sorted(devices, key=_text_of), _text_of):
-            of_one_driver = list(same)
+        for text in dict.fromkeys(device.text for device in devices):
+            of_one_driver = [device for device in devices if device.text == text]
             if len(of_one_driver) == len(cards):
                 return of_one_driver
     return list(devices)
 
 
-def _text_of(device: Listed) -> str:
-    return device.text
-
-
-def _told_by_free(cards: Sequence[Card], devices: Sequence[Listed]) -> tuple[Card, Listed] | None:
-    """A GPU and a device that have the same memory free, as no other of them has."""
-    if any(card.free_bytes is None for card in cards):
-        return None
-    for card in cards:
-        near = [device for device in devices if _is_near(card, device)]
-        if len(near) == 1 and [other for other in cards if _is_near(other, near[0])] == [card]:
-            return card, near[0]
-    return None
-
-
-def _is_near(card: Card, device: Listed) -> bool:
-    return abs((card.free_bytes or 0) - device.free_bytes) <= TELLING_BYTES
+def _are_of_two_drivers(cards: Sequence[Card], devices: Sequence[Listed]) -> bool:
+    """Whether these are the cards several times, by drivers that leave no note of themselves."""
+    if not cards or len(devices) <= len(cards) or len(devices) % len(cards):
+        return False
+    return not any(device.has_note for device in devices)
 
 
 def _groups(
     cards: Sequence[Card], devices: Sequence[Listed], belong: Callable[[Card, Listed], bool]
 ) -> list[tuple[list[Card], list[Listed]]]:
     """The cards and devices that belong together, directly or by one that belongs to both."""
-    groups: list[tuple[list[Card], list[Listed]]] = []
-    for card in cards:
-        own = [device for device in devices if belong(card, device)]
-        joined = [group for group in groups if not _apart(group[1], own)]
-        groups = [group for group in groups if group not in joined]
-        merged = _unique([*(one for group in joined for one in group[0]), card])
-        groups.append((merged, [device for device in devices if device in own or _is_in(device, joined)]))
+    groups = []
+    left = list(cards)
+    while left:
+        ours, theirs = left[:1], list[Listed]()
+        while any(belong(card, device) for card in ours for device in devices if device not in theirs):
+            theirs = [device for device in devices if any(belong(card, device) for card in ours)]
+            ours = [card for card in left if card in ours or any(belong(card, device) for device in theirs)]
+        groups.append((ours, theirs))
+        left = [card for card in left if card not in ours]
     return groups
-
-
-def _apart(some: Iterable[Hashable], others: Iterable[Hashable]) -> bool:
-    return set(some).isdisjoint(others)
-
-
-def _is_in(device: Listed, groups: Sequence[tuple[list[Card], list[Listed]]]) -> bool:
-    return any(device in devices for _, devices in groups)
-
-
-def _unique(cards: Iterable[Card]) -> list[Card]:
-    return sorted(set(cards), key=_bus_order)

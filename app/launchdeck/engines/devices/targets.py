@@ -26,17 +26,17 @@ def target_gpus(
     if request.gpu_uuids is None:
         free = [reading for reading in inventory.gpus if _is_usable(reading) and usable(reading.gpu)]
         return tuple(sorted(free, key=lambda reading: free_bytes(reading) or 0, reverse=True)[:1])
-    here = {reading.gpu.uuid: reading for reading in inventory.gpus}
+    here = inventory.by_uuid
     if len(set(request.gpu_uuids)) < len(request.gpu_uuids):
         raise _refusal(Message("A GPU is asked for twice."), Message("Name each GPU once."), cause=Cause.BAD_REQUEST)
-    known = {gpu.uuid: gpu for gpu in request.known_gpus}
-    for uuid in request.gpu_uuids:
-        if uuid not in here:
-            raise _missing(known[uuid], inventory) if uuid in known else _unknown(uuid, inventory)
-        gpu = here[uuid].gpu
+    for named in request.named_gpus:
+        reading = here.get(named.uuid)
+        if reading is None:
+            raise _missing(named, inventory) if named in request.known_gpus else _unknown(named.uuid, inventory)
+        gpu = reading.gpu
         if not gpu.ours:
             raise _hidden(gpu)
-        if not _is_there(here[uuid]):
+        if not _is_there(reading):
             raise _refusal(
                 Message("GPU {index} ({name}) does not answer any more.", index=gpu.index, name=gpu.name),
                 Message("Choose another GPU, or restart the machine."),

@@ -55,6 +55,10 @@ class Accounting:
         self._off_bytes = {} if self._file is None else _checked(self._file.read())
         self._unanswered: set[str] = set()
 
+    @property
+    def has_answers(self) -> bool:
+        return bool(self._off_bytes)
+
     def refine(self, plan: LaunchPlan) -> LaunchPlan:
         """The plan with the engine's account of the compute buffers, where it has given one."""
         off_bytes = self._off_bytes.get(_key(plan)) if self._off_bytes else None

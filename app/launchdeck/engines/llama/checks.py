@@ -14,6 +14,7 @@ from launchdeck.engines.context import most_context
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama import prompt_cache
 from launchdeck.engines.llama.argv import CACHE_TYPES, PLAIN_CACHE_TYPES
+from launchdeck.engines.rope_scaling import slot_limit
 from launchdeck.models.gguf.ggml import BY_NAME
 
 if TYPE_CHECKING:
@@ -85,25 +86,25 @@ def _check_layers(request: ModelLoadRequest, model: ModelInfo) -> None:
 
 def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
     asked, slots = request.n_ctx, request.n_parallel
-    limit = most_context(request, model)
+    limit, each = most_context(request, model), slot_limit(request, model)
     if asked is None or (asked >= 1 and (limit is None or asked <= limit)):
         return
     if limit is None:
         raise _refusal(Message("A context of {asked} tokens cannot be had.", asked=asked))
-    if asked > limit != model.context_length:
+    if asked > limit != each:
         raise _refusal(
             Message(
                 "{slots} slots of {name} take a context of 1 to {limit} tokens together, {each} each, not {asked}.",
                 slots=slots,
                 name=model.name,
                 limit=limit,
-                each=model.context_length,
+                each=each,
                 asked=asked,
             ),
             Message("Ask for at most {limit}.", limit=limit),
             shorter_context(limit),
         )
-    limit = model.context_length or limit
+    limit = each or limit
     raise _refusal(
         Message(
             "{name} takes a context of 1 to {limit} tokens, not {asked}.",
@@ -216,9 +217,10 @@ def _check_work(request: ModelLoadRequest) -> None:
                 Message("{number} {what} cannot be had.", number=number, what=what),
                 Message("Ask for 1 to {limit}.", limit=limit),
             )
-    if not 0 <= (request.cache_ram_mib or 0) <= prompt_cache.MOST_MIB:
+    cache_size = prompt_cache.asked(request)
+    if cache_size is not None and prompt_cache.asked_mib(request) is None:
         raise _refusal(
-            Message("A prompt cache of {number} MiB cannot be had.", number=request.cache_ram_mib),
+            Message("A prompt cache of {number} MiB cannot be had.", number=cache_size),
             Message("Ask for 0 (none) to {limit} MiB.", limit=prompt_cache.MOST_MIB),
         )
     shares = request.split or ()

@@ -6,6 +6,7 @@ ourselves, and what moves memory behind the estimate's back.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
@@ -31,7 +32,16 @@ _WITH_VALUE = frozenset({
     "--typical", "--xtc-probability", "--xtc-threshold", "--yarn-attn-factor", "--yarn-beta-fast", "--yarn-beta-slow",
     "--yarn-ext-factor", "--yarn-orig-ctx",
 })  # fmt: skip
+_MAPPING_MODES = frozenset({"auto", "mmap", "mmap+mlock"})
 ALLOWED = {**dict.fromkeys(_SWITCHES, 0), **dict.fromkeys(_WITH_VALUE, 1)}
+
+
+def maps_file(words: Sequence[str]) -> bool:
+    """Whether llama-server maps the model's file with these arguments, so that its weights in RAM are the file's pages;
+    else it reads a copy.
+    """
+    modes = {value for flag, value in pairwise(words) if flag == "--load-mode"}
+    return "--no-mmap" not in words and modes <= _MAPPING_MODES
 
 
 def options(words: Sequence[str]) -> Iterator[tuple[str, ...]]:

@@ -25,14 +25,15 @@ def llama_launch(
     # A model that was made to embed says how it pools. A language model does not, and its default is not to pool.
     borrowed = model.server_types[0] is not ServerType.EMBEDDING
     n_ctx = resolve_context(request, model)
-    n_batch, n_ubatch = _batches(request, longest_request(n_ctx, model))
+    longest = longest_request(n_ctx, request, model, engine)
+    n_batch, n_ubatch = _batches(request, longest)
     return LlamaLaunch(
         model_path=request.model_path,
         alias=request.model_id or default_model_id(model),
         host=HOST,
         port=port,
         n_ctx=n_ctx,
-        n_parallel=_slots(request, engine, n_ctx, longest_request(n_ctx, model)),
+        n_parallel=_slots(request, engine, n_ctx, longest),
         n_gpu_layers=0,
         cache_type_k=request.cache_type_k,
         cache_type_v=request.cache_type_v,

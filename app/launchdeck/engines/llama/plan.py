@@ -31,6 +31,7 @@ from launchdeck.engines.llama.warnings import (
     warnings_of_environment,
     warnings_of_layers,
     warnings_of_model,
+    warnings_of_scaling,
     warnings_of_slots,
 )
 from launchdeck.engines.promises import naming_promises
@@ -150,6 +151,7 @@ def _warnings(
         *warnings_of_layers(request, context, devices, fitted.largest),
         *(warnings_of_devices(devices) if fitted.launch.n_gpu_layers else ()),
         *warnings_of_slots(request, fitted.launch),
+        *warnings_of_scaling(request, context.model, layout.engine, fitted.launch.n_ctx),
         *flash_attention.warnings_of_attention(request, memory, on_gpus, of_cuda=of_cuda),
         *prompt_cache.warnings_of_cache(request, on_workers=_uses_workers(request, fitted)),
         *warnings_of_environment(context, devices if on_gpus else ()),
@@ -193,6 +195,8 @@ def _environment(layout: Layout, context: PlanningContext, *, on_gpu: bool) -> P
 
 
 def _estimate(context: PlanningContext, memory: MemoryModel, load: Load, readings: Sequence[GpuReading]) -> Estimate:
-    cpu = context.inventory.cpu
-    estimate = with_host(memory.estimate(load), readings, free_bytes(cpu))
-    return naming_promises(estimate, readings, cpu)
+    cpu, estimate = context.inventory.cpu, memory.estimate(load)
+    free = free_bytes(cpu)
+    if free is not None:  # of a file that others have mapped as well, what they need of it stays theirs
+        free = max(free - max(context.shared_bytes - estimate.host.weights_bytes, 0), 0)
+    return naming_promises(with_host(estimate, readings, free), readings, cpu)

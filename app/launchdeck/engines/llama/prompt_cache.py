@@ -5,9 +5,10 @@ Where nobody says it is 8 GiB for each server, filled little by little. So it is
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
@@ -23,15 +24,34 @@ _USUAL_MIB = 8192
 _SHARE = 4
 # In such steps, so that the command stays the same while the free memory moves a little.
 _STEP_MIB = 256
+_NUMBER = re.compile(r"[0-9]{1,9}")
+
+
+def asked(request: ModelLoadRequest) -> int | str | None:
+    """The size that was asked for, be it as an argument of an expert's own (which older versions had alone), of which
+    the last one counts: as it was typed, so it need be none.
+    """
+    said = [value for flag, value in pairwise(request.extra_args) if flag == CACHE_RAM]
+    return said[-1] if said else request.cache_ram_mib
 
 
 def asked_mib(request: ModelLoadRequest) -> int | None:
-    """The number that was asked for, be it as an argument of an expert's own (which older versions had alone)."""
+    """The same in MiB; None where none was asked for, or none that can be."""
+    size = asked(request)
+    mib = int(size) if isinstance(size, str) and _NUMBER.fullmatch(size) else size
+    return mib if isinstance(mib, int) and 0 <= mib <= MOST_MIB else None
+
+
+def unasked(request: ModelLoadRequest) -> dict[str, Any]:
+    """What has to change in the request for none to be asked for."""
     words = request.extra_args
-    for flag, value in pairwise(words):
-        if flag == CACHE_RAM and value.isdecimal():
-            return int(value)
-    return request.cache_ram_mib
+    if CACHE_RAM not in words:
+        return {"cache_ram_mib": None}
+    said = {place + more for place, word in enumerate(words) if word == CACHE_RAM for more in (0, 1)}
+    return {
+        "cache_ram_mib": None,
+        "extra_args": tuple(word for place, word in enumerate(words) if place not in said),
+    }
 
 
 def resolved_mib(
@@ -40,14 +60,14 @@ def resolved_mib(
     """MiB; None where the engine has no such option: then it keeps no prompts. What is left to us never takes more than
     is there: a quarter of the RAM that is free and promised to nobody, so that several models share it.
 
-    None for embeddings: idle slots are saved there too (b10605: 31 MiB for each text of 1390 tokens), and never taken
-    up again. None with RPC workers: their devices cannot save a slot, and the engine would end.
+    0 for embeddings: idle slots are saved there too (b10605: 31 MiB for each text of 1390 tokens), and never taken up
+    again. 0 with RPC workers: their devices cannot save a slot, and the engine would end.
     """
-    if engine.flags and CACHE_RAM not in engine.flags:
-        return asked_mib(request) or None
     if on_workers or request.server_type is ServerType.EMBEDDING:
         return 0
     asked = asked_mib(request)
+    if engine.flags and CACHE_RAM not in engine.flags:
+        return asked or None
     if asked is not None:
         return asked
     free = host.free_bytes

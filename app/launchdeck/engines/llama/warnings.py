@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from launchdeck.domain.model import ModelInfo
+from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.devices.devices import EngineDevice
 from launchdeck.engines.devices.targets import warnings_without_gpus
 from launchdeck.engines.llama.argv import UNIFIED_MEMORY, LlamaLaunch
+from launchdeck.engines.rope_scaling import FIRST_BUILD_THAT_LIFTS, lifts_slots, slot_limit
 from launchdeck.planning.llama.estimate import MemoryModel
 
 
@@ -63,6 +65,30 @@ def warnings_of_slots(request: ModelLoadRequest, launch: LlamaLaunch) -> tuple[M
             slots=launch.n_parallel,
             asked=request.n_parallel,
         ),
+    )
+
+
+def warnings_of_scaling(
+    request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo, n_ctx: int
+) -> Iterator[Message]:
+    """That a slot will not, or may not, get what was asked for beyond the context that the model was trained with."""
+    trained, lifts = model.context_length, lifts_slots(engine)
+    if trained is None or lifts or min(n_ctx, slot_limit(request, model) or 0) <= trained:
+        return
+    if lifts is None:
+        yield Message(
+            "With YaRN a request can be longer than the {tokens} tokens that the model was trained with only from "
+            "llama-server's build {build} on, and this one's is not known.",
+            tokens=trained,
+            build=FIRST_BUILD_THAT_LIFTS,
+        )
+        return
+    yield Message(
+        "This llama-server (build {build}) cuts each request to the {tokens} tokens that the model was trained with: "
+        "YaRN lifts that from build {first} on.",
+        build=engine.build,
+        tokens=trained,
+        first=FIRST_BUILD_THAT_LIFTS,
     )
 
 

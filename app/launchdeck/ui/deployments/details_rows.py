@@ -55,7 +55,7 @@ def _layers(deployment: Deployment) -> DetailRow:
 def _context(deployment: Deployment) -> DetailRow:
     """Where one slot cannot use all of it, that is said behind it, and is right where the model can no more."""
     plan, applied, slot = deployment.plan, deployment.applied.n_ctx, deployment.applied.n_ctx_slot
-    asked, longest = plan.request.n_ctx, longest_request(plan.n_ctx, plan.model)
+    asked, longest = plan.request.n_ctx, longest_request(plan.n_ctx, plan.request, plan.model, plan.engine)
     is_shorter = applied is not None and slot is not None and slot < applied
     told = "" if applied is None else count(applied)
     return DetailRow(

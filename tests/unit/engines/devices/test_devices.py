@@ -12,7 +12,7 @@ import pytest
 from fakes.gguf_models import llama
 from fakes.samples import LLAMA_SERVER, gpu, inventory
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.domain.gpu import GpuReading, GpuType, Inventory
+from launchdeck.domain.gpu import GpuReading, GpuSample, GpuState, GpuType, Inventory, Promise
 from launchdeck.domain.plan import EngineInfo, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.document import plan_document
@@ -78,12 +78,16 @@ def test_each_twin_is_its_own_device_and_that_it_is_assumed_is_told(plan_of: Any
         )
 
 
-def test_what_is_free_tells_twins_apart_without_a_warning(plan_of: Any) -> None:
+def test_what_was_free_at_the_listing_tells_twins_apart_and_that_it_is_assumed_is_told(plan_of: Any) -> None:
+    """The listing may be as old as the last start of the machine."""
     busy = RTX.replace("23000", "3072")
     machine, vulkan = inventory(*twins(21, 1.5)), engine(f"Vulkan0: {RTX}", f"Vulkan1: {busy}")
     plans = [plan_of(machine, vulkan, gpu_uuids=(f"GPU-{place}",)) for place in range(2)]
     assert [told(plan) for plan in plans] == ["Vulkan1", "Vulkan0"]
-    assert [plan.warnings for plan in plans] == [(), ()]
+    for place, plan in enumerate(plans):
+        (warning,) = plan.warnings
+        assert f"it is assumed to be Vulkan{1 - place}" in str(warning)
+        assert "Only what was free" in str(warning)
 
 
 @pytest.mark.parametrize("names", list(permutations(["RTX 4070", "RTX 4070 Ti", "RTX 4070 Ti SUPER"])))
@@ -161,10 +165,34 @@ def test_where_the_engine_sees_less_than_the_driver_the_engine_is_believed(plan_
     for backend in ("CUDA", "Vulkan"):
         sliced = engine(f"{backend}0: NVIDIA A100-SXM4-80GB MIG 1g.10gb (9856 MiB, 9700 MiB free)")
         plan = plan_of(machine, sliced, gpu_uuids=("GPU-0",))
-        assert plan.estimate.devices[0].free_bytes == 9700 * MIB
+        assert plan.estimate.devices[0].free_bytes == (9856 - 2048) * MIB, "what was free at the listing is old"
         assert "sees 9856 MiB of GPU 0" in " ".join(map(str, plan.warnings))
     whole = plan_of(machine, engine("CUDA0: NVIDIA A100-SXM4-80GB (81037 MiB, 79000 MiB free)"), gpu_uuids=("GPU-0",))
     assert (whole.estimate.devices[0].free_bytes, whole.warnings) == (78 * GIB, ())
+
+
+def test_of_what_the_engine_sees_others_use_and_are_promised_some(plan_of: Any) -> None:
+    reading = replace(gpu(0, "NVIDIA A100-SXM4-80GB", NVIDIA, 80, 3), promises=(Promise("coder", 2 * GIB),))
+    sliced = engine("Vulkan0: NVIDIA A100-SXM4-80GB MIG 1g.10gb (10240 MiB, 10240 MiB free)")
+    assert plan_of(inventory(reading), sliced, gpu_uuids=("GPU-0",)).estimate.devices[0].free_bytes == 5 * GIB
+
+
+@pytest.mark.parametrize(("total", "free"), [(None, 24 * GIB), (20 * GIB, 20 * GIB)])
+def test_of_a_card_that_sleeps_the_listing_has_the_size_where_the_driver_has_none(
+    plan_of: Any, total: int | None, free: int
+) -> None:
+    reading = gpu(0, "NVIDIA GeForce RTX 4090", NVIDIA, 24, 0)
+    asleep = replace(
+        reading,
+        gpu=replace(reading.gpu, total_memory_bytes=total),
+        sample=GpuSample(1000.0, state=GpuState.ASLEEP),
+    )
+    listed = engine(f"Vulkan0: {RTX}")
+    plan = plan_of(inventory(asleep), listed, gpu_uuids=("GPU-0",))
+    assert plan.estimate.devices[0].free_bytes == free
+    assert plan_of(inventory(asleep), listed).layers.resolved > 0
+    promised = replace(asleep, promises=(Promise("coder", GIB),))
+    assert plan_of(inventory(promised), listed, gpu_uuids=("GPU-0",)).estimate.devices[0].free_bytes == free - GIB
 
 
 def test_where_it_cannot_be_told_which_device_it_is_the_launch_is_refused(plan_of: Any) -> None:

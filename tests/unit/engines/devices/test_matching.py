@@ -64,6 +64,44 @@ def test_free_memory_that_has_changed_since_the_listing_tells_nothing() -> None:
     assert {rule for _, rule in found.values()} == {Rule.ORDER}
 
 
+@pytest.mark.parametrize("off", [-1000, -300, 300, 600, 1000])
+def test_what_the_engine_and_the_driver_keep_for_themselves_does_not_mix_up_twins(off: int) -> None:
+    """All that one of them has is less by it; by 600 MiB the wrong two would look alike."""
+    cards = [card(1, free=9000), card(2, free=9600), card(3, free=23000)]
+    devices = listing(*((RTX[0], 24564, free + off) for free in (23000, 9000, 9600)))
+    assert matched(cards, devices) == {
+        1: ("Vulkan1", Rule.FREE),
+        2: ("Vulkan2", Rule.FREE),
+        3: ("Vulkan0", Rule.FREE),
+    }
+
+
+def test_distances_that_are_not_the_same_tell_nothing() -> None:
+    """One of them has changed since the listing, and nobody knows which."""
+    cards = [card(1, free=5000), card(2, free=23000)]
+    found = matched(cards, listing((RTX[0], 24564, 15000), (RTX[0], 24564, 5000)))
+    assert {rule for _, rule in found.values()} == {Rule.ORDER}
+
+
+def test_a_twin_that_sleeps_leaves_the_others_what_they_are() -> None:
+    cards = [card(1, free=9000), card(2), card(3, free=15000)]
+    devices = listing(*((RTX[0], 24564, free) for free in (14700, 23900, 8700)))
+    assert matched(cards, devices) == {
+        1: ("Vulkan2", Rule.FREE),
+        2: ("Vulkan1", Rule.FREE),
+        3: ("Vulkan0", Rule.FREE),
+    }
+    # one that sleeps is empty, and so is another: these two are not told apart, the third is
+    cards = [card(1, free=23500), card(2), card(3, free=9000)]
+    devices = listing(*((RTX[0], 24564, free) for free in (8900, 23400, 23300)))
+    found = matched(cards, devices)
+    assert found[3] == ("Vulkan0", Rule.FREE)
+    assert {found[1], found[2]} == {("Vulkan1", Rule.ORDER), ("Vulkan2", Rule.ORDER)}
+    # it could be either of two
+    found = matched([card(1, free=9000), card(2)], listing((RTX[0], 24564, 9100), (RTX[0], 24564, 8400)))
+    assert {rule for _, rule in found.values()} == {Rule.ORDER}
+
+
 def test_of_three_twins_one_is_told_by_what_is_free_and_the_others_come_in_their_order() -> None:
     used = ("NVIDIA GeForce RTX 4090", 24564, 5000)
     cards = [card(1, free=23000), card(2, free=5000), card(3, free=23100)]
@@ -82,11 +120,41 @@ def test_what_the_engine_has_said_goes_before_everything() -> None:
         0x41: ("Vulkan0", Rule.ADDRESS),
         1: ("Vulkan1", Rule.NAME),
     }
-    # two devices at one place, or one at a place where there is none: that is left out
-    both = {"Vulkan0": "0000:01:00.0", "Vulkan1": "00000000:01:00.0"}
-    assert {rule for _, rule in matched(cards, listing(RTX, RTX), both).values()} == {Rule.ORDER}
-    elsewhere = {"Vulkan0": "0000:99:00.0"}
-    assert "Vulkan0" not in {name for name, _ in matched(cards, listing(RTX, RTX), elsewhere).values()}
+    # two devices of two cards at one place: what was said last counts, and the other may be anywhere
+    both = {"Vulkan1": "0000:01:00.0", "Vulkan0": "00000000:01:00.0"}
+    assert matched(cards, listing(RTX, RTX), both) == {1: ("Vulkan1", Rule.ADDRESS), 0x41: ("Vulkan0", Rule.NAME)}
+
+
+def test_addresses_that_were_learned_before_a_card_was_moved_are_not_believed() -> None:
+    """One was said to be where nothing is now, and a card is where nothing was said to be."""
+    moved = [card(1), card(0x42)]
+    told = {"Vulkan1": "0000:01:00.0", "Vulkan0": "0000:41:00.0"}
+    assert matched(moved, listing(RTX, RTX), told) == {1: ("Vulkan0", Rule.ORDER), 0x42: ("Vulkan1", Rule.ORDER)}
+    # where a card is only away, or only some were said, the others still hold
+    assert matched([card(1)], listing(RTX, RTX), told) == {1: ("Vulkan1", Rule.ADDRESS)}
+    assert matched([card(1), card(0x41)], listing(RTX, RTX), {"Vulkan1": "0000:01:00.0"}) == {
+        1: ("Vulkan1", Rule.ADDRESS),
+        0x41: ("Vulkan0", Rule.NAME),
+    }
+
+
+def test_an_address_that_was_learned_excludes_no_device_and_one_that_is_stated_does() -> None:
+    told = {"Vulkan0": "0000:99:00.0"}
+    assert matched([card(1)], listing(RTX), told) == {1: ("Vulkan0", Rule.NAME)}
+    stated = listing((f"{RTX[0]} (0000:99:00.0)", 24564, 23000), (f"{RTX[0]} (0000:01:00.0)", 24564, 23000))
+    assert matched([card(1)], stated) == {1: ("Vulkan1", Rule.ADDRESS)}
+    assert matched([card(1)], stated[:1]) == {}
+
+
+def test_a_name_that_one_card_alone_has_goes_before_an_address_that_was_learned() -> None:
+    """The cards have changed places, and the listing is the same as before."""
+    cards = [card(1, "NVIDIA GeForce RTX 4070", 12282), card(2, "NVIDIA GeForce RTX 4070 Ti", 12282)]
+    devices = listing(("NVIDIA GeForce RTX 4070", 12282, 1), ("NVIDIA GeForce RTX 4070 Ti", 12282, 1))
+    told = {"Vulkan0": "0000:02:00.0", "Vulkan1": "0000:01:00.0"}
+    assert matched(cards, devices, told) == {1: ("Vulkan0", Rule.NAME), 2: ("Vulkan1", Rule.NAME)}
+    # of a card whose name the engine does not have, the address is all there is
+    nameless = [replace(one, gpu=replace(one.gpu, name=f"NVIDIA {n}")) for n, one in enumerate(cards)]
+    assert matched(nameless, devices, told) == {1: ("Vulkan1", Rule.ADDRESS), 2: ("Vulkan0", Rule.ADDRESS)}
 
 
 def test_an_address_in_the_listing_counts_as_well() -> None:
@@ -163,9 +231,71 @@ def test_two_drivers_of_one_card_list_it_twice() -> None:
     assert list(found) == [3]
 
 
+XTX = ("AMD Radeon RX 7900 XTX (RADV NAVI31)", 24560, 24000)
+AMDVLK = ("AMD Radeon RX 7900 XTX", 24560, 24000)
+NVK = (f"{RTX[0]} (NVK AD102)", *RTX[1:])
+
+
+@pytest.mark.parametrize("order", [(0, 0, 1, 1), (0, 1, 0, 1), (1, 0, 0, 1), (1, 1, 0, 0)])
+@pytest.mark.parametrize(
+    ("name", "drivers"),
+    [("AMD Radeon RX 7900 XTX", (XTX, AMDVLK)), ("AMD GPU 744C", (XTX, AMDVLK)), (RTX[0], (RTX, NVK))],
+)
+def test_two_cards_that_two_drivers_list_are_four_devices(
+    order: tuple[int, ...], name: str, drivers: tuple[tuple[str, int, int], ...]
+) -> None:
+    """The first driver's count, in their order."""
+    devices = listing(*(drivers[driver] for driver in order))
+    first = [device.name for device, driver in zip(devices, order, strict=True) if driver == order[0]]
+    cards = [card(1, name, 24560), card(0x41, name, 24560)]
+    assert matched(cards, devices) == {1: (first[0], Rule.ORDER), 0x41: (first[1], Rule.ORDER)}
+    # the other driver's are nobody else either
+    third = card(0x51, "AMD GPU 1" if "AMD" in name else "NVIDIA GeForce RTX 3060", 24560 * 2)
+    assert 0x51 not in matched([*cards, third], devices)
+
+
+def test_where_the_address_is_known_two_drivers_do_not_matter() -> None:
+    stated = listing(*((f"{RTX[0]} (0000:{bus}:00.0)", 24564, 23000) for bus in ("41", "01", "41", "01")))
+    cards = [card(1), card(0x41)]
+    assert matched(cards, stated) == {0x41: ("Vulkan0", Rule.ADDRESS), 1: ("Vulkan1", Rule.ADDRESS)}
+    told = {"Vulkan3": "0000:01:00.0", "Vulkan0": "0000:41:00.0", "Vulkan1": "0000:01:00.0", "Vulkan2": "0000:41:00.0"}
+    assert matched(cards, listing(RTX, RTX, RTX, RTX), told) == {
+        0x41: ("Vulkan0", Rule.ADDRESS),
+        1: ("Vulkan3", Rule.ADDRESS),
+    }
+    # what is known of one of them leaves the other ones
+    told = {"Vulkan1": "0000:01:00.0", "Vulkan0": "0000:01:00.0"}
+    assert matched(cards, listing(RTX, RTX, RTX, RTX), told) == {
+        1: ("Vulkan1", Rule.ADDRESS),
+        0x41: ("Vulkan2", Rule.ORDER),
+    }
+
+
+def test_two_drivers_that_leave_no_note_list_a_card_twice_in_their_order() -> None:
+    assert matched([card(1), card(2)], listing(RTX, RTX, RTX, RTX)) == {
+        1: ("Vulkan0", Rule.ORDER),
+        2: ("Vulkan1", Rule.ORDER),
+    }
+    assert matched([card(1)], listing(RTX, RTX)) == {1: ("Vulkan0", Rule.ORDER)}
+    used = (RTX[0], 24564, 9000)
+    assert matched([card(1, free=22900), card(2, free=9100)], listing(used, used, RTX, RTX)) == {
+        1: ("Vulkan2", Rule.ORDER),
+        2: ("Vulkan0", Rule.ORDER),
+    }
+    assert matched([card(1), card(2, free=9100)], listing(used, used, RTX, RTX)) == {
+        1: ("Vulkan2", Rule.ORDER),
+        2: ("Vulkan0", Rule.ORDER),
+    }
+    assert matched([card(1), card(2)], listing(RTX, RTX, RTX)) == {}
+
+
 def test_where_two_answers_are_left_there_is_none() -> None:
     assert matched([card(1), card(2)], listing(RTX)) == {}
-    assert matched([card(1)], listing(RTX, RTX)) == {}
+    noted = (f"{RTX[0]} (NVK AD102)", *RTX[1:])  # one driver lists a card once
+    assert matched([card(1)], listing(noted, noted)) == {}
+    # as many devices as cards, and one of these has neither the name nor a size: no driver lists them twice
+    unread = card(2, "NVIDIA GPU 2684", None)
+    assert matched([card(1), unread], listing(RTX, RTX)) == {}
     nameless = ("AMD Radeon Graphics (RADV NEW)", 24560, 24000)
     different = [card(1, "AMD GPU 744C", 24560), card(2, "AMD Radeon PRO W7800", 24560)]
     assert matched(different, listing(nameless, nameless)) == {}
@@ -255,14 +385,18 @@ def test_no_device_is_ever_given_twice_and_none_contradicts_what_is_known(
     given_names = [match.device.name for match in matches.values()]
     assert len(set(given_names)) == len(given_names)
     known = {one.gpu.uuid: one for one in cards}
-    places = [bus_place(addresses.get(device.name)) for device in listed]
+    names_of_cards = {model_name(one.gpu.name) for one in cards}
+    names_of_devices = {model_name(device.text) for device in listed}
     for uuid, match in matches.items():
         assert match.card is known[uuid]
         assert match.device in listed
         assert match.device.vendor is match.card.gpu.gpu_type
-        place = bus_place(addresses.get(match.device.name))
-        if place is not None and places.count(place) == 1:  # who is told where it sits is nobody else
-            assert bus_place(match.card.gpu.pci_address) == place
+        if match.device.address is not None:  # who says where it sits is nobody else
+            assert bus_place(match.card.gpu.pci_address) == match.device.address
+        elif match.rule is Rule.ADDRESS:
+            assert bus_place(match.card.gpu.pci_address) == bus_place(addresses[match.device.name])
+            ours, theirs = model_name(match.card.gpu.name), model_name(match.device.text)
+            assert ours == theirs or (ours not in names_of_devices - {""} and theirs not in names_of_cards - {""})
     backwards = match_devices(cards[::-1], listed, addresses)
     assert {uuid: match.device for uuid, match in backwards.items()} == {
         uuid: match.device for uuid, match in matches.items()

@@ -131,10 +131,39 @@ def test_an_engine_that_keeps_none_is_not_told(plan_of: Any) -> None:
         plan_of(engine=OLD, extra_args=("--cache-ram", "512"))
 
 
+@pytest.mark.parametrize("asked", [{}, {"cache_ram_mib": 512}, {"extra_args": ("--cache-ram", "512")}])
+def test_an_engine_that_has_no_such_option_needs_none_where_no_prompts_are_kept(
+    plan_of: Any, asked: dict[str, Any]
+) -> None:
+    flags = OLD.flags | {"--batch-size", "--ubatch-size", "--embeddings", "--pooling"}
+    plan = plan_of(engine=replace(OLD, flags=flags), server_type=ServerType.EMBEDDING, **asked)
+    assert (said(plan), plan.estimate.host.overhead_bytes) == (None, 0)
+    assert any("No prompts are kept" in str(warning) for warning in plan.warnings) is bool(asked)
+
+
 @pytest.mark.parametrize("mib", [-1, (1 << 20) + 1])
 def test_a_number_that_cannot_be_is_refused(plan_of: Any, mib: int) -> None:
     with pytest.raises(LaunchdeckError, match="cannot be had"):
         plan_of(cache_ram_mib=mib)
+
+
+@pytest.mark.parametrize("word", ["lots", "1048577", "9" * 5000, "1.5"])
+def test_so_is_one_among_an_experts_own_arguments_as_it_was_typed(plan_of: Any, word: str) -> None:
+    with pytest.raises(LaunchdeckError, match=f"A prompt cache of {word} MiB cannot be had"):
+        plan_of(cache_ram_mib=512, extra_args=("--cache-ram", word))
+
+
+def test_advice_takes_an_experts_own_argument_back(plan_of: Any) -> None:
+    words = ("--seed", "7", "--cache-ram", "20", "--jinja", "--cache-ram", "30000")
+
+    def preview(asked: ModelLoadRequest) -> LaunchPlan | None:
+        found: LaunchPlan = plan_of(20_000, cache_ram_mib=asked.cache_ram_mib, extra_args=asked.extra_args)
+        return found
+
+    plan = plan_of(20_000, extra_args=words)
+    assert said(plan) == "30000", "the last one counts, as it does for the engine"
+    (fix,) = advice.fixes(plan, preview)
+    assert dict(fix.changes) == {"cache_ram_mib": None, "extra_args": ("--seed", "7", "--jinja")}
 
 
 def test_a_command_stays_the_same_while_the_free_memory_moves_a_little(plan_of: Any) -> None:

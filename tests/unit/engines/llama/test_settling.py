@@ -105,6 +105,30 @@ def test_auto_comes_down_to_what_the_engine_says_fits(accountant: Accountant) ->
     assert accountant.of_another_run().plan(accountant.request, 8001) == last
 
 
+def test_whatever_number_is_asked_for_what_fits_is_what_the_engine_has_left_of_auto(accountant: Accountant) -> None:
+    first = accountant.plan()
+    accountant.says(otherwise=counted_mib(first) + 900)
+    last = accountant.settled()[-1]
+    assert last.layers.largest_that_fits != first.layers.largest_that_fits
+    for asked in (1, last.layers.resolved, 33):
+        assert accountant.plan(n_gpu_layers=asked).layers.largest_that_fits == last.layers.resolved
+        # in another run as well, where nobody has asked for "auto"
+        fresh = accountant.of_another_run().plan(replace(accountant.request, n_gpu_layers=asked), 8001)
+        assert fresh.layers.largest_that_fits == last.layers.resolved
+    assert accountant.plan(n_gpu_layers=0).layers.resolved == 0
+
+
+def test_what_was_settled_is_settled_anew_for_a_machine_with_more_free(accountant: Accountant) -> None:
+    first = accountant.plan()
+    accountant.says(otherwise=counted_mib(first) + 900)
+    last = accountant.settled()[-1]
+    accountant.planner.inventory = inventory(gpu(0, "RTX 4090", GpuType.NVIDIA, 24, 10))
+    assert accountant.plan().layers.resolved > last.layers.resolved
+    accountant.settings = replace(accountant.settings, memory_margin_mib=4096)
+    accountant.planner.inventory = accountant.machine
+    assert accountant.plan().layers.resolved < last.layers.resolved
+
+
 def test_where_the_engine_agrees_nothing_changes(accountant: Accountant) -> None:
     first = accountant.plan()
     accountant.says(otherwise=counted_mib(first))
