@@ -37,7 +37,8 @@ DOORS: dict[str, set[str]] = {
     },
     "engines/getting": {"fetched", "getting", "offers"},
     "engines/llama": {
-        "accounting", "adapter", "argv", "capabilities", "checks", "embedded", "options", "plan", "prompt_cache",
+        "accounting", "adapter", "argv", "capabilities", "checks", "embedded", "extra_args", "options", "plan",
+        "prompt_cache", "rope_scaling",
     },
     "engines/vllm": {"adapter", "find", "plan"},
     "hardware/amd": {"detector", "sysfs"},

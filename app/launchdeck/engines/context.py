@@ -12,8 +12,8 @@ from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices.device_orders import DeviceOrders
+from launchdeck.engines.llama.rope_scaling import slot_limit, slot_tokens
 from launchdeck.engines.residuals import Residuals
-from launchdeck.engines.rope_scaling import slot_limit, slot_tokens
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.schema import Settings

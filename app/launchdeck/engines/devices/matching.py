@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuType
+from launchdeck.engines.devices.free_ranks import TELLING_BYTES, pairs_by_free
 from launchdeck.engines.devices.listing import Listed, bus_place, is_out_of_date, model_name
-from launchdeck.engines.free_ranks import TELLING_BYTES, pairs_by_free
 
 _SAME_TOTAL: Final = 0.02
 

@@ -14,7 +14,7 @@ from launchdeck.engines.context import most_context
 from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama import prompt_cache
 from launchdeck.engines.llama.argv import CACHE_TYPES, PLAIN_CACHE_TYPES
-from launchdeck.engines.rope_scaling import slot_limit
+from launchdeck.engines.llama.rope_scaling import slot_limit
 from launchdeck.models.gguf.ggml import BY_NAME
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.devices.devices import EngineDevice
 from launchdeck.engines.devices.targets import warnings_without_gpus
 from launchdeck.engines.llama.argv import UNIFIED_MEMORY, LlamaLaunch
-from launchdeck.engines.rope_scaling import FIRST_BUILD_THAT_LIFTS, lifts_slots, slot_limit
+from launchdeck.engines.llama.rope_scaling import FIRST_BUILD_THAT_LIFTS, lifts_slots, slot_limit
 from launchdeck.planning.llama.estimate import MemoryModel
 
 
