@@ -2,7 +2,8 @@
 
 A page in a browser can send requests to the loopback, and a name that somebody else owns can be made to resolve to
 it. So, in this order: the Host is ours, with our port; no browser speaks (no Origin, not even `null`); the token is
-right; a body is JSON, and neither long nor slow. No CORS header is ever sent.
+right; a body is JSON, and neither long nor slow. No CORS header is ever sent. Who has passed is no stranger any more
+(`connections.py`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.api.address import OPEN_PATH
+from launchdeck.api.connections import ADMIT
 from launchdeck.api.problems import MEDIA_TYPE, Problem
 
 if TYPE_CHECKING:
@@ -45,6 +47,11 @@ _TOO_SLOW: Final = Problem(
     "too_slow",
     f"The body of a request has to be there within {BODY_TIMEOUT_S:g} s.",
     headers={"Connection": "close"},
+)
+_NO_PLACE: Final = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "no_place",
+    "Too many requests are being answered at this moment. Try again, or end a stream that nobody reads.",
 )
 
 
@@ -84,7 +91,7 @@ class Gate:
             return _NO_TOKEN
         if scope["method"] == _METHOD_WITH_BODY and not _is_json(given.get(b"content-type", b"")):
             return _NOT_JSON
-        return None
+        return None if scope["state"][ADMIT]() else _NO_PLACE
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Problem:
         """The whole body. One that says it is too long is not read at all."""
@@ -121,7 +128,7 @@ def _with_body(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(problem: Problem, send: Send) -> None:
-    """The connection stays: closing it before the body is through would take the answer along."""
+    """The connection stays for a while: closing it before the body is through would take the answer along."""
     body = problem.body()
     headers = {
         "content-type": MEDIA_TYPE,

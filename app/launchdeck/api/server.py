@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from launchdeck.api.address import take_back_address, token_file, url_file
 from launchdeck.api.application import asgi_application
-from launchdeck.api.streams import ABORT
+from launchdeck.api.connections import BACKLOG, KEEP_ALIVE_S, Connection, Places
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.replacing import replace_text
@@ -26,29 +26,9 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 TOKEN_BYTES: Final = 32
-HEAD_TIMEOUT_S: Final = 10.0
-KEEP_ALIVE_S: Final = 30
 MAX_HEAD_BYTES: Final = 32 * 1024
-MAX_CONNECTIONS: Final = 128
 SEND_BUFFER_BYTES: Final = 64 * 1024
 SHUTDOWN_TIMEOUT_S: Final = 1
-
-
-class Connection(H11Protocol):
-    """One connection: it has to say what it wants within a time, and a stream can give up on it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, ABORT: transport.abort}
-        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._end_if_silent)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def _end_if_silent(self) -> None:
-        if not self.headers:  # no head of a request has come
-            self.transport.abort()
 
 
 class ApiServer:
@@ -58,6 +38,7 @@ class ApiServer:
         self.backend = backend
         self.url = ""
         self.token = ""
+        self.places = Places()
         self._server: Server | None = None
         self._socket: socket.socket | None = None
 
@@ -73,15 +54,15 @@ class ApiServer:
         self.url = f"http://{HOST}:{port}"
         config = Config(
             asgi_application(self.backend, token=self.token, port=port),
-            http=Connection,
+            http=cast("type[asyncio.Protocol]", partial(Connection, self.places)),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
+            backlog=BACKLOG,
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=round(KEEP_ALIVE_S),
             timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         )
         config.load()
