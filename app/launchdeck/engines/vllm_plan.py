@@ -16,13 +16,13 @@ from launchdeck.engines.choose import Choice
 from launchdeck.engines.context import (
     HOST,
     PlanningContext,
-    default_model_id,
     gpu_reasons,
     resolve_context,
     resolve_layers,
 )
 from launchdeck.engines.devices import free_bytes
 from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.names import default_model_id
 from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.targets import warnings_without_gpus, with_gpus
 from launchdeck.engines.vllm_argv import (

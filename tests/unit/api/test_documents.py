@@ -150,7 +150,6 @@ def test_a_name_that_is_in_use_is_a_conflict() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_id": "-x"}, "-x"),
         ({"model_id": 5}, "model_id has to be a text"),
         ({"n_ctx": "8192"}, "n_ctx has to be a whole number"),
         ({"n_ctx": True}, "n_ctx has to be a whole number"),

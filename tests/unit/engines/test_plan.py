@@ -498,7 +498,7 @@ def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
         ({"rpc_workers": ("-x:1",)}, "host:port", None),
         ({"rpc_workers": ("a:1,b:2",)}, "host:port", None),
         ({"rpc_workers": ("a:65536",)}, "host:port", None),
-        ({"model_id": "a,b"}, "without spaces and commas", None),
+        ({"model_id": "a,b"}, "without spaces, commas", None),
         ({"model_id": "-a"}, "begin with '-'", None),
         ({"model_id": ""}, "cannot be a model's name", None),
     ],
