@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio
 
 ADMIT: Final = "launchdeck.admit"
+PEER: Final = "launchdeck.peer"
 MOST_STRANGERS: Final = 256
 MOST_OWNERS: Final = 128
 BACKLOG: Final = 64

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from launchdeck.api.documents import dumps
 from launchdeck.api.requests import EmptyBody, LoadBody, MarkBody, NameBody, load_request, parse
-from launchdeck.api.roots import check_model_path, check_rpc_workers
+from launchdeck.api.roots import CheckPath, check_full_path, check_model_path, check_rpc_workers
 from launchdeck.api.streams import HEARTBEAT, HEARTBEAT_S, NUMBER, EventStream, event
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
@@ -57,15 +57,24 @@ async def models(backend: Backend, _request: Request) -> ASGIApp:
 
 async def load(backend: Backend, request: Request) -> ASGIApp:
     """Nobody has looked at an estimate before: what does not fit is refused, unless it is forced."""
+    return await _load(backend, request, check_model_path)
+
+
+async def load_by_hand(backend: Backend, request: Request) -> ASGIApp:
+    """The same for the user's own hand, which may name any file."""
+    return await _load(backend, request, check_full_path)
+
+
+async def _load(backend: Backend, request: Request, check_path: CheckPath) -> ASGIApp:
     body = parse(LoadBody, await request.body())
-    asked = await _load_request(backend, body)
+    asked = await _load_request(backend, body, check_path)
     is_forced = getattr(body, "force", False)
     loading = backend.manager.load(asked) if is_forced else backend.manager.load(asked, only_if=backend.planner.refuse)
     return _json(dumps(_started(backend, await loading)), 202)
 
 
 async def plan(backend: Backend, request: Request) -> ASGIApp:
-    asked = await _load_request(backend, parse(LoadBody, await request.body()))
+    asked = await _load_request(backend, parse(LoadBody, await request.body()), check_model_path)
     port = backend.manager.suggest_port()
     if port is None:
         raise no_port(backend.setup.settings.ports)
@@ -135,11 +144,11 @@ async def hand_over(backend: Backend, request: Request) -> ASGIApp:
     return _json(dumps({"handed_over": True}))
 
 
-async def _load_request(backend: Backend, body: BaseModel) -> ModelLoadRequest:
+async def _load_request(backend: Backend, body: BaseModel, check_path: CheckPath) -> ModelLoadRequest:
     """The request in the body, if its paths and addresses may be used. Raises LaunchdeckError."""
     asked = load_request(body, await backend.known_inventory())
     check_rpc_workers(asked.rpc_workers, backend.setup.settings)
-    await run_apart(lambda: check_model_path(asked.model_path, backend.setup.settings, backend.setup.paths))
+    await run_apart(lambda: check_path(asked.model_path, backend.setup.settings, backend.setup.paths))
     return asked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
 
+CheckPath = Callable[[Path, "Settings", "Paths"], None]
+
 _ROUNDS: Final = 8
 _CONFIG: Final = "config.json"  # makes a folder a model
 
@@ -31,16 +34,25 @@ def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
     Raises:
         LaunchdeckError: the path may not be used, or leads to no file.
     """
+    check_full_path(path, settings, paths)
+    try:
+        call_apart(lambda: _check(path, settings, paths), PATIENCE_S, rounds=_ROUNDS)
+    except NoAnswerError as error:
+        raise silent(error) from error
+
+
+def check_full_path(path: Path, _settings: Settings, _paths: Paths) -> None:
+    """Refuse what is no full path. Wherever it leads, and what lies there, is for whoever reads it.
+
+    Raises:
+        LaunchdeckError: it is none.
+    """
     if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
             Message("{path} is not an absolute path without '..'.", path=path),
             Message("Name the model by its full path."),
         )
-    try:
-        call_apart(lambda: _check(path, settings, paths), PATIENCE_S, rounds=_ROUNDS)
-    except NoAnswerError as error:
-        raise silent(error) from error
 
 
 def _check(path: Path, settings: Settings, paths: Paths) -> None:
@@ -49,7 +61,7 @@ def _check(path: Path, settings: Settings, paths: Paths) -> None:
     looking_at(path)
     if not _is_inside(path, roots):
         raise LaunchdeckError.of(
-            Cause.BAD_REQUEST,
+            Cause.OUTSIDE_LIBRARY,
             Message("{path} lies outside the folders in which models are looked for.", path=path),
             Message("Add its folder in the settings, or put the model into one that stands there."),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -17,11 +18,14 @@ from uvicorn import Config, Server
 from launchdeck.api.address import take_back_address, token_file, url_file
 from launchdeck.api.application import asgi_application
 from launchdeck.api.connections import BACKLOG, KEEP_ALIVE_S, Connection, Places
+from launchdeck.api.own_hand import OwnHandConnection, OwnHandSocket, listen, own_hand_application
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.replacing import replace_text
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from launchdeck.api.backend import Backend
 
 HOST: Final = "127.0.0.1"
@@ -41,6 +45,8 @@ class ApiServer:
         self.places = Places()
         self._server: Server | None = None
         self._socket: socket.socket | None = None
+        self._own_server: Server | None = None
+        self._own_hand: OwnHandSocket | None = None
 
     async def start(self, port: int) -> None:
         """Listen on this port of the loopback; 0 means any that is free.
@@ -52,24 +58,16 @@ class ApiServer:
         port = self._socket.getsockname()[1]
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.url = f"http://{HOST}:{port}"
-        config = Config(
-            asgi_application(self.backend, token=self.token, port=port),
-            http=cast("type[asyncio.Protocol]", partial(Connection, self.places)),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            backlog=BACKLOG,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=round(KEEP_ALIVE_S),
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-        )
-        config.load()
-        self._server = Server(config)
-        self._server.lifespan = config.lifespan_class(config)
-        await self._server.startup([self._socket])
+        application = asgi_application(self.backend, token=self.token, port=port)
+        self._server = await _serve(application, partial(Connection, self.places), self._socket)
+        await self._open_to_own_hand()
         self._leave_address()
+
+    async def _open_to_own_hand(self) -> None:
+        self._own_hand = listen(self.backend.setup.paths)
+        if self._own_hand is not None:
+            protocol = partial(OwnHandConnection, Places())
+            self._own_server = await _serve(own_hand_application(self.backend), protocol, self._own_hand.listener)
 
     def _leave_address(self) -> None:
         """Where programs of this user find it. Raises LaunchdeckError."""
@@ -95,6 +93,31 @@ class ApiServer:
             take_back_address(self.backend.setup.paths, self.url)
             await self._server.shutdown([self._socket] if self._socket else None)
             self._server = None
+        if self._own_server is not None and self._own_hand is not None:
+            self._own_hand.remove()
+            await self._own_server.shutdown([self._own_hand.listener])
+            self._own_server = None
+
+
+async def _serve(application: ASGIApp, protocol: Callable[..., Connection], listener: socket.socket) -> Server:
+    config = Config(
+        application,
+        http=cast("type[asyncio.Protocol]", protocol),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=round(KEEP_ALIVE_S),
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+    )
+    config.load()
+    server = Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    return server
 
 
 def _listen(port: int) -> socket.socket:
