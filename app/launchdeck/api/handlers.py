@@ -91,11 +91,11 @@ async def loading_status_stream(backend: Backend, request: Request) -> ASGIApp:
 
 
 async def unload(backend: Backend, request: Request) -> ASGIApp:
-    """Stop it, and answer when nothing is left. One that has failed is only forgotten."""
+    """Stop it, and answer when nothing is left, of its record and its log neither."""
     deployment = backend.find(parse(NameBody, await request.body()).model_id)
     await backend.manager.stop(deployment.id)
-    if not deployment.state.is_live:
-        backend.dismiss(deployment)
+    if backend.manager.find(deployment.id) is not None:  # else another request for the same was faster
+        backend.manager.dismiss(deployment.id)
     gone = {"id": deployment.id, "model_id": deployment.plan.model_id, "status": "stopped", "state": "stopped"}
     return _json(dumps(gone | {"was_live": deployment.state.is_live}))
 
@@ -169,7 +169,8 @@ async def _follow_log(backend: Backend, deployment_id: str, sequence: int) -> As
     log = backend.manager.log(deployment_id)
     spoken_s = loop.time()
     while True:
-        is_live = any(d.id == deployment_id and d.state.is_live for d in backend.manager.deployments)
+        now = backend.manager.find(deployment_id)
+        is_live = now is not None and now.state.is_live
         after, lines = log.lines_since(sequence)
         sequence = after - len(lines)
         for start in range(0, len(lines), LINES_AN_EVENT):
