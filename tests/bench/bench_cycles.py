@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT / "app"), str(ROOT / "tests")]
 CYCLES = 200
 SHOWN_EVERY = 10
 LOG_MIB = 4
+DEADLINE_S = 120.0
 
 
 async def measure(count: int) -> None:
@@ -24,6 +25,7 @@ async def measure(count: int) -> None:
     from fakes import api
     from fakes.cycles import Traces, cycles, traces
 
+    api.DEADLINE_S = DEADLINE_S
     async with api.running("--flood-mib", LOG_MIB + 1, log_limit_mib=LOG_MIB, last_port=65535) as (bench, http):
         print("cycle", *(field.name for field in fields(Traces)), sep="\t")
         print(0, *astuple(await traces(bench, http)), sep="\t")

@@ -188,6 +188,7 @@ class ProcessManager:
     def _dismiss_oldest(self) -> None:
         """Whoever never removes anything keeps the latest ones."""
         ended = [deployment for deployment in self.deployments if not deployment.state.is_live]
+        ended.sort(key=lambda deployment: deployment.ended_at_s or deployment.created_at_s)
         for deployment in ended[: max(0, len(ended) - MOST_ENDED)]:
             logger.info(
                 "%s (%s) is forgotten with its log: more than %d have ended and were not removed",
@@ -219,6 +220,7 @@ class ProcessManager:
         problems += [told for record, outcome in zip(strange, adopted, strict=True) if (told := _told(record, outcome))]
         for problem in problems:
             logger.warning("%s", problem)
+        self._dismiss_oldest()
         logger.info("%d models were taken over in %.0f ms", len(strange), (time.monotonic() - began_s) * 1000)
         return problems
 

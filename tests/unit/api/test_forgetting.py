@@ -86,7 +86,7 @@ def test_so_many_that_have_ended_are_kept_and_no_more(
     monkeypatch.setattr(manager_module, "MOST_ENDED", 3)
 
     async def scenario() -> None:
-        async with api.running("--exit-code", 1) as (bench, http):
+        async with api.running("--exit-code", 1, last_port=65535) as (bench, http):
             forgotten: list[str] = []
             bench.manager.subscribe_forgotten(lambda deployment: forgotten.append(deployment.plan.model_id))
             for number in range(5):
@@ -100,6 +100,24 @@ def test_so_many_that_have_ended_are_kept_and_no_more(
     api.run(scenario)
     assert "model-0 (" in caplog.text
     assert "is forgotten with its log: more than 3 have ended" in caplog.text
+
+
+def test_the_one_that_ended_last_stays_however_long_it_has_lived(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "MOST_ENDED", 1)
+
+    async def scenario() -> None:
+        async with api.running(last_port=65535) as (bench, http):
+            for name in ("old", "young"):
+                await bench.load(http, model_id=name)
+                await bench.until(http, name, "running")
+            for name in ("young", "old"):
+                await bench.manager.stop(next(d.id for d in bench.manager.deployments if d.plan.model_id == name))
+            assert [d.plan.model_id for d in bench.manager.deployments] == ["old"]
+            again = await bench.manager.restart(bench.manager.deployments[0].id)
+            assert [d.id for d in bench.manager.deployments] == [again.id]
+            await bench.manager.stop(again.id)
+
+    api.run(scenario)
 
 
 def test_a_restart_is_counted_and_a_new_start_is_none() -> None:
