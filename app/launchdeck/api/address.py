@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 OPEN_PATH: Final = "/ping"
 OWN_HAND_LOAD: Final = "/1/load"
 """What can be asked at the socket for the user's own hand."""
-_OWN_HAND_NAME: Final = "own-hand.sock"  # no longer than a supervisor's socket: `Paths.sockets` has room for that
+_OWN_HAND_NAME: Final = "own-hand"  # no longer than a supervisor's socket: `Paths.sockets` has room for that
 
 
 def token_file(paths: Paths) -> Path:

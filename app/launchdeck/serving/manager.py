@@ -170,7 +170,8 @@ class ProcessManager:
         await supervisor.stop()
         started = await self.load(supervisor.deployment.plan.request)
         self._find(started.id).take_the_place_of(supervisor.deployment)
-        self.dismiss(deployment_id)
+        if deployment_id in self._supervisors:  # else it was removed while the new one was planned
+            self.dismiss(deployment_id)
         return self.deployment(started.id)
 
     def dismiss(self, deployment_id: str) -> None:

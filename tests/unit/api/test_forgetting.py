@@ -139,6 +139,19 @@ def test_a_restart_is_counted_and_a_new_start_is_none() -> None:
     api.run(scenario)
 
 
+def test_a_restart_goes_on_where_the_old_row_is_removed_meanwhile() -> None:
+    async def scenario() -> None:
+        async with api.running(last_port=65535) as (bench, http):
+            old = await bench.load(http, model_id="one")
+            await bench.until(http, "one", "running")
+            again, gone = await asyncio.gather(bench.manager.restart(old["id"]), unload(http, old["id"]))
+            assert gone["id"] == old["id"]
+            assert [d.id for d in bench.manager.deployments] == [again.id]
+            await bench.manager.stop(again.id)
+
+    api.run(scenario)
+
+
 def test_a_restart_after_a_failure_is_counted() -> None:
     async def scenario() -> None:
         settings = {"restart": "on-failure", "restart_pause_s": 1}
