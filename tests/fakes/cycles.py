@@ -6,7 +6,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import httpx
@@ -32,12 +32,10 @@ class Traces:
     series: int
     resident_bytes: int
 
-    @property
-    def countable(self) -> tuple[int, ...]:
-        """All but the memory that the allocator keeps, and what the log of the application itself takes."""
-        return (
-            self.folders, self.runtime_files, self.descriptors, self.deployments, self.logs, self.series, self.tasks,
-        )  # fmt: skip
+    def more_than(self, earlier: Traces) -> list[str]:
+        """What there is more of than there was, but for memory and threads, some of which are kept for later."""
+        counted = (field.name for field in fields(self) if field.name not in {"resident_bytes", "threads"})
+        return [name for name in counted if getattr(self, name) > getattr(earlier, name)]
 
 
 async def traces(bench: api.ApiBench, http: httpx.AsyncClient) -> Traces:

@@ -60,20 +60,26 @@ def _check(path: Path, settings: Settings, paths: Paths) -> None:
     roots = list(_resolved((*folders, *(file.parent for file in files))))
     looking_at(path)
     if not _is_inside(path, roots):
-        raise LaunchdeckError.of(
-            Cause.OUTSIDE_LIBRARY,
-            Message("{path} lies outside the folders in which models are looked for.", path=path),
-            Message("Add its folder in the settings, or put the model into one that stands there."),
-        )
+        raise _outside(path)
     if not is_there(path):
         raise LaunchdeckError.of(
             Cause.NOT_FOUND, Message("There is no file {path}.", path=path), Message("Look for another model.")
         )
-    parts = _parts(path)
-    if not all(is_file(part) and _is_inside(part, roots) for part in parts if not is_folder(part) or part is path):
+    parts = [part for part in _parts(path) if part is path or not is_folder(part)]
+    if not all(_is_inside(part, roots) for part in parts):
+        raise _outside(path)
+    if not all(map(is_file, parts)):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST, Message("{path} is no model's file.", path=path), Message("Look for another model.")
         )
+
+
+def _outside(path: Path) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.OUTSIDE_LIBRARY,
+        Message("{path} lies outside the folders in which models are looked for.", path=path),
+        Message("Add its folder in the settings, or put the model into one that stands there."),
+    )
 
 
 def _resolved(folders: Iterable[Path]) -> Iterator[Path]:

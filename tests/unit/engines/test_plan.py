@@ -507,7 +507,8 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_an_offer(
     failure_of: Any, request_fields: dict[str, Any], words: str, change: dict[str, Any] | None
 ) -> None:
     failure = failure_of(**request_fields)
-    assert failure.cause is (Cause.BAD_GPU if "Choose from" in words else Cause.BAD_REQUEST)
+    special = Cause.BAD_NAME if "model_id" in request_fields else Cause.BAD_REQUEST
+    assert failure.cause is (Cause.BAD_GPU if "Choose from" in words else special)
     assert words in str(failure)
     assert [dict(fix.changes) for fix in failure.fixes] == ([] if change is None else [change])
 
