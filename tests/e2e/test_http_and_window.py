@@ -94,9 +94,12 @@ def test_a_deployment_of_the_window_is_seen_and_stopped_over_http(demo_model: Pa
             (deployment,) = core.manager.deployments
             entry = await until_running(http, deployment.plan.model_id)
             assert entry["api_key"] == core.manager.api_key(deployment.id)
+            running = current(core, deployment.id)
             unloaded = await http.post("/api/inference/unload", json={"model_id": entry["model_id"]})
             assert unloaded.status_code == 200
-            assert current(core, deployment.id).state is State.STOPPED
+            assert core.manager.find(deployment.id) is None
+            assert rows(application) == []
+            assert_gone(running)
 
     in_real_window(journey, quick_settings())
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OPEN_PATH: Final = "/ping"
+OWN_HAND_LOAD: Final = "/1/load"
+"""What can be asked at the socket for the user's own hand."""
+_OWN_HAND_NAME: Final = "own-hand"  # no longer than a supervisor's socket: `Paths.sockets` has room for that
 
 
 def token_file(paths: Paths) -> Path:
@@ -26,6 +29,11 @@ def token_file(paths: Paths) -> Path:
 def url_file(paths: Paths) -> Path:
     """Holds the address, written after the token."""
     return paths.runtime / "api-url"
+
+
+def own_hand_socket(paths: Paths) -> Path:
+    """Where the user's own hand may ask for more than HTTP may."""
+    return paths.sockets / _OWN_HAND_NAME
 
 
 def take_back_address(paths: Paths, url: str | None = None) -> None:

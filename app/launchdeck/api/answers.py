@@ -245,7 +245,7 @@ class Marked(Answer):
 
 
 class Stopped(Answer):
-    """`was_live` is false where it had failed before, and was only taken off the list."""
+    """`was_live` is false where it had ended before, and was only taken off the list."""
 
     id: str
     model_id: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cache, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from launchdeck.api.documents import dumps
-from launchdeck.api.gate import Gate
+from launchdeck.api.gate import HttpGate
 from launchdeck.api.openapi import docs_page, openapi_document
 from launchdeck.api.operations import OPERATIONS, Operation
 from launchdeck.api.problems import MEDIA_TYPE, Problem
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Handler = Callable[[Request], Awaitable["ASGIApp"]]
+
 
 def asgi_application(backend: Backend, *, token: str, port: int) -> ASGIApp:
     """All of the interface, for one start on one port."""
@@ -36,22 +38,30 @@ def asgi_application(backend: Backend, *, token: str, port: int) -> ASGIApp:
     routes = [_route(operation, backend) for operation in OPERATIONS]
     routes.append(Route("/openapi.json", _described(lambda: openapi_document(OPERATIONS, url), "application/json")))
     routes.append(Route("/docs", _described(lambda: docs_page(OPERATIONS, url), HTMLResponse.media_type)))
+    return HttpGate(_application(routes), token=token, port=port)
+
+
+def application_of(handlers: Mapping[str, Handler]) -> ASGIApp:
+    """One that answers POST at these paths, and nothing else; without a gate."""
+    routes = (Route(path, partial(_answer, handler), methods=["POST"]) for path, handler in handlers.items())
+    return _application([*routes])
+
+
+def _application(routes: Sequence[Route]) -> Starlette:
     application = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_exception})
     application.router.redirect_slashes = False
-    return Gate(application, token=token, port=port)
+    return application
 
 
 def _route(operation: Operation, backend: Backend) -> Route:
     path = operation.path.replace("{name}", "{name:path}")  # models may be named like "org/name"
-    return Route(path, partial(_answer, operation.handler, backend), methods=[operation.method])
+    return Route(path, partial(_answer, partial(operation.handler, backend)), methods=[operation.method])
 
 
-async def _answer(
-    handler: Callable[[Backend, Request], Awaitable[ASGIApp]], backend: Backend, request: Request
-) -> ASGIApp:
+async def _answer(handler: Handler, request: Request) -> ASGIApp:
     """What the handler gives; a failure becomes a problem document, a mistake of ours one without details."""
     try:
-        return await handler(backend, request)
+        return await handler(request)
     except LaunchdeckError as error:
         return _problem(Problem.of(error.failure))
     except Exception:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +39,6 @@ class Backend:
         manager: ProcessManager,
         *,
         hand_over: HandOver,
-        dismissed: Callable[[], None] = lambda: None,
     ) -> None:
         self.setup = setup
         self.planner = planner
@@ -52,12 +50,10 @@ class Backend:
         self.events = Channel(kept=KEPT_EVENTS)
         self.gpus_document: bytes | None = None
         self._is_promise_old = False
-        self.starts: Counter[str] = Counter()
-        self._dismissed = dismissed
         self._states: dict[str, State] = {d.id: d.state for d in manager.deployments}
         self._status_changed = asyncio.Event()
         self._telling = asyncio.create_task(self._tell_status())
-        self._unsubscribe = manager.subscribe(self._on_deployment)
+        self._unsubscribe = (manager.subscribe(self._on_deployment), manager.subscribe_forgotten(self._on_forgotten))
 
     def on_inventory(self, inventory: Inventory) -> None:
         """A new reading of all devices; the planner has it already, and knows what of it is promised."""
@@ -77,20 +73,21 @@ class Backend:
         """End every stream. May be called again."""
         if self.closing.is_set():
             return
-        self._unsubscribe()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         self._telling.cancel()
         self.closing.set()
 
     def find(self, name: str) -> Deployment:
-        """By its id or its model's name; a live one before one that has ended. Raises LaunchdeckError."""
-        named = [d for d in self._listed() if name in {d.id, d.plan.model_id}]
-        if not named:
+        """By its id or its model's name. Raises LaunchdeckError."""
+        deployment = self.manager.named(name)
+        if deployment is None:
             raise LaunchdeckError.of(
                 Cause.NOT_FOUND,
                 Message("There is no model {name}.", name=name),
                 Message("loading-status lists those there are."),
             )
-        return max(named, key=lambda deployment: (deployment.state.is_live, deployment.created_at_s))
+        return deployment
 
     def document(self, deployment: Deployment) -> dict[str, Any]:
         inventory = self.planner.inventory
@@ -104,14 +101,8 @@ class Backend:
 
     def status_document(self) -> bytes:
         """Everything but what was stopped."""
-        return dumps(models_document(map(self.document, self._listed())))
-
-    def dismiss(self, deployment: Deployment) -> None:
-        """Forget one that has ended."""
-        self.manager.dismiss(deployment.id)
-        self._states.pop(deployment.id, None)
-        self._status_changed.set()
-        self._dismissed()
+        listed = (d for d in self.manager.deployments if d.state is not State.STOPPED)
+        return dumps(models_document(map(self.document, listed)))
 
     async def known_inventory(self) -> Inventory:
         """The latest reading; right after the start, wait for the first one and for the engines.
@@ -131,16 +122,11 @@ class Backend:
             ) from None
         return self.planner.inventory
 
-    def _listed(self) -> list[Deployment]:
-        return [d for d in self.manager.deployments if d.state is not State.STOPPED]
-
     def _on_deployment(self, deployment: Deployment) -> None:
         self._status_changed.set()
         before = self._states.get(deployment.id)
         if before is deployment.state:
             return
-        if before is None and not deployment.adopted:
-            self.starts[deployment.plan.model_id] += 1
         self._states[deployment.id] = deployment.state
         self._is_promise_old = True
         failure = deployment.failure
@@ -156,6 +142,10 @@ class Backend:
                 }
             )
         )
+
+    def _on_forgotten(self, deployment: Deployment) -> None:
+        self._states.pop(deployment.id, None)
+        self._status_changed.set()
 
     async def _tell_status(self) -> None:
         """However much changes, the document goes out a few times a second."""

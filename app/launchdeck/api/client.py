@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -10,12 +11,14 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
-from launchdeck.api.address import OPEN_PATH, token_file, url_file
+from launchdeck.api.address import OPEN_PATH, own_hand_socket, token_file, url_file
 from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.reading import parse_json, read_bytes
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from launchdeck.settings.paths import Paths
 
 ANSWER_TIMEOUT_S: Final = 120.0  # stopping a model may take its time
@@ -84,18 +87,21 @@ class ApiClient:
     def _ask(
         self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = ANSWER_TIMEOUT_S
     ) -> HTTPResponse:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "Connection": "close"}  # it ends with its answer
         if path != OPEN_PATH:
             headers["Authorization"] = f"Bearer {self._token}"
         connection = None
         try:
-            connection = HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
+            connection = self._connection(timeout_s)
             connection.request(method, path, body, headers)
             return connection.getresponse()
         except (OSError, HTTPException, ValueError) as error:  # ValueError: an address or a token that can be none
             if connection is not None:
                 connection.close()
             raise _gone(self.url, error) from error
+
+    def _connection(self, timeout_s: float) -> HTTPConnection:
+        return HTTPConnection(self._address.hostname or "", self._address.port, timeout=timeout_s)
 
     def _read(self, response: HTTPResponse) -> Any:
         with response:
@@ -106,6 +112,34 @@ class ApiClient:
             return parse_json(body)
         except ValueError as error:
             raise _gone(self.url, error) from error
+
+
+class OwnHandClient(ApiClient):
+    """Speaks to the application through the socket for the user's own hand, which takes no token."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"http://localhost{path}", "")
+        self._path = path
+
+    @classmethod
+    def at(cls, paths: Paths) -> OwnHandClient | None:
+        """The socket of the application that runs; None: it has none, say because it is of an older version."""
+        path = own_hand_socket(paths)
+        return cls(path) if hasattr(socket, "AF_UNIX") and path.exists() else None
+
+    def _connection(self, timeout_s: float) -> HTTPConnection:
+        return _SocketConnection(self._path, timeout_s)
+
+
+class _SocketConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
 
 
 def _gone(url: str, error: Exception) -> ApplicationGoneError:

@@ -2,17 +2,20 @@
 
 A page in a browser can send requests to the loopback, and a name that somebody else owns can be made to resolve to
 it. So, in this order: the Host is ours, with our port; no browser speaks (no Origin, not even `null`); the token is
-right; a body is JSON, and neither long nor slow. No CORS header is ever sent.
+right; a body is JSON, and neither long nor slow. No CORS header is ever sent. Who has passed is no stranger any more
+(`connections.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
+from abc import ABC, abstractmethod
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.api.address import OPEN_PATH
+from launchdeck.api.connections import ADMIT
 from launchdeck.api.problems import MEDIA_TYPE, Problem
 
 if TYPE_CHECKING:
@@ -46,19 +49,26 @@ _TOO_SLOW: Final = Problem(
     f"The body of a request has to be there within {BODY_TIMEOUT_S:g} s.",
     headers={"Connection": "close"},
 )
+_NO_PLACE: Final = Problem(
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    "no_place",
+    "Too many requests are being answered at this moment. Try again, or end a stream that nobody reads.",
+)
 
 
-class Gate:
+class Gate(ABC):
     """ASGI in front of the application."""
 
-    def __init__(self, app: ASGIApp, *, token: str, port: int, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+    def __init__(self, app: ASGIApp, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
         self._app = app
-        self._authorization = f"Bearer {token}".encode()
-        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
         self._body_timeout_s = body_timeout_s
 
+    @abstractmethod
+    def refusal(self, scope: Scope) -> Problem | None:
+        """Why not; None: come in."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refusal = self._refusal(scope)
+        refusal = self.refusal(scope)
         if refusal is None and scope["method"] == _METHOD_WITH_BODY:
             body = await self._body(scope, receive)
             if isinstance(body, Problem):
@@ -70,21 +80,12 @@ class Gate:
         else:
             await _refuse(refusal, send)
 
-    def _refusal(self, scope: Scope) -> Problem | None:
-        headers: list[tuple[bytes, bytes]] = scope["headers"]
-        hosts = [value.lower() for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or hosts[0] not in self._hosts:
-            return _WRONG_HOST
-        given = dict(headers)
-        if b"origin" in given:
-            return _FOREIGN_ORIGIN
-        if scope["path"] == OPEN_PATH:
-            return None
-        if not secrets.compare_digest(given.get(b"authorization", b""), self._authorization):
-            return _NO_TOKEN
-        if scope["method"] == _METHOD_WITH_BODY and not _is_json(given.get(b"content-type", b"")):
+    def refusal_of_body(self, scope: Scope) -> Problem | None:
+        """The same for what may be said by whoever may speak, and is taken for the owner from here on."""
+        content_type = dict(scope["headers"]).get(b"content-type", b"")
+        if scope["method"] == _METHOD_WITH_BODY and not _is_json(content_type):
             return _NOT_JSON
-        return None
+        return None if scope["state"][ADMIT]() else _NO_PLACE
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Problem:
         """The whole body. One that says it is too long is not read at all."""
@@ -106,6 +107,30 @@ class Gate:
             return _TOO_SLOW
 
 
+class HttpGate(Gate):
+    """The one of the loopback, where anybody may knock."""
+
+    def __init__(self, app: ASGIApp, *, token: str, port: int, body_timeout_s: float = BODY_TIMEOUT_S) -> None:
+        super().__init__(app, body_timeout_s)
+        self._authorization = f"Bearer {token}".encode()
+        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost")}
+
+    def refusal(self, scope: Scope) -> Problem | None:
+        """Why not; None: come in."""
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        hosts = [value.lower() for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or hosts[0] not in self._hosts:
+            return _WRONG_HOST
+        given = dict(headers)
+        if b"origin" in given:
+            return _FOREIGN_ORIGIN
+        if scope["path"] == OPEN_PATH:
+            return None
+        if not secrets.compare_digest(given.get(b"authorization", b""), self._authorization):
+            return _NO_TOKEN
+        return self.refusal_of_body(scope)
+
+
 def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() == b"application/json"
 
@@ -121,7 +146,7 @@ def _with_body(body: bytes, receive: Receive) -> Receive:
 
 
 async def _refuse(problem: Problem, send: Send) -> None:
-    """The connection stays: closing it before the body is through would take the answer along."""
+    """The connection stays for a while: closing it before the body is through would take the answer along."""
     body = problem.body()
     headers = {
         "content-type": MEDIA_TYPE,

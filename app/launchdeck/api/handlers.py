@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from launchdeck.api.documents import dumps
 from launchdeck.api.requests import EmptyBody, LoadBody, MarkBody, NameBody, load_request, parse
-from launchdeck.api.roots import check_model_path, check_rpc_workers
+from launchdeck.api.roots import CheckPath, check_full_path, check_model_path, check_rpc_workers
 from launchdeck.api.streams import HEARTBEAT, HEARTBEAT_S, NUMBER, EventStream, event
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
@@ -57,15 +57,24 @@ async def models(backend: Backend, _request: Request) -> ASGIApp:
 
 async def load(backend: Backend, request: Request) -> ASGIApp:
     """Nobody has looked at an estimate before: what does not fit is refused, unless it is forced."""
+    return await _load(backend, request, check_model_path)
+
+
+async def load_by_hand(backend: Backend, request: Request) -> ASGIApp:
+    """The same for the user's own hand, which may name any file."""
+    return await _load(backend, request, check_full_path)
+
+
+async def _load(backend: Backend, request: Request, check_path: CheckPath) -> ASGIApp:
     body = parse(LoadBody, await request.body())
-    asked = await _load_request(backend, body)
+    asked = await _load_request(backend, body, check_path)
     is_forced = getattr(body, "force", False)
     loading = backend.manager.load(asked) if is_forced else backend.manager.load(asked, only_if=backend.planner.refuse)
     return _json(dumps(_started(backend, await loading)), 202)
 
 
 async def plan(backend: Backend, request: Request) -> ASGIApp:
-    asked = await _load_request(backend, parse(LoadBody, await request.body()))
+    asked = await _load_request(backend, parse(LoadBody, await request.body()), check_model_path)
     port = backend.manager.suggest_port()
     if port is None:
         raise no_port(backend.setup.settings.ports)
@@ -82,11 +91,11 @@ async def loading_status_stream(backend: Backend, request: Request) -> ASGIApp:
 
 
 async def unload(backend: Backend, request: Request) -> ASGIApp:
-    """Stop it, and answer when nothing is left. One that has failed is only forgotten."""
+    """Stop it, and answer when nothing is left, of its record and its log neither."""
     deployment = backend.find(parse(NameBody, await request.body()).model_id)
     await backend.manager.stop(deployment.id)
-    if not deployment.state.is_live:
-        backend.dismiss(deployment)
+    if backend.manager.find(deployment.id) is not None:  # else another request for the same was faster
+        backend.manager.dismiss(deployment.id)
     gone = {"id": deployment.id, "model_id": deployment.plan.model_id, "status": "stopped", "state": "stopped"}
     return _json(dumps(gone | {"was_live": deployment.state.is_live}))
 
@@ -135,11 +144,11 @@ async def hand_over(backend: Backend, request: Request) -> ASGIApp:
     return _json(dumps({"handed_over": True}))
 
 
-async def _load_request(backend: Backend, body: BaseModel) -> ModelLoadRequest:
+async def _load_request(backend: Backend, body: BaseModel, check_path: CheckPath) -> ModelLoadRequest:
     """The request in the body, if its paths and addresses may be used. Raises LaunchdeckError."""
     asked = load_request(body, await backend.known_inventory())
     check_rpc_workers(asked.rpc_workers, backend.setup.settings)
-    await run_apart(lambda: check_model_path(asked.model_path, backend.setup.settings, backend.setup.paths))
+    await run_apart(lambda: check_path(asked.model_path, backend.setup.settings, backend.setup.paths))
     return asked
 
 
@@ -160,7 +169,8 @@ async def _follow_log(backend: Backend, deployment_id: str, sequence: int) -> As
     log = backend.manager.log(deployment_id)
     spoken_s = loop.time()
     while True:
-        is_live = any(d.id == deployment_id and d.state.is_live for d in backend.manager.deployments)
+        now = backend.manager.find(deployment_id)
+        is_live = now is not None and now.state.is_live
         after, lines = log.lines_since(sequence)
         sequence = after - len(lines)
         for start in range(0, len(lines), LINES_AN_EVENT):

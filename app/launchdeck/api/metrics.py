@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -47,12 +48,7 @@ class LaunchdeckCollector(Collector):
         deployments = self._backend.manager.deployments
         yield from _deployment_metrics(deployments)
         yield from _memory_metrics(deployments)
-        restarts = CounterMetricFamily(
-            "launchdeck_model_restarts", "How often a model was started again under its name", labels=("model",)
-        )
-        for model, starts in self._backend.starts.items():
-            restarts.add_metric((model,), starts - 1)
-        yield restarts
+        yield _restarts(deployments)
 
 
 def _gpu_metrics(readings: tuple[GpuReading, ...]) -> Iterator[Metric]:
@@ -77,6 +73,19 @@ def _gpu_metrics(readings: tuple[GpuReading, ...]) -> Iterator[Metric]:
                 gpu = reading.gpu
                 family.add_metric((str(gpu.index), gpu.uuid, gpu.name, str(gpu.gpu_type)), value * factor)
         yield family
+
+
+def _restarts(deployments: tuple[Deployment, ...]) -> Metric:
+    """After failures and by hand, of all that are listed under a name; a start that is asked for anew is none."""
+    family = CounterMetricFamily(
+        "launchdeck_model_restarts", "How often a model was started again under its name", labels=("model",)
+    )
+    by_name: Counter[str] = Counter()
+    for deployment in deployments:
+        by_name[deployment.plan.model_id] += deployment.restarts
+    for model, restarts in by_name.items():
+        family.add_metric((model,), restarts)
+    return family
 
 
 def _deployment_metrics(deployments: tuple[Deployment, ...]) -> Iterator[Metric]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ async def open_api(
     manager: ProcessManager,
     *,
     hand_over: HandOver,
-    dismissed: Callable[[], None] = lambda: None,
 ) -> ApiServer:
     """The interface, listening.
 
@@ -35,7 +33,7 @@ async def open_api(
     from launchdeck.api.backend import Backend  # noqa: PLC0415
     from launchdeck.api.server import ApiServer  # noqa: PLC0415
 
-    server = ApiServer(Backend(setup, planner, manager, hand_over=hand_over, dismissed=dismissed))
+    server = ApiServer(Backend(setup, planner, manager, hand_over=hand_over))
     try:
         await server.start(setup.api_port)
     except BaseException:

@@ -97,7 +97,7 @@ OPERATIONS: Final = (
     _post(
         "/api/inference/unload",
         handlers.unload,
-        "Stop a model; answers when nothing is left of it",
+        "Stop a model and forget it; answers when nothing is left of it",
         answers.Stopped,
         body=NameBody,
         example=NAME_EXAMPLE,

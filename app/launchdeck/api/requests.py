@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, TypeVar, get_type_hints
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from types import GenericAlias, UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import LONGEST_UUID, Inventory
@@ -16,6 +20,14 @@ from launchdeck.domain.text import Message
 from launchdeck.hardware.named import uuids_of
 
 Body = TypeVar("Body", bound=BaseModel)
+
+LONGEST_TEXT: Final = 4096
+"""Characters: as many as Linux takes bytes in a path."""
+LONGEST_WORD: Final = 256
+"""Characters of one entry of a list."""
+MOST_ITEMS: Final = 128
+MOST_PROBLEMS: Final = 8
+LONGEST_PLACE: Final = 100
 
 _STRICT: Final = ConfigDict(extra="forbid", protected_namespaces=())
 
@@ -58,6 +70,8 @@ _WORDS: Final = {
     "path_type": "has to be a text",
     "tuple_type": "has to be a list",
     "list_type": "has to be a list",
+    "string_too_long": "has more than {max_length} characters",
+    "too_long": "has more than {max_length} entries",
     "model_type": "has to be an object",
     "model_attributes_type": "has to be an object",
 }
@@ -69,9 +83,33 @@ def _load_fields() -> Iterator[tuple[str, Any]]:
     for field in dataclasses.fields(ModelLoadRequest):
         default = ... if field.default is dataclasses.MISSING else field.default
         if field.name in MEANINGS:
-            yield field.name, (hints[field.name], Field(default, description=MEANINGS[field.name]))
+            hint = hints[field.name]
+            is_gpus = field.name == "gpu_uuids"  # `_checked` has words of its own for these
+            yield field.name, (hint if is_gpus else _limited(hint), Field(default, description=MEANINGS[field.name]))
     yield "force", (bool, Field(False, description="Start it although it does not fit."))
     yield from _PLACES.items()
+
+
+def _limited(hint: Any, longest: int = LONGEST_TEXT) -> Any:
+    """The same type, but no text and no list in it is longer than any that could be meant."""
+    kinds = get_args(hint)
+    if hint is str:
+        return Annotated[str, Field(max_length=longest)]
+    if hint is Path:
+        return Annotated[Path, BeforeValidator(_short), Field(json_schema_extra={"maxLength": LONGEST_TEXT})]
+    if get_origin(hint) in {Union, UnionType}:
+        return reduce(or_, map(_limited, kinds))
+    if get_origin(hint) is tuple:
+        entry = _limited(kinds[0], LONGEST_WORD)
+        return Annotated[GenericAlias(tuple, (entry, ...)), Field(max_length=MOST_ITEMS)]
+    return hint
+
+
+def _short(text: object) -> object:
+    """Raises PydanticCustomError."""
+    if isinstance(text, str) and len(text) > LONGEST_TEXT:
+        raise PydanticCustomError("string_too_long", "too long", {"max_length": LONGEST_TEXT})
+    return text
 
 
 LoadBody: Final[type[BaseModel]] = create_model("LoadRequest", __config__=_STRICT, **dict(_load_fields()))
@@ -81,14 +119,14 @@ class NameBody(BaseModel):
     """One deployment."""
 
     model_config = _STRICT
-    model_id: str = Field(description="The model's name, or the deployment's id.")
+    model_id: str = Field(max_length=LONGEST_TEXT, description="The model's name, or the deployment's id.")
 
 
 class MarkBody(BaseModel):
     """Whether a deployment is started again when Launchdeck starts."""
 
     model_config = _STRICT
-    model_id: str = Field(description="The model's name, or the deployment's id.")
+    model_id: str = Field(max_length=LONGEST_TEXT, description="The model's name, or the deployment's id.")
     enabled: bool = Field(strict=True, description="Whether it starts with Launchdeck from now on.")
 
 
@@ -103,7 +141,8 @@ def parse(kind: type[Body], body: bytes) -> Body:
     try:
         return kind.model_validate_json(body, strict=True)
     except ValidationError as error:
-        problems = "; ".join(_sentence(detail) for detail in error.errors(include_url=False, include_input=False))
+        details = error.errors(include_url=False, include_input=False)
+        problems = "; ".join(map(_sentence, details[:MOST_PROBLEMS]))
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
             Message("The request cannot be used: {problems}.", problems=problems),
@@ -162,6 +201,8 @@ def _sentence(detail: ErrorDetails) -> str:
     if detail["type"] == "enum":
         words = f"has to be {detail['ctx']['expected']}"
     else:
-        words = _WORDS.get(detail["type"], detail["msg"])
+        known = _WORDS.get(detail["type"])
+        words = detail["msg"] if known is None else known.format_map(detail.get("ctx", {}))
     place = ".".join(str(part) for part in detail["loc"])
+    place = place if place.isprintable() and len(place) <= LONGEST_PLACE else ascii(place[:LONGEST_PLACE])
     return f"{place or 'the body'} {words}"

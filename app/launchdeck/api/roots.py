@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
 
+CheckPath = Callable[[Path, "Settings", "Paths"], None]
+
 _ROUNDS: Final = 8
 _CONFIG: Final = "config.json"  # makes a folder a model
 
@@ -31,16 +34,25 @@ def check_model_path(path: Path, settings: Settings, paths: Paths) -> None:
     Raises:
         LaunchdeckError: the path may not be used, or leads to no file.
     """
+    check_full_path(path, settings, paths)
+    try:
+        call_apart(lambda: _check(path, settings, paths), PATIENCE_S, rounds=_ROUNDS)
+    except NoAnswerError as error:
+        raise silent(error) from error
+
+
+def check_full_path(path: Path, _settings: Settings, _paths: Paths) -> None:
+    """Refuse what is no full path. Wherever it leads, and what lies there, is for whoever reads it.
+
+    Raises:
+        LaunchdeckError: it is none.
+    """
     if not path.is_absolute() or ".." in path.parts or "\0" in str(path):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST,
             Message("{path} is not an absolute path without '..'.", path=path),
             Message("Name the model by its full path."),
         )
-    try:
-        call_apart(lambda: _check(path, settings, paths), PATIENCE_S, rounds=_ROUNDS)
-    except NoAnswerError as error:
-        raise silent(error) from error
 
 
 def _check(path: Path, settings: Settings, paths: Paths) -> None:
@@ -48,20 +60,26 @@ def _check(path: Path, settings: Settings, paths: Paths) -> None:
     roots = list(_resolved((*folders, *(file.parent for file in files))))
     looking_at(path)
     if not _is_inside(path, roots):
-        raise LaunchdeckError.of(
-            Cause.BAD_REQUEST,
-            Message("{path} lies outside the folders in which models are looked for.", path=path),
-            Message("Add its folder in the settings, or put the model into one that stands there."),
-        )
+        raise _outside(path)
     if not is_there(path):
         raise LaunchdeckError.of(
             Cause.NOT_FOUND, Message("There is no file {path}.", path=path), Message("Look for another model.")
         )
-    parts = _parts(path)
-    if not all(is_file(part) and _is_inside(part, roots) for part in parts if not is_folder(part) or part is path):
+    parts = [part for part in _parts(path) if part is path or not is_folder(part)]
+    if not all(_is_inside(part, roots) for part in parts):
+        raise _outside(path)
+    if not all(map(is_file, parts)):
         raise LaunchdeckError.of(
             Cause.BAD_REQUEST, Message("{path} is no model's file.", path=path), Message("Look for another model.")
         )
+
+
+def _outside(path: Path) -> LaunchdeckError:
+    return LaunchdeckError.of(
+        Cause.OUTSIDE_LIBRARY,
+        Message("{path} lies outside the folders in which models are looked for.", path=path),
+        Message("Add its folder in the settings, or put the model into one that stands there."),
+    )
 
 
 def _resolved(folders: Iterable[Path]) -> Iterator[Path]:

@@ -9,46 +9,30 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 from uvicorn import Config, Server
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from launchdeck.api.address import take_back_address, token_file, url_file
 from launchdeck.api.application import asgi_application
-from launchdeck.api.streams import ABORT
+from launchdeck.api.connections import BACKLOG, KEEP_ALIVE_S, Connection, Places
+from launchdeck.api.own_hand import OwnHandConnection, OwnHandSocket, listen, own_hand_application
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.files.replacing import replace_text
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
     from launchdeck.api.backend import Backend
 
 HOST: Final = "127.0.0.1"
 TOKEN_BYTES: Final = 32
-HEAD_TIMEOUT_S: Final = 10.0
-KEEP_ALIVE_S: Final = 30
 MAX_HEAD_BYTES: Final = 32 * 1024
-MAX_CONNECTIONS: Final = 128
 SEND_BUFFER_BYTES: Final = 64 * 1024
 SHUTDOWN_TIMEOUT_S: Final = 1
-
-
-class Connection(H11Protocol):
-    """One connection: it has to say what it wants within a time, and a stream can give up on it."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        self.app_state = {**self.app_state, ABORT: transport.abort}
-        self._deadline = self.loop.call_later(HEAD_TIMEOUT_S, self._end_if_silent)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._deadline.cancel()
-        super().connection_lost(exc)
-
-    def _end_if_silent(self) -> None:
-        if not self.headers:  # no head of a request has come
-            self.transport.abort()
 
 
 class ApiServer:
@@ -58,8 +42,11 @@ class ApiServer:
         self.backend = backend
         self.url = ""
         self.token = ""
+        self.places = Places()
         self._server: Server | None = None
         self._socket: socket.socket | None = None
+        self._own_server: Server | None = None
+        self._own_hand: OwnHandSocket | None = None
 
     async def start(self, port: int) -> None:
         """Listen on this port of the loopback; 0 means any that is free.
@@ -71,24 +58,16 @@ class ApiServer:
         port = self._socket.getsockname()[1]
         self.token = secrets.token_urlsafe(TOKEN_BYTES)
         self.url = f"http://{HOST}:{port}"
-        config = Config(
-            asgi_application(self.backend, token=self.token, port=port),
-            http=Connection,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=MAX_CONNECTIONS,
-            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-        )
-        config.load()
-        self._server = Server(config)
-        self._server.lifespan = config.lifespan_class(config)
-        await self._server.startup([self._socket])
+        application = asgi_application(self.backend, token=self.token, port=port)
+        self._server = await _serve(application, partial(Connection, self.places), self._socket)
+        await self._open_to_own_hand()
         self._leave_address()
+
+    async def _open_to_own_hand(self) -> None:
+        self._own_hand = listen(self.backend.setup.paths)
+        if self._own_hand is not None:
+            protocol = partial(OwnHandConnection, Places())
+            self._own_server = await _serve(own_hand_application(self.backend), protocol, self._own_hand.listener)
 
     def _leave_address(self) -> None:
         """Where programs of this user find it. Raises LaunchdeckError."""
@@ -114,6 +93,31 @@ class ApiServer:
             take_back_address(self.backend.setup.paths, self.url)
             await self._server.shutdown([self._socket] if self._socket else None)
             self._server = None
+        if self._own_server is not None and self._own_hand is not None:
+            self._own_hand.remove()
+            await self._own_server.shutdown([self._own_hand.listener])
+            self._own_server = None
+
+
+async def _serve(application: ASGIApp, protocol: Callable[..., Connection], listener: socket.socket) -> Server:
+    config = Config(
+        application,
+        http=cast("type[asyncio.Protocol]", protocol),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+        timeout_keep_alive=round(KEEP_ALIVE_S),
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
+    )
+    config.load()
+    server = Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listener])
+    return server
 
 
 def _listen(port: int) -> socket.socket:

@@ -6,8 +6,8 @@ import argparse
 import sys
 from typing import Any, Final
 
-from launchdeck.api.address import url_file
-from launchdeck.api.client import ApiClient, failure_of
+from launchdeck.api.address import OWN_HAND_LOAD, url_file
+from launchdeck.api.client import ApiClient, OwnHandClient, failure_of
 from launchdeck.commands.model_name import model_path
 from launchdeck.commands.output import print_json, print_line
 from launchdeck.commands.plan import request_from
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         )
     request = request_from(options, model_path(options.model, SettingsStore(paths.settings_file).settings, paths))
     body = _body(request) | {"model_id": options.name, "force": options.force}
-    started = client.post("/api/inference/load", body)
+    started = _load(client, body, paths)
     for warning in started["warnings"]:
         print(f"note: {warning}", file=sys.stderr)  # noqa: T201
     entry = _wait(client, started["id"]) if options.wait else started
@@ -48,6 +48,19 @@ def run(options: argparse.Namespace) -> int:
         print_line(f"{entry['model_id']} is {entry['state']} at {entry['url']}")
         print_line(f"id {entry['id']}, engine {entry['engine']}, key {entry['api_key'] or 'none'}")
     return 0
+
+
+def _load(client: ApiClient, body: dict[str, Any], paths: Paths) -> Any:
+    """What the application has started. What lies outside the library is asked for by the user's own hand, and nothing
+    else is. Raises LaunchdeckError.
+    """
+    try:
+        return client.post("/api/inference/load", body)
+    except LaunchdeckError as error:
+        own_hand = OwnHandClient.at(paths) if error.failure.cause is Cause.OUTSIDE_LIBRARY else None
+        if own_hand is None:
+            raise
+    return own_hand.post(OWN_HAND_LOAD, body)
 
 
 def _body(request: ModelLoadRequest) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.files.apart import NoAnswerError, call_apart
-from launchdeck.files.looking import is_there
+from launchdeck.files.apart import NoAnswerError, call_apart, looking_at
+from launchdeck.files.looking import is_there, real
 from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S, known_models
 from launchdeck.settings.paths import Paths
@@ -21,7 +21,7 @@ def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
         LaunchdeckError: no model has this name, or several have; or what lies there does not answer.
     """
     if len(named.parts) != 1 or _is_there(named):
-        return named.absolute()
+        return _full(named)
     wanted = str(named).casefold()
     found = [
         model.path
@@ -41,6 +41,21 @@ def model_path(named: Path, settings: Settings, paths: Paths) -> Path:
             Message("Name the file with its folder."),
         )
     return found[0]
+
+
+def _full(named: Path) -> Path:
+    """Without steps up, which may lead elsewhere than they look like where there are links. Raises LaunchdeckError."""
+    if ".." not in named.absolute().parts:
+        return named.absolute()
+    try:
+        return call_apart(lambda: _real(named), PATIENCE_S)
+    except NoAnswerError as error:
+        raise silent(error) from error
+
+
+def _real(named: Path) -> Path:
+    looking_at(named)
+    return real(named)
 
 
 def _is_there(named: Path) -> bool:

@@ -89,6 +89,7 @@ class Service:
 
         sampler = Sampler(core.open_source, core.setup.settings.sampling_interval_s, on_sample=on_sample)
         core.manager.subscribe(self._log_change)
+        core.manager.subscribe_forgotten(self._forget)
         adopted = asyncio.Event()
         beginning = asyncio.create_task(self._begin(sampler, adopted))
         asked = asyncio.create_task(self._quit.wait())
@@ -151,6 +152,9 @@ class Service:
         logger.info("%s (%s) on port %d: %s", plan.model_id, deployment.id, plan.port, deployment.state)
         if deployment.failure is not None:
             logger.warning("%s: %s", plan.model_id, deployment.failure)
+
+    def _forget(self, deployment: Deployment) -> None:
+        self._states.pop(deployment.id, None)
 
     async def _hand_over(self) -> bool:
         """The models are let go before the answer goes out, so that the window can adopt them at once."""

@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"stopped": stopped} | ({"removed": removed} if removed else {}))
     elif removed:
-        print_line(f"Removed: {removed[0]}, which had failed.")
+        print_line(f"Removed: {removed[0]}, which ran no more.")
     else:
         print_line(f"Stopped: {', '.join(stopped)}" if stopped else "Nothing runs.")
     return 0

@@ -27,6 +27,8 @@ class Cause(StrEnum):
     SUPERVISOR_LOST = "supervisor_lost"
     GPU_LOST = "gpu_lost"
     BAD_GPU = "bad_gpu"
+    OUTSIDE_LIBRARY = "outside_library"
+    BAD_NAME = "bad_name"
     NOT_FOUND = "not_found"
 
 

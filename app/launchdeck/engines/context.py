@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -50,11 +49,6 @@ class PlanningContext:
     orders: DeviceOrders = field(default_factory=DeviceOrders)
     ceiling: Ceiling = field(default_factory=Ceiling)
     shared_bytes: int = 0
-
-
-def default_model_id(model: ModelInfo) -> str:
-    """The model's name as a word: "Qwen3 8B" becomes "qwen3-8b"."""
-    return re.sub(r"[^\w.]+", "-", model.name.lower()).strip("-.")[:100] or "model"
 
 
 def resolve_context(request: ModelLoadRequest, model: ModelInfo) -> int:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.model import ModelInfo
-from launchdeck.files.apart import NoAnswerError, call_apart, still_looking
-from launchdeck.files.looking import expanded, is_folder
+from launchdeck.files.apart import NoAnswerError, call_apart, looking_at, still_looking
+from launchdeck.files.looking import expanded, is_folder, real
 from launchdeck.models.errors import does_not_answer
 from launchdeck.models.scan import Scanner
 from launchdeck.models.stores import stores
@@ -64,10 +64,22 @@ def _may_be_there(folder: Path) -> bool:
         return True
 
 
+def _named(text: str) -> Path:
+    """The folder that the settings name, without steps up: nobody asks for a model by a path with such."""
+    folder = expanded(text)
+    if ".." not in folder.parts:
+        return folder
+    try:
+        looking_at(folder)
+        return real(folder)
+    except NoAnswerError:
+        return folder
+
+
 def places(settings: Settings, paths: Paths) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """The folders to scan, those of the settings and the usual ones, and single files besides: the demo model."""
     demo = demo_model()
-    named = (expanded(folder) for folder in settings.model_folders)
+    named = map(_named, settings.model_folders)
     folders = (*named, *default_folders(paths))
     return folders, () if demo is None else (demo,)
 

@@ -38,7 +38,7 @@ from launchdeck.serving.supervisor import Supervisor
 from launchdeck.serving.turns import LatestReading, why_not_yet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from launchdeck.domain.errors import Failure
@@ -57,10 +57,13 @@ ID_BYTES: Final = 4
 API_KEY_BYTES: Final = 24
 ADOPTION_PATIENCE_S: Final = 3.0
 READINGS_WAITED_FOR: Final = 3
+MOST_ENDED: Final = 100
 
 
 class ProcessManager:
-    """Lives in one event loop and needs no Qt. The ended ones of this run stay in the list until dismissed."""
+    """Lives in one event loop and needs no Qt. The ended ones of this run stay in the list until dismissed, as many as
+    MOST_ENDED.
+    """
 
     def __init__(
         self,
@@ -88,6 +91,7 @@ class ProcessManager:
         self._inventory: Inventory | None = None
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
+        self._forgotten_callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
 
     @property
@@ -100,6 +104,11 @@ class ProcessManager:
         """Have every change told, in the event loop's thread. Call what is returned to end that."""
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
+
+    def subscribe_forgotten(self, callback: Callable[[Deployment], None]) -> Callable[[], None]:
+        """Have it told, in the event loop's thread, when one is not in the list any more."""
+        self._forgotten_callbacks.append(callback)
+        return lambda: self._forgotten_callbacks.remove(callback)
 
     def suggest_port(self) -> int | None:
         """The port that the next model would get; None if there is none."""
@@ -116,6 +125,18 @@ class ProcessManager:
     def deployment(self, deployment_id: str) -> Deployment:
         """How it stands. Raises LaunchdeckError."""
         return self._find(deployment_id).deployment
+
+    def find(self, deployment_id: str) -> Deployment | None:
+        """How it stands; None: there is none, or not any more."""
+        supervisor = self._supervisors.get(deployment_id)
+        return None if supervisor is None else supervisor.deployment
+
+    def named(self, name: str) -> Deployment | None:
+        """The one that a person means, by its id or its model's name: one that lives before one that has ended, then
+        the newest.
+        """
+        named = (d for d in self.deployments if name in {d.id, d.plan.model_id})
+        return max(named, key=lambda deployment: (deployment.state.is_live, deployment.created_at_s), default=None)
 
     async def load(
         self, request: ModelLoadRequest, *, only_if: Callable[[LaunchPlan], Failure | None] = lambda _plan: None
@@ -148,18 +169,35 @@ class ProcessManager:
         supervisor = self._find(deployment_id)
         await supervisor.stop()
         started = await self.load(supervisor.deployment.plan.request)
-        self.dismiss(deployment_id)
-        return started
+        self._find(started.id).take_the_place_of(supervisor.deployment)
+        if deployment_id in self._supervisors:  # else it was removed while the new one was planned
+            self.dismiss(deployment_id)
+        return self.deployment(started.id)
 
     def dismiss(self, deployment_id: str) -> None:
         """Remove an ended deployment with its record and log. Raises LaunchdeckError."""
-        if self._find(deployment_id).deployment.state.is_live:
+        deployment = self.deployment(deployment_id)
+        if deployment.state.is_live:
             raise still_runs(deployment_id)
         del self._supervisors[deployment_id]
         try:
             self._forget(deployment_id)
         except OSError as error:
             logger.warning("%s", record_stays(self._paths.records / deployment_id, error))
+        self._tell(deployment, self._forgotten_callbacks)
+
+    def _dismiss_oldest(self) -> None:
+        """Whoever never removes anything keeps the latest ones."""
+        ended = [deployment for deployment in self.deployments if not deployment.state.is_live]
+        ended.sort(key=lambda deployment: deployment.ended_at_s or deployment.created_at_s)
+        for deployment in ended[: max(0, len(ended) - MOST_ENDED)]:
+            logger.info(
+                "%s (%s) is forgotten with its log: more than %d have ended and were not removed",
+                deployment.plan.model_id,
+                deployment.id,
+                MOST_ENDED,
+            )
+            self.dismiss(deployment.id)
 
     async def adopt(self) -> list[Message]:
         """Take over what runs since an earlier run of the application, and tell what has ended since. Gives what was
@@ -183,6 +221,7 @@ class ProcessManager:
         problems += [told for record, outcome in zip(strange, adopted, strict=True) if (told := _told(record, outcome))]
         for problem in problems:
             logger.warning("%s", problem)
+        self._dismiss_oldest()
         logger.info("%d models were taken over in %.0f ms", len(strange), (time.monotonic() - began_s) * 1000)
         return problems
 
@@ -209,7 +248,7 @@ class ProcessManager:
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         if self._inventory is not None:
             supervisor.note_gpus(self._inventory)
-        self._tell(supervisor.deployment)
+        self._tell(supervisor.deployment, self._callbacks)
         return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
@@ -315,10 +354,12 @@ class ProcessManager:
                 self._ports.release(port)
         for supervisor in self._supervisors.values():
             supervisor.stir()
-        self._tell(deployment)
+        self._tell(deployment, self._callbacks)
+        if not deployment.state.is_live:
+            self._dismiss_oldest()
 
-    def _tell(self, deployment: Deployment) -> None:
-        for callback in tuple(self._callbacks):
+    def _tell(self, deployment: Deployment, callbacks: Sequence[Callable[[Deployment], None]]) -> None:
+        for callback in tuple(callbacks):
             try:
                 callback(deployment)
             except Exception:

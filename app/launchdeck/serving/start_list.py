@@ -145,7 +145,7 @@ async def _start(
 
 def _still_loads(manager: ProcessManager, deployment_id: str) -> bool:
     """One that is queued has taken nothing yet, and is planned anew before it does."""
-    now = next((d for d in manager.deployments if d.id == deployment_id), None)
+    now = manager.find(deployment_id)
     return now is not None and now.state.status == "loading" and now.queued_because is None
 
 
@@ -153,7 +153,7 @@ async def _until_counted(
     manager: ProcessManager, deployment_id: str, inventory: Callable[[], Inventory | None]
 ) -> None:
     """Until a reading of the GPUs knows what it has taken."""
-    now = next((d for d in manager.deployments if d.id == deployment_id), None)
+    now = manager.find(deployment_id)
     if now is None or now.ready_at_s is None:
         return
     for _ in range(round(READING_PATIENCE_S / LOOK_S)):

@@ -84,6 +84,10 @@ class Supervisor:
             life = self._launch_in_turn()
         self._task = asyncio.create_task(self._run(life))
 
+    def take_the_place_of(self, earlier: Deployment) -> None:
+        """Count as one more start of it."""
+        self.change(restarts=earlier.restarts + 1)
+
     def stir(self) -> None:
         """Something has changed: it may be its turn now."""
         self._turn.stir()
@@ -233,6 +237,7 @@ class Supervisor:
             await self._wait_for_restart(pause_s)
             if self._stop_asked.is_set():
                 break
+            self.change(restarts=self.deployment.restarts + 1)
             failure = await self._outcome(self._launch_in_turn())
         self._finish(await self._advised(failure))
 

@@ -62,7 +62,7 @@ async def until_running(manager: ProcessManager, deployment_id: str) -> Deployme
     try:
         async with asyncio.timeout(READY_DEADLINE_S):
             while True:
-                deployment = _find(manager, deployment_id)
+                deployment = manager.deployment(deployment_id)
                 if deployment.state is State.RUNNING:
                     return deployment
                 if not deployment.state.is_live:
@@ -83,7 +83,7 @@ async def until_running(manager: ProcessManager, deployment_id: str) -> Deployme
 
 async def ask(manager: ProcessManager, deployment_id: str) -> str:
     """The answer to QUESTION. Raises LaunchdeckError: there is none."""
-    plan = _find(manager, deployment_id).plan
+    plan = manager.deployment(deployment_id).plan
     question = [{"role": "user", "content": QUESTION}]
     key = manager.api_key(deployment_id)
     chunks = client.chat(plan.url, key, plan.model_id, question, max_tokens=ANSWER_TOKENS, temperature=0)
@@ -91,10 +91,6 @@ async def ask(manager: ProcessManager, deployment_id: str) -> str:
     if not answer:
         raise LaunchdeckError.of(Cause.START_FAILED, Message("The model runs, but its answer is empty."))
     return answer
-
-
-def _find(manager: ProcessManager, deployment_id: str) -> Deployment:
-    return next(d for d in manager.deployments if d.id == deployment_id)
 
 
 def _ended_early() -> Failure:

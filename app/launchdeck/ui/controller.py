@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,12 +70,16 @@ class Controller(QObject):
         self._detection: DetectionDialog | None = None
         self._connect_window()
         self._connect_deployments()
-        self._unsubscribe = core.manager.subscribe(self._on_deployment)
+        self._unsubscribe = (
+            core.manager.subscribe(self._on_deployment),
+            core.manager.subscribe_forgotten(self._on_forgotten),
+        )
         self.show_all()
 
     def close(self) -> None:
         """No news reach the window from here on; what a click started is given up."""
-        self._unsubscribe()
+        for unsubscribe in self._unsubscribe:
+            unsubscribe()
         for task in self._tasks:
             task.cancel()
 
@@ -184,16 +188,29 @@ class Controller(QObject):
         view = self._panels.deployments
         view.stop_requested.connect(self.stop)
         view.restart_requested.connect(lambda key: self.spawn(self._manager.restart(key)))
-        view.dismiss_requested.connect(self._dismiss)
-        view.fix_requested.connect(self._apply_fix)
+        view.dismiss_requested.connect(self._told(self._manager.dismiss))
+        view.fix_requested.connect(self._told(self._apply_fix))
         self._tray.stop_requested.connect(self.stop)
         for shows_deployments in (view, self._tray):
-            shows_deployments.open_requested.connect(self.open_url)
-            shows_deployments.copy_url_requested.connect(self.copy_url)
-        view.mark_requested.connect(self._mark_start)
+            shows_deployments.open_requested.connect(self._told(self._open_url))
+            shows_deployments.copy_url_requested.connect(self._told(self._copy_url))
+        view.mark_requested.connect(self._told(self._mark_start))
         view.show_marks(self._manager.start_list)
-        view.copy_key_requested.connect(lambda key: _copy(self._manager.api_key(key) or ""))
-        view.copy_command_requested.connect(lambda key: _copy(command_line(self._deployment(key).plan)))
+        view.copy_key_requested.connect(self._told(lambda key: _copy(self._manager.api_key(key) or "")))
+        view.copy_command_requested.connect(
+            self._told(lambda key: _copy(command_line(self._manager.deployment(key).plan)))
+        )
+
+    def _told(self, act: Callable[..., None]) -> Callable[..., None]:
+        """As a slot: why it cannot be done is told, say that the row was removed while its menu was open."""
+
+        def slot(*arguments: Any) -> None:
+            try:
+                act(*arguments)
+            except LaunchdeckError as error:
+                self._window.notice.show_failure(error.failure)
+
+        return slot
 
     @Slot(object)
     def _account(self, plan: LaunchPlan) -> None:
@@ -222,35 +239,25 @@ class Controller(QObject):
     def stop(self, deployment_id: str) -> None:
         self.spawn(self._manager.stop(deployment_id))
 
-    @Slot(str)
-    def copy_url(self, deployment_id: str) -> None:
-        _copy(self._deployment(deployment_id).plan.url)
+    def _copy_url(self, deployment_id: str) -> None:
+        _copy(self._manager.deployment(deployment_id).plan.url)
 
-    @Slot(str)
-    def open_url(self, deployment_id: str) -> None:
-        plan = self._deployment(deployment_id).plan
+    def _open_url(self, deployment_id: str) -> None:
+        plan = self._manager.deployment(deployment_id).plan
         QDesktopServices.openUrl(QUrl(f"http://{plan.host}:{plan.port}/"))
 
-    def _dismiss(self, deployment_id: str) -> None:
-        self._manager.dismiss(deployment_id)
-        self._states.pop(deployment_id, None)
-        self.show_all()
-
-    @Slot(str, bool)
     def _mark_start(self, deployment_id: str, marked: bool) -> None:  # noqa: FBT001 (a signal's argument)
-        plan = self._deployment(deployment_id).plan
-        try:
-            self._manager.start_list.mark(plan.model_id, plan.request, marked=marked)
-        except LaunchdeckError as error:
-            self._window.notice.show_failure(error.failure)
+        plan = self._manager.deployment(deployment_id).plan
+        self._manager.start_list.mark(plan.model_id, plan.request, marked=marked)
 
     def _apply_fix(self, deployment_id: str, fix: Fix) -> None:
         """The changed request goes into the form, so that what will be started is seen first."""
         changes: dict[str, Any] = dict(fix.changes)
-        self._panels.form.show_request(replace(self._deployment(deployment_id).plan.request, **changes))
+        self._panels.form.show_request(replace(self._manager.deployment(deployment_id).plan.request, **changes))
 
-    def _deployment(self, deployment_id: str) -> Deployment:
-        return next(d for d in self._manager.deployments if d.id == deployment_id)
+    def _on_forgotten(self, deployment: Deployment) -> None:
+        self._states.pop(deployment.id, None)
+        self.show_all()
 
     def _on_deployment(self, deployment: Deployment) -> None:
         before = self._states.get(deployment.id)

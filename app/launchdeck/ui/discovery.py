@@ -39,6 +39,7 @@ class Discovery(QObject):
         self._library = Library()
         self._silent: tuple[Message, ...] = ()
         self._scanning = asyncio.Lock()
+        self._searches = 0
         self.models: tuple[ModelInfo, ...] = ()
         self.problems: tuple[Message, ...] = ()
         self.models_found.connect(form.set_models)
@@ -66,7 +67,11 @@ class Discovery(QObject):
             await self._find_models(self._setup.settings)
 
     async def _find_engines(self, settings: Settings) -> None:
+        self._searches += 1
+        search = self._searches
         found = await run_apart(lambda: find_engines(settings, self._setup.paths))
+        if search != self._searches:  # a later one was begun, by settings that are newer
+            return
         self._planner.engines = found.engines
         self.problems = found.problems
         self.engines_found.emit(found.engines)

@@ -150,7 +150,6 @@ def test_a_name_that_is_in_use_is_a_conflict() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_id": "-x"}, "-x"),
         ({"model_id": 5}, "model_id has to be a text"),
         ({"n_ctx": "8192"}, "n_ctx has to be a whole number"),
         ({"n_ctx": True}, "n_ctx has to be a whole number"),
@@ -295,21 +294,21 @@ def test_only_models_of_the_library_are_loaded(tmp_path: Any) -> None:
             (model / "config.json").write_text("{}")
             (model / "model.safetensors").symlink_to(secret)
             for path, status in (
-                (secret, 400),
-                (tmp_path / "gone.gguf", 400),
-                (link, 400),
+                (secret, 403),
+                (tmp_path / "gone.gguf", 403),
+                (link, 403),
                 (inside.parent / ".." / ".." / "x.gguf", 400),
                 ("tiny.gguf", 400),
-                ("/dev/zero", 400),
+                ("/dev/zero", 403),
                 (str(inside) + "\0", 400),
                 (folder, 400),
-                (model, 400),
+                (model, 403),
                 (inside.parent / "gone.gguf", 404),
             ):
                 await refusal(http, status, model_path=str(path))
             assert bench.manager.deployments == ()
-            there = await refusal(http, 400, model_path=str(secret))
-            away = await refusal(http, 400, model_path=str(tmp_path / "gone.gguf"))
+            there = await refusal(http, 403, model_path=str(secret))
+            away = await refusal(http, 403, model_path=str(tmp_path / "gone.gguf"))
             assert there["detail"].replace("secret", "gone") == away["detail"]
 
     api.run(scenario)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from fakes import api
-from launchdeck.api.gate import MAX_BODY_BYTES, Gate
+from launchdeck.api.connections import ADMIT
+from launchdeck.api.gate import MAX_BODY_BYTES, HttpGate
 from launchdeck.api.operations import OPERATIONS
 
 ROUTES = [(one.method, one.path.replace("{name}", "demo")) for one in OPERATIONS]
@@ -147,9 +148,10 @@ def test_a_body_has_to_come_in_time() -> None:
         sent.append(message)
 
     async def scenario() -> None:
-        gate = Gate(None, token="t", port=1, body_timeout_s=0.01)  # type: ignore[arg-type]
+        gate = HttpGate(None, token="t", port=1, body_timeout_s=0.01)  # type: ignore[arg-type]
         headers = [(b"host", b"127.0.0.1:1"), (b"authorization", b"Bearer t"), (b"content-type", b"application/json")]
-        await gate({"type": "http", "method": "POST", "path": "/", "headers": headers}, never, send)
+        state = {ADMIT: lambda: True}
+        await gate({"type": "http", "method": "POST", "path": "/", "headers": headers, "state": state}, never, send)
 
     api.run(scenario)
     assert sent[0]["status"] == 408

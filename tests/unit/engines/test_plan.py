@@ -557,7 +557,7 @@ def test_a_backend_that_is_named_and_missing(plan_of: Any) -> None:
         ({"rpc_workers": ("-x:1",)}, "host:port", None),
         ({"rpc_workers": ("a:1,b:2",)}, "host:port", None),
         ({"rpc_workers": ("a:65536",)}, "host:port", None),
-        ({"model_id": "a,b"}, "without spaces and commas", None),
+        ({"model_id": "a,b"}, "without spaces, commas", None),
         ({"model_id": "-a"}, "begin with '-'", None),
         ({"model_id": ""}, "cannot be a model's name", None),
     ],
@@ -566,7 +566,8 @@ def test_what_cannot_be_is_refused_with_a_sentence_and_an_offer(
     failure_of: Any, request_fields: dict[str, Any], words: str, change: dict[str, Any] | None
 ) -> None:
     failure = failure_of(**request_fields)
-    assert failure.cause is (Cause.BAD_GPU if "Choose from" in words else Cause.BAD_REQUEST)
+    special = Cause.BAD_NAME if "model_id" in request_fields else Cause.BAD_REQUEST
+    assert failure.cause is (Cause.BAD_GPU if "Choose from" in words else special)
     assert words in str(failure)
     assert [dict(fix.changes) for fix in failure.fixes] == ([] if change is None else [change])
 

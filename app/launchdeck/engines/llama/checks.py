@@ -15,6 +15,7 @@ from launchdeck.engines.fixes import SPLIT_BY_FREE_MEMORY, shorter_context
 from launchdeck.engines.llama import prompt_cache
 from launchdeck.engines.llama.argv import CACHE_TYPES, PLAIN_CACHE_TYPES
 from launchdeck.engines.llama.rope_scaling import slot_limit
+from launchdeck.engines.names import check_name
 from launchdeck.models.gguf.ggml import BY_NAME
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ MAX_THREADS = 1024
 MAX_BATCH = 1 << 20
 # The host may be a name, an IPv4 address, or an IPv6 address in brackets; no comma, which separates workers.
 _RPC_ADDRESS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
-# llama-server takes a comma as the start of a second name.
-_MODEL_ID = re.compile(r"[^\s,\-][^\s,]{0,99}")
 
 
 def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
@@ -50,11 +49,8 @@ def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
     _check_experts(request, model)
     for address in request.rpc_workers:
         _check_worker(address)
-    if request.model_id is not None and not _MODEL_ID.fullmatch(request.model_id):
-        raise _refusal(
-            Message("{name} cannot be a model's name.", name=repr(request.model_id)),
-            Message("Use up to 100 characters without spaces and commas that do not begin with '-'."),
-        )
+    if request.model_id is not None:
+        check_name(request.model_id)
 
 
 def _check_server_type(request: ModelLoadRequest, model: ModelInfo) -> None:

@@ -16,7 +16,6 @@ from launchdeck.engines.choose import Choice
 from launchdeck.engines.context import (
     HOST,
     PlanningContext,
-    default_model_id,
     gpu_reasons,
     resolve_context,
     resolve_layers,
@@ -26,6 +25,7 @@ from launchdeck.engines.devices.masking import Placement, place
 from launchdeck.engines.devices.shared_ram import with_host
 from launchdeck.engines.devices.targets import warnings_without_gpus, with_gpus
 from launchdeck.engines.fixes import RUN_ON_CPU
+from launchdeck.engines.names import default_model_id
 from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.vllm.argv import (
     CACHE_SPACE_VARIABLE,

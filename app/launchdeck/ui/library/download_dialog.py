@@ -72,6 +72,13 @@ class DownloadDialog(QDialog):
         if not self.repositories.count() and not self._looking.is_running:
             self._looking.start(self._list_begun)
 
+    @Slot(object)
+    def set_inventory(self, inventory: Inventory) -> None:
+        """The machine that the models are to have room on."""
+        self._inventory = inventory
+        for row, choice in enumerate(self._choices):
+            self.files.item(row).setText(self._words(choice))
+
     async def _list_begun(self) -> None:
         found = await run_apart(partial(hub.begun, self._getting.folder))
         self.repositories.addItems(found)
@@ -126,9 +133,12 @@ class DownloadDialog(QDialog):
         self._choices = choices
         self.files.clear()
         for choice in choices:
-            room = "" if self._inventory is None else f"   {tr(REACH_WORDS[reach(choice.size_bytes, self._inventory)])}"
-            self.files.addItem(QListWidgetItem(f"{choice.name}   {gib_with_unit(choice.size_bytes, 2)}{room}"))
+            self.files.addItem(QListWidgetItem(self._words(choice)))
         self._enable()
+
+    def _words(self, choice: hub.Choice) -> str:
+        room = "" if self._inventory is None else f"   {tr(REACH_WORDS[reach(choice.size_bytes, self._inventory)])}"
+        return f"{choice.name}   {gib_with_unit(choice.size_bytes, 2)}{room}"
 
     def _choice(self) -> hub.Choice | None:
         row = self.files.currentRow()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Slot
+from PySide6.QtCore import QObject, Qt, Signal, Slot
 
 from launchdeck.ui.kit.i18n import tr
 
 if TYPE_CHECKING:
     from launchdeck.core import Core
+    from launchdeck.domain.gpu import Inventory
     from launchdeck.models import hub
     from launchdeck.ui.deploy.deploy_form import DeployForm
     from launchdeck.ui.discovery import Discovery
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
 
 
 class LibraryDesk(QObject):
-    """A download goes on when its dialog is closed; the status line tells of it then, and opens it again."""
+    """A download goes on when its dialog is closed; the status line tells of it then, and opens it again.
+
+    `machine_changed` carries an Inventory whenever another one can have changed where models have room.
+    """
+
+    machine_changed = Signal(object)
 
     def __init__(self, window: MainWindow, core: Core, discovery: Discovery, form: DeployForm) -> None:
         super().__init__(window)
@@ -29,12 +35,22 @@ class LibraryDesk(QObject):
         self._form = form
         self._getting: ModelGetting | None = None
         self._downloads: DownloadDialog | None = None
+        self._machine: tuple[tuple[str, int | None], ...] = ()
         window.status_line.download.clicked.connect(self.open_downloads)
 
     def close(self) -> None:
         """Pause what is on its way: the next start goes on with it."""
         if self._getting is not None:
             self._getting.pause()
+
+    @Slot(object)
+    def show_inventory(self, inventory: Inventory) -> None:
+        """A new reading of all devices: dialogs that were opened before the first one learn of it too."""
+        devices = (reading.gpu for reading in (*inventory.gpus, inventory.cpu))
+        machine = tuple((device.uuid, device.total_memory_bytes) for device in devices)
+        if machine != self._machine:
+            self._machine = machine
+            self.machine_changed.emit(inventory)
 
     @Slot()
     def open_library(self) -> None:
@@ -45,6 +61,7 @@ class LibraryDesk(QObject):
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         if self._core.planner.inventory is not None:
             dialog.set_inventory(self._core.planner.inventory)
+        self.machine_changed.connect(dialog.set_inventory)
         dialog.set_models(self._discovery.models)
         self._discovery.models_found.connect(dialog.set_models)
         dialog.chosen.connect(self._form.choose_model)
@@ -59,6 +76,7 @@ class LibraryDesk(QObject):
 
         if self._downloads is None:
             self._downloads = DownloadDialog(self._model_getting(), self._core.planner.inventory, self._window)
+            self.machine_changed.connect(self._downloads.set_inventory)
         self._downloads.open()
 
     def _model_getting(self) -> ModelGetting:

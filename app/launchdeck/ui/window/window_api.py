@@ -9,7 +9,6 @@ from launchdeck.api.opening import open_api
 from launchdeck.core import Core
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.domain.gpu import Inventory
-from launchdeck.ui.controller import Controller
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.window.main_window import MainWindow
 
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
 class WindowApi:
     """A load over HTTP goes to the window's own manager, so the table shows it like any other."""
 
-    def __init__(self, core: Core, window: MainWindow, controller: Controller) -> None:
+    def __init__(self, core: Core, window: MainWindow) -> None:
         self._core = core
         self._window = window
-        self._controller = controller
         self._opened_with: tuple[bool, int] | None = None
         self._server: ApiServer | None = None
         self._changing = asyncio.Lock()
@@ -45,13 +43,7 @@ class WindowApi:
     async def _open(self) -> None:
         core = self._core
         try:
-            self._server = await open_api(
-                core.setup,
-                core.planner,
-                core.manager,
-                hand_over=self._show_window,
-                dismissed=self._controller.show_all,
-            )
+            self._server = await open_api(core.setup, core.planner, core.manager, hand_over=self._show_window)
         except LaunchdeckError as error:
             self._window.status_line.api.show_off(tr(error.failure.message))
             raise
