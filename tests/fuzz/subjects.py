@@ -39,7 +39,7 @@ from launchdeck.monitor.history import METRICS, History
 from launchdeck.monitor.history_store import HistoryStore
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.processes import boot_id
-from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.request_memory import LAST, PRESETS, RequestMemory
 from launchdeck.serving.start_list import StartList
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
@@ -195,7 +195,8 @@ def _requests(file: Path, version: int) -> Subject:
     def read() -> None:
         before = _content(file)
         memory = RequestMemory(file)
-        is_read = len(memory._memory.last) + len(memory._memory.presets) == _entry_count(before, {"last", "presets"})
+        count = len(memory.file.part(LAST)) + len(memory.file.part(PRESETS))
+        is_read = count == _entry_count(before, {LAST, PRESETS})
         memory.save_preset("new", REQUEST)
         assert RequestMemory(file).preset("new") == REQUEST
         _assert_kept(file, before, is_read=is_read)

@@ -7,14 +7,11 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.domain.errors import Failure, LaunchdeckError
 from launchdeck.domain.text import Message
 from launchdeck.engines.refusals import refusal
-from launchdeck.files.json_file import JsonFile
-from launchdeck.serving.codec import decoded, to_json
 from launchdeck.serving.failures import unexpected
-from launchdeck.serving.first_version import request_of
+from launchdeck.serving.request_file import RequestFile, not_saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,85 +19,46 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.serving.manager import ProcessManager
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 LOADING_PATIENCE_S: Final = 60.0
-_VERSION: Final = 2
-"""Requests name GPUs by UUID; those of the first version did by their places, and stood at the top of the file."""
 READING_PATIENCE_S: Final = 90.0
 """At most a minute lies between two readings of the GPUs."""
 
 
 class StartList:
-    """The requests by the names of their deployments, in the order in which they were marked. Kept in one JSON file."""
+    """The requests by the names of their deployments, in the order in which they were marked. Kept in one file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = JsonFile(file, _VERSION)
-        document = self._file.read()
-        held = document.get("requests", {}) if self._file.found_version == _VERSION else document
-        if not isinstance(held, dict):
-            self._file.set_aside("it holds no requests")
-            held = {}
-        self._requests = decoded(ModelLoadRequest, held, request_of)
-        if len(self._requests) < len(held) or (held is not document and document.keys() - {"requests"}):
-            self._file.keep_before_writing()
-
-    @property
-    def problem(self) -> Message | None:
-        """What there is to tell of the file, None if nothing."""
-        return self._file.problem
+        self.file = RequestFile(file)
 
     @property
     def requests(self) -> tuple[ModelLoadRequest, ...]:
         """Each with the name of its deployment."""
-        return tuple(self._requests.values())
+        return tuple(self.file.part().values())
 
     def __contains__(self, model_id: object) -> bool:
-        return model_id in self._requests
+        return model_id in self.file.part()
 
     def mark(self, model_id: str, request: ModelLoadRequest, *, marked: bool) -> None:
         """Raises LaunchdeckError if the file cannot be written; nothing has changed then."""
-        requests = {name: kept for name, kept in self._requests.items() if name != model_id or marked}
+        requests = {name: kept for name, kept in self.file.part().items() if name != model_id or marked}
         if marked:
             requests[model_id] = replace(request, model_id=model_id)
-        self._write(requests)
-
-    @property
-    def unsettled(self) -> tuple[ModelLoadRequest, ...]:
-        """What an earlier version wrote, which named GPUs by their places."""
-        return self.requests if self._file.found_version < _VERSION else ()
-
-    def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
-        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
-
-        Where it cannot be written, that is found out again at the next start.
-        """
-        if self._file.found_version >= _VERSION:
-            return
-        self._requests = {name: found(request) for name, request in self._requests.items()}
         try:
-            self._write(self._requests)
-        except LaunchdeckError as error:
-            logger.warning("%s", error)
-
-    def _write(self, requests: dict[str, ModelLoadRequest]) -> None:
-        """Raises LaunchdeckError."""
-        try:
-            self._file.write({"requests": {name: to_json(kept) for name, kept in requests.items()}})
+            self.file.replace(requests)
         except OSError as error:
-            raise LaunchdeckError.of(
-                Cause.DISK_FULL,
+            raise not_saved(
                 Message(
                     "What starts with Launchdeck could not be saved to {path}: {reason}.",
-                    path=self._file.path,
+                    path=self.file.path,
                     reason=error.strerror,
-                ),
-                Message("Free some space or allow writing there, then save again."),
+                )
             ) from error
-        self._requests = requests
 
 
 async def start_marked(
