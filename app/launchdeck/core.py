@@ -105,7 +105,7 @@ class Core:
             return []
         while not self._is_settled or self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
             await asyncio.sleep(LOOK_S)
-        return await start_marked(self.manager, lambda: self.planner.inventory)
+        return await start_marked(self.manager, self.planner.refuse, lambda: self.planner.inventory)
 
     async def close(self, *, keep: bool) -> None:
         """Leave the models serving, or stop them all; then end what runs beside the main thread."""

@@ -242,12 +242,7 @@ class ProcessManager:
         patience_s = READINGS_WAITED_FOR * self._settings().sampling_interval_s
         if not await self._reading.after(time.time(), patience_s):
             logger.warning("The GPUs were not read for %s s: %s is planned without", patience_s, deployment.id)
-        request = deployment.plan.request
-        named = replace(request, model_id=deployment.plan.model_id)
-        async with self._naming:  # as for a load: what is promised meanwhile is seen
-            plan = await asyncio.to_thread(self._planner, named, deployment.plan.port)
-        await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
-        return replace(plan, request=replace(plan.request, model_id=request.model_id))
+        return await self._plan_again(deployment, deployment.plan.port)
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
@@ -258,10 +253,18 @@ class ProcessManager:
         port = self._reserve()
         self._ports.release(self._ports_in_use[deployment.id])
         self._ports_in_use[deployment.id] = port
+        return await self._plan_again(deployment, port)
+
+    async def _plan_again(self, deployment: Deployment, port: int) -> LaunchPlan:
+        """The same launch under the name that it has, on the conditions on which it was asked for. Raises
+        LaunchdeckError.
+        """
         request = deployment.plan.request
-        async with self._naming:
-            plan = await asyncio.to_thread(self._planner, replace(request, model_id=deployment.plan.model_id), port)
-        return replace(plan, request=request)
+        named = replace(request, model_id=deployment.plan.model_id)
+        async with self._naming:  # as for a load: what is promised meanwhile is seen
+            plan = await asyncio.to_thread(self._planner, named, port)
+        await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
+        return replace(plan, request=replace(plan.request, model_id=request.model_id))
 
     async def close(self, *, keep: bool) -> None:
         """Leave every model serving, or stop them all. What has ended is forgotten."""

@@ -7,9 +7,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from launchdeck.domain.errors import Failure, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.engines.refusals import refusal
 from launchdeck.serving.failures import unexpected
 from launchdeck.serving.request_file import RequestFile, not_saved
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
@@ -62,41 +62,45 @@ class StartList:
 
 
 async def start_marked(
-    manager: ProcessManager, inventory: Callable[[], Inventory | None], patience_s: float = LOADING_PATIENCE_S
+    manager: ProcessManager,
+    refuse: Callable[[LaunchPlan], Failure | None],
+    inventory: Callable[[], Inventory | None],
+    patience_s: float = LOADING_PATIENCE_S,
 ) -> list[Failure]:
     """Start what is marked and does not run: each when the one before is ready, has ended or is queued, and at the
     latest after `patience_s`, for one that never gets ready must not hold up the others.
 
-    One that does not fit into what is free then is left out. Gives why one was not started.
+    What `refuse` refuses, because it does not fit into what is free then, is left out. Gives why one was not started.
     """
     failures = []
     for request in manager.start_list.requests:
         if any(d.plan.model_id == request.model_id and d.state.is_live for d in manager.deployments):
             continue
         try:
-            await _start(manager, request, inventory, patience_s)
+            deployment = await manager.load(request, only_if=refuse)
+            await _until_ready(manager, deployment, inventory, patience_s)
         except LaunchdeckError as error:
-            logger.warning("%s does not start with Launchdeck: %s", request.model_id, error)
             failures.append(_left_out(request, error.failure))
+            logger.warning("%s", failures[-1])
         except Exception as error:
             logger.exception("%s could not be started with Launchdeck", request.model_id)
             failures.append(_left_out(request, unexpected(error)))
     return failures
 
 
-async def _start(
+async def _until_ready(
     manager: ProcessManager,
-    request: ModelLoadRequest,
+    deployment: Deployment,
     inventory: Callable[[], Inventory | None],
     patience_s: float,
 ) -> None:
-    deployment = await manager.load(request, only_if=lambda plan: _fits(plan, inventory()))
     try:
         async with asyncio.timeout(patience_s):
             while _still_loads(manager, deployment.id):  # noqa: ASYNC110 (a minute at most, with a model to load)
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
-        logger.warning("%s is not ready after %s s: what comes after it starts as well", request.model_id, patience_s)
+        name = deployment.plan.model_id
+        logger.warning("%s is not ready after %s s: what comes after it starts as well", name, patience_s)
         return
     await _until_counted(manager, deployment.id, inventory)
 
@@ -121,11 +125,7 @@ async def _until_counted(
         await asyncio.sleep(LOOK_S)
 
 
-def _fits(plan: LaunchPlan, inventory: Inventory | None) -> Failure | None:
-    why = refusal(plan, inventory)
-    return why and replace(why, advice=Message("Stop something else, then deploy it."))
-
-
 def _left_out(request: ModelLoadRequest, why: Failure) -> Failure:
     message = Message("{name} does not start with Launchdeck: {reason}", name=request.model_id, reason=why.message)
-    return replace(why, message=message)
+    advice = Message("Stop something else, then deploy it.") if why.cause is Cause.OUT_OF_MEMORY else why.advice
+    return replace(why, message=message, advice=advice)

@@ -317,7 +317,8 @@ class Supervisor:
 
     async def _launch_in_turn(self) -> Failure | None:
         plan: LaunchPlan | None = self.deployment.plan
-        if self._launches.why_not_yet(self.deployment) is not None:
+        was_queued = self.deployment.queued_because is not None  # what is free has changed meanwhile
+        if was_queued or self._launches.why_not_yet(self.deployment) is not None:
             self._attached.set()  # there is nothing that a quit would have to wait for
             plan = await self._turn.plan(lambda: self.deployment, lambda reason: self.change(queued_because=reason))
         if plan is None:

@@ -15,7 +15,7 @@ from fakes import samples
 from fakes.gguf_models import llama
 from launchdeck.core import Core
 from launchdeck.domain.errors import Failure, LaunchdeckError
-from launchdeck.domain.gpu import GpuReading, GpuType, Inventory, PlannedGpu
+from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuType, Inventory, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.monitor.history import METRICS
 from launchdeck.monitor.history_store import HistoryStore
@@ -263,6 +263,23 @@ def test_what_starts_with_launchdeck_is_refused_by_the_name_of_its_gpu(
     sentence = "first does not start with Launchdeck: RTX 4090 at 01:00.0 is not there."
     assert str(failure.message) == sentence
     assert ours.manager.deployments == ()
+
+
+def test_what_does_not_fit_at_the_start_is_refused_as_at_the_doors(
+    qapp: object, state: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the name of the model of ours that holds the memory, not with the engine's."""
+    held = GpuProcess(4711, "llama-server", 23 << 30)
+    full = replace(A, sample=replace(A.sample, free_memory_bytes=1 << 20, processes=(held,)))
+    ours = adopted(samples.inventory(full))
+    ours.planner.engines = (samples.LLAMA_SERVER,)
+    ours.planner.on_deployment(replace(samples.deployment(), pids=(4711,)))
+    model = llama(n_layer=2).write(tmp_path / "m.gguf")
+    asked = ModelLoadRequest(model, gpu_uuids=("GPU-0",), known_gpus=(PlannedGpu.of(A.gpu),), n_gpu_layers=3)
+    ours.manager.start_list.mark("late", asked, marked=True)
+    (failure,) = asyncio.run(ours.start_marked())
+    assert f"held by {samples.deployment().plan.model_id} (pid 4711)" in str(failure.message)
+    assert "force" not in f"{failure.advice} {caplog.text}"
 
 
 def test_one_that_cannot_be_read_costs_itself_alone(state: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,7 @@ from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.plan import EngineKind, LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.serving.lifecycle import Event
 from launchdeck.serving.turns import why_not_yet
 
 GPUS = tuple(PlannedGpu(place, f"GPU-{place}", "RTX 4090") for place in range(3))
@@ -201,12 +202,34 @@ def test_it_is_planned_anew_and_what_the_plan_refuses_is_its_failure() -> None:
     scenario(play, planner=planner, restart="on failure")
 
 
-def test_the_condition_of_a_launch_holds_for_its_new_plan() -> None:
-    verdicts = []
+def refusing_from_the_second_plan_on() -> Callable[[object], Failure | None]:
+    plans = []
 
-    def only_once(verdict: object) -> Failure | None:
-        verdicts.append(verdict)
-        return Failure(Cause.OUT_OF_MEMORY, Message("Not now.")) if len(verdicts) > 1 else None
+    def only_once(plan: object) -> Failure | None:
+        plans.append(plan)
+        return Failure(Cause.OUT_OF_MEMORY, Message("Not now.")) if len(plans) > 1 else None
+
+    return only_once
+
+
+def test_what_was_queued_is_planned_anew_though_its_turn_comes_at_once() -> None:
+    """The one before is ready after this one was queued, and before it has looked again."""
+    only_once = refusing_from_the_second_plan_on()
+
+    async def play(bench: ReadingBench) -> None:
+        first = await bench.load(model_id="first")
+        await bench.until_state(first, State.LOADING)
+        queued = await bench.manager.load(replace(DEMO, model_id="second"), only_if=only_once)
+        assert queued.queued_because is not None
+        bench.manager._find(first).change(Event.READY)  # no `await` lies between
+        await until_async(lambda: not bench.get(queued.id).state.is_live)
+        assert str(bench.get(queued.id).failure) == "Not now."
+
+    scenario(play)
+
+
+def test_the_condition_of_a_launch_holds_for_its_new_plan() -> None:
+    only_once = refusing_from_the_second_plan_on()
 
     async def play(bench: ReadingBench) -> None:
         first = await bench.load(model_id="first")
