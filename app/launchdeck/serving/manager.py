@@ -28,7 +28,6 @@ from launchdeck.serving.healing import HEALED_S
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.readings import own_ram_bytes, rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError
@@ -208,7 +207,7 @@ class ProcessManager:
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         if self._inventory is not None:
-            supervisor.note_gpus(self._inventory)
+            supervisor.observe(self._inventory)
         self._tell(supervisor.deployment)
         return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
@@ -217,9 +216,7 @@ class ProcessManager:
         self._inventory = inventory
         self._reading.note(inventory)
         for supervisor in self._supervisors.values():
-            pids = supervisor.deployment.pids
-            supervisor.measure(rss_bytes(pids), own_ram_bytes(pids), vram_by_gpu(pids, inventory))
-            supervisor.note_gpus(inventory)
+            supervisor.observe(inventory)
 
     # What a supervisor needs
 
