@@ -21,6 +21,14 @@ def supervisor_lost() -> Failure:
     )
 
 
+def not_begun(model_id: str) -> Failure:
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message("{name} was not started, because Launchdeck ended before it came to that.", name=model_id),
+        Message("Start the model again."),
+    )
+
+
 def machine_restarted() -> Failure:
     return Failure(
         Cause.SUPERVISOR_LOST,

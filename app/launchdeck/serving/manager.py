@@ -35,6 +35,7 @@ from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
 from launchdeck.serving.turns import LatestReading, why_not_yet
+from launchdeck.serving.unstarted import is_unstarted, note_launch, read_unstarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -85,6 +86,7 @@ class ProcessManager:
         self._only_if: dict[str, Callable[[LaunchPlan], Failure | None]] = {}
         self._reading = LatestReading()
         self._inventory: Inventory | None = None
+        self._began_at_s = time.time()
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -165,6 +167,9 @@ class ProcessManager:
         not understood, and is left as it is; whose shim lives is looked for once more when its record is mended.
         """
         problems = await self._adopt_recorded()
+        for deployment in await asyncio.to_thread(list, read_unstarted(self._paths.records)):
+            if deployment.created_at_s < self._began_at_s:
+                self._tell(self._add(deployment, LogBuffer()).deployment)
         if problems:
             self._second_look = asyncio.create_task(self._look_again())
         return problems
@@ -226,6 +231,7 @@ class ProcessManager:
             self._forget(deployment.id)
         except OSError as error:
             raise launch_failed(error) from error
+        await asyncio.to_thread(note_launch, self._paths.records, deployment)
         settings = self._settings()
         spec = build_spec(deployment, api_key=api_key, paths=self._paths, settings=settings, environ=os.environ)
         return await self._launcher.launch(spec)
@@ -275,16 +281,19 @@ class ProcessManager:
         for deployment in self.deployments:
             if not deployment.state.is_live:
                 self.dismiss(deployment.id)
+            elif deployment.queued_because is not None:
+                self._forget_unstarted(deployment.id)
 
     async def _prepare(self, request: ModelLoadRequest, only_if: Callable[[LaunchPlan], Failure | None]) -> Supervisor:
         """A deployment that has its port and its name. Raises LaunchdeckError."""
         port = self._reserve()
         try:
             plan = await self._plan(request, port, only_if)
+            deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+            await asyncio.to_thread(note_launch, self._paths.records, deployment)
         except BaseException:
             self._ports.release(port)
             raise
-        deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
         self._ports_in_use[deployment.id] = port
         self._only_if[deployment.id] = only_if
         return self._add(deployment, LogBuffer())
@@ -313,6 +322,7 @@ class ProcessManager:
             self._only_if.pop(deployment.id, None)
             if port is not None:
                 self._ports.release(port)
+            self._forget_unstarted(deployment.id)
         for supervisor in self._supervisors.values():
             supervisor.stir()
         self._tell(deployment)
@@ -327,6 +337,15 @@ class ProcessManager:
     def _forget(self, deployment_id: str) -> None:
         """A launch that failed early has left no folder. Raises OSError."""
         remove_tree(self._paths.records, deployment_id)
+
+    def _forget_unstarted(self, deployment_id: str) -> None:
+        """It has ended here, or was told of: the next run has nothing to say about it."""
+        folder = self._paths.records / deployment_id
+        if is_unstarted(folder):
+            try:
+                self._forget(deployment_id)
+            except OSError as error:
+                logger.warning("%s", record_stays(folder, error))
 
     def _reserve(self) -> int:
         try:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -255,6 +258,46 @@ def test_a_quit_that_keeps_the_models_forgets_one_that_waits(caplog: pytest.LogC
         await again.manager.stop_all()
 
     scenario(play)
+
+
+KILLED_HOST = """
+import asyncio, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fakes.serving import Bench
+from launchdeck.domain.deployment import State
+from unit.serving.test_turns import first_and_second, vllm_planner
+
+async def main():
+    bench = Bench(planner=vllm_planner(), last_port=65535)
+    await first_and_second(bench)
+    await bench.manager.stop(await bench.load(model_id="stopped"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_queued_when_the_application_was_killed_is_told_by_the_next_one() -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_HOST, str(Path(__file__).parents[2])], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    async def play() -> None:
+        bench = Bench(planner=vllm_planner(), last_port=65535)
+        assert await bench.manager.adopt() == []
+        first, second = bench.manager.deployments
+        assert (first.plan.model_id, first.state) == ("first", State.LOADING)
+        assert (second.plan.model_id, second.state) == ("second", State.FAILED)
+        assert str(second.failure).startswith("second was not started, because Launchdeck ended before")
+        assert deployment_document(second)["error"]["message"].startswith("second was not started")
+        again = await bench.manager.restart(second.id)
+        assert again.queued_because is not None
+        await bench.manager.close(keep=False)
+        late = Bench()
+        await late.manager.adopt()
+        assert late.manager.deployments == (), "once is enough"
+
+    asyncio.run(play())
 
 
 def test_without_readings_it_starts_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
