@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.gpu import Inventory
+from launchdeck.domain.text import Message
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
 from launchdeck.hardware.opening import open_source
 from launchdeck.hardware.replay import ReplaySource
 from launchdeck.hardware.source import InventorySource
-from launchdeck.serving.first_version import identified, is_list_of_then, places_in
+from launchdeck.serving.first_version import SeenGpus, identified, is_list_of_then, places_in
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.process import QtShimLauncher
+from launchdeck.serving.request_file import RequestFile
 from launchdeck.serving.request_memory import RequestMemory
 from launchdeck.serving.start_list import LOOK_S, start_marked
 from launchdeck.settings.setup import Setup
@@ -39,13 +42,22 @@ class Core:
             advise=self.planner.advise,
         )
         self.manager.subscribe(self.planner.on_deployment)
-        self._has_looked = False
+        self._gpus_of_before: SeenGpus | None = None  # None: the records have not been read yet
+        self._is_settled = False
 
     def open_source(self) -> InventorySource:
         """Where readings of the GPUs come from; to be opened by the thread that will read."""
         if self.setup.recorded is not None:
             return ReplaySource(self.setup.recorded)
         return open_source(self.setup.settings.detection, self.setup.inventory_file)
+
+    async def adopt(self) -> list[Message]:
+        """Take over what runs since an earlier run, and give what was not understood of it."""
+        problems = await self.manager.adopt()
+        self._gpus_of_before = await self._remembered_gpus()
+        if self.planner.inventory is not None:
+            self._settle_places(self.planner.inventory)
+        return problems
 
     def observe(self, inventory: Inventory) -> None:
         """A new reading of all devices, for whoever plans and supervises."""
@@ -54,29 +66,56 @@ class Core:
         self.manager.observe(inventory)
 
     def _settle_places(self, inventory: Inventory) -> None:
-        """Earlier versions kept the places of GPUs. What these mean is found out once, at the first look; where the
-        list may be another than the one that was meant, they are kept, and the user chooses again.
+        """Earlier versions kept the places of GPUs. What these mean is found out once, when the records have been read
+        and the GPUs looked at; where the list may be another than the one that was meant, they are kept, and the user
+        chooses again.
         """
-        kept = (self.requests, self.manager.start_list)
-        if inventory.replayed or self._has_looked:
+        if inventory.replayed or self._is_settled or self._gpus_of_before is None:
             return
-        self._has_looked = True
-        places = places_in(request for one in kept for request in one.unsettled)
-        is_known = is_list_of_then(inventory, places, self.planner.seen_gpu_uuids)
+        self._is_settled = True
+        places = self._kept_places()
+        is_known = is_list_of_then(inventory, places, self._gpus_of_before)
         if places and not is_known:
-            logger.warning("GPUs of before are away: what was saved for a GPU by its place has to be chosen again")
-        for one in kept:
-            one.settle(lambda request: identified(request, inventory) if is_known else request)
+            logger.warning("The GPUs may be others than before: what was saved by a place has to be chosen again")
+        for file in self._request_files:
+            file.settle(lambda request: identified(request, inventory) if is_known else request)
+
+    @property
+    def _request_files(self) -> tuple[RequestFile, ...]:
+        return self.requests.file, self.manager.start_list.file
+
+    def _kept_places(self) -> set[int]:
+        return places_in(request for file in self._request_files for request in file.unsettled)
+
+    async def _remembered_gpus(self) -> SeenGpus:
+        """The history is read only where something is to be found out by it: numpy takes its time."""
+        if not self._kept_places():
+            return SeenGpus()
+        gpus = (gpu for deployment in self.manager.deployments for gpu in deployment.plan.gpus)
+        return SeenGpus(
+            places=frozenset((gpu.index, gpu.uuid) for gpu in gpus if gpu.is_identified),
+            ran_on=frozenset(self.planner.seen_gpu_uuids),
+            charted=tuple(await asyncio.to_thread(_charted, self.setup.paths.history)),
+        )
 
     async def start_marked(self) -> list[Failure]:
-        """What starts with Launchdeck, as soon as devices and engines are known. Gives why one was not started."""
+        """What starts with Launchdeck, as soon as devices, engines and the GPUs that are meant are known. Gives why one
+        was not started.
+        """
         if not self.manager.start_list.requests or self.setup.inventory_file is not None:
             return []
-        while self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
+        while not self._is_settled or self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
             await asyncio.sleep(LOOK_S)
-        return await start_marked(self.manager, lambda: self.planner.inventory)
+        return await start_marked(self.manager, self.planner.refuse, lambda: self.planner.inventory)
 
     async def close(self, *, keep: bool) -> None:
         """Leave the models serving, or stop them all; then end what runs beside the main thread."""
         await self.manager.close(keep=keep)
         self._launcher.close()
+
+
+def _charted(history: Path) -> list[str]:
+    """The devices in the history's file. Touches the disk."""
+    from launchdeck.monitor.history_store import HistoryStore  # noqa: PLC0415 (numpy)
+
+    return list(HistoryStore(history).load())

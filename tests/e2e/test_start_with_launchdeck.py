@@ -19,6 +19,7 @@ from launchdeck.domain.errors import Cause
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import DeviceEstimate, EngineKind, Estimate, LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
+from launchdeck.engines.refusals import refusal
 from launchdeck.serving.start_list import StartList, start_marked
 
 __all__ = ["no_process_left"]
@@ -81,7 +82,7 @@ def test_what_does_not_fit_is_left_out_and_told_and_what_comes_after_it_is_not()
         bench = Bench(planner=planner, last_port=65535)
         for name in ("huge", "small"):
             bench.manager.start_list.mark(name, ModelLoadRequest(Path("/models/demo.gguf")), marked=True)
-        (failure,) = await start_marked(bench.manager, inventory)
+        (failure,) = await start_marked(bench.manager, refusal, inventory)
         assert failure.cause is Cause.OUT_OF_MEMORY
         assert str(failure.message) == (
             "huge does not start with Launchdeck: huge needs 1048576.0 GiB of RAM, 0.0 free."
@@ -115,7 +116,7 @@ def test_a_model_that_never_gets_ready_holds_nobody_up(caplog: pytest.LogCapture
 
     async def scenario() -> None:
         bench = marked_bench(planner, "endless", "next", "last")
-        assert await asyncio.wait_for(start_marked(bench.manager, reading, patience_s=2.0), 60) == []
+        assert await asyncio.wait_for(start_marked(bench.manager, refusal, reading, patience_s=2.0), 60) == []
         assert states_by_name(bench) == {"endless": State.LOADING, "next": State.RUNNING, "last": State.RUNNING}
         await bench.manager.stop_all()
 
@@ -139,7 +140,7 @@ def test_one_that_is_queued_is_not_waited_for() -> None:
     async def scenario() -> None:
         bench = marked_bench(planner, "endless", "queued", "llama")
         began_s = time.monotonic()
-        assert await asyncio.wait_for(start_marked(bench.manager, reading, patience_s=4.0), 60) == []
+        assert await asyncio.wait_for(start_marked(bench.manager, refusal, reading, patience_s=4.0), 60) == []
         assert states_by_name(bench) == {"endless": State.LOADING, "queued": State.QUEUED, "llama": State.RUNNING}
         assert time.monotonic() - began_s >= 4.0, "the first was given its time"
         await bench.manager.stop_all()
@@ -156,7 +157,7 @@ def test_a_mistake_over_one_costs_that_one_alone(caplog: pytest.LogCaptureFixtur
 
     async def scenario() -> None:
         bench = marked_bench(planner, "strange", "usual")
-        (failure,) = await start_marked(bench.manager, reading)
+        (failure,) = await start_marked(bench.manager, refusal, reading)
         assert str(failure.message).startswith("strange does not start with Launchdeck: ")
         assert states_by_name(bench) == {"usual": State.RUNNING}
         await bench.manager.stop_all()

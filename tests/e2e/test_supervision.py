@@ -201,12 +201,20 @@ def test_fault_25_a_gpu_lost_under_a_model_is_told_as_such(how: str) -> None:
         running = await bench.running(gpu_uuids=("GPU-0",), known_gpus=(PlannedGpu.of(first.gpu),))
         bench.manager.observe(both)
         assert bench.get(running.id).lost_gpus == ()
+        told: list[Deployment] = []
+        unsubscribe = bench.manager.subscribe(told.append)
         bench.manager.observe(without)
+        unsubscribe()
+        assert len(told) == 1, "one reading is one change"
         assert bench.get(running.id).lost_gpus == ("GPU-0",)
         assert bench.get(running.id).state is State.RUNNING
         bench.manager.observe(both)
         assert bench.get(running.id).lost_gpus == ()
+        told: list[Deployment] = []
+        unsubscribe = bench.manager.subscribe(told.append)
         bench.manager.observe(without)
+        unsubscribe()
+        assert len(told) == 1, "one reading is one change"
         os.kill(running.pids[0], signal.SIGABRT)
         failed = await bench.until_state(running.id, State.FAILED)
         assert failed.failure.cause is Cause.GPU_LOST

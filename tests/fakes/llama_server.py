@@ -41,12 +41,17 @@ def become_real(program: str, arguments: list[str]) -> None:
     os.execv(program, [program, *arguments])
 
 
+def used_device(name: str, text: str, address: str, free_mib: object) -> str:
+    """What llama.cpp says of one device that it uses: the proof of where a model lies."""
+    return f"llama_prepare_model_devices: using device {name} ({text}) ({address}) - {free_mib} MiB free"
+
+
 def lines_of_devices(devices: list[list[str]], arguments: list[str]) -> list[str]:
     """What llama.cpp says of the devices that it is to use."""
     asked = arguments[arguments.index("--device") + 1].split(",") if "--device" in arguments else []
     known = {match[1]: (match[2], match[3], address) for line, address in devices if (match := LISTED.fullmatch(line))}
     return [
-        f"llama_prepare_model_devices: using device {name} ({text}) ({address}) - {free} MiB free"
+        used_device(name, text, address, free)
         for name in asked
         if name in known
         for text, free, address in (known[name],)

@@ -39,8 +39,9 @@ from launchdeck.monitor.history import METRICS, History
 from launchdeck.monitor.history_store import HistoryStore
 from launchdeck.serving.codec import to_json
 from launchdeck.serving.processes import boot_id
-from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.request_memory import LAST, PRESETS, RequestMemory
 from launchdeck.serving.start_list import StartList
+from launchdeck.serving.unstarted import LAUNCH_NAME, note_launch, read_unstarted
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 from launchdeck.ui.window.window_memory import WindowMemory
@@ -78,6 +79,7 @@ def subjects(home: Path) -> list[Subject]:
     return [
         _records(paths, version=2),
         _records(paths, version=1),
+        _launch(paths),
         _start_list(paths.state / "start-with-launchdeck.json", version=2),
         _start_list(paths.state / "start-before.json", version=1),
         _requests(paths.state / "requests.json", version=2),
@@ -171,6 +173,21 @@ def _of_version(version: int, request: dict[str, Any]) -> dict[str, Any]:
     return {n: v for n, v in request.items() if n not in {"gpu_uuids", "known_gpus"}} | {"gpu_indices": [0]}
 
 
+def _launch(paths: Paths) -> Subject:
+    """What one launch says of itself costs no other, and no start."""
+    good = replace(samples.deployment(), id="0000000c")
+
+    def read() -> None:
+        found = list(read_unstarted(paths.records))
+        assert good.id in {deployment.id for deployment in found}
+        for deployment in found:
+            json.loads(dumps(deployment_document(deployment, cpu_index=0)), parse_constant=_refuse)
+
+    valid = {"created_at_s": 5.0, "plan": to_json(good.plan)}
+    file = paths.records / "0000000d" / LAUNCH_NAME
+    return Subject("launch", file, valid, read, prepare=lambda: note_launch(paths.records, good))
+
+
 def _start_list(file: Path, version: int) -> Subject:
     marked = {name: _of_version(version, to_json(REQUEST) | {"model_id": name}) for name in ("good", "odd")}
     valid = marked if version == 1 else {"version": version, "requests": marked}
@@ -195,7 +212,8 @@ def _requests(file: Path, version: int) -> Subject:
     def read() -> None:
         before = _content(file)
         memory = RequestMemory(file)
-        is_read = len(memory._memory.last) + len(memory._memory.presets) == _entry_count(before, {"last", "presets"})
+        count = len(memory.file.part(LAST)) + len(memory.file.part(PRESETS))
+        is_read = count == _entry_count(before, {LAST, PRESETS})
         memory.save_preset("new", REQUEST)
         assert RequestMemory(file).preset("new") == REQUEST
         _assert_kept(file, before, is_read=is_read)

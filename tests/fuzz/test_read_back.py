@@ -19,6 +19,7 @@ DEADLINE_S = 5 * 50.0
 INPUTS = {
     "records, version 2": 1500,
     "records, version 1": 500,
+    "launch": 500,
     "start list, version 2": 1000,
     "start list, version 1": 500,
     "remembered requests, version 2": 1000,

@@ -63,8 +63,7 @@ class TestRows:
         assert (line.applied, line.agrees) == ("163,840, 40,960 a slot", True)
 
     def test_fewer_slots_than_asked_for_are_as_planned_where_the_engine_was_told_so(self):
-        argv = (*samples.plan().argv, "--parallel", "1")
-        deployment = with_plan(samples.deployment(applied=replace(samples.APPLIED, n_slots=1)), argv=argv)
+        deployment = with_plan(samples.deployment(applied=replace(samples.APPLIED, n_slots=1)), n_slots=1)
         assert row(deployment, "Slots") == DetailRow("Slots", "4", "1", "1", agrees=True)
 
     def test_before_the_engine_has_spoken_nothing_is_claimed(self):

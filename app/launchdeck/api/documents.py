@@ -39,7 +39,7 @@ def deployment_document(
     plan = deployment.plan
     gpus = [gpu for gpu in plan.gpus if gpu.is_identified]
     places = [deployment.place_of(gpu) for gpu in plan.gpus]
-    lost = [deployment.place_of(gpu) for gpu in gpus if gpu.uuid in deployment.lost_gpus]
+    lost = [deployment.place_of(gpu) for gpu in deployment.lost]
     return {
         "id": deployment.id,
         "model_id": plan.model_id,

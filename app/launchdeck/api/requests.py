@@ -159,12 +159,8 @@ def load_request(body: BaseModel, inventory: Inventory) -> ModelLoadRequest:
     values = {name: getattr(body, name) for name in type(body).model_fields}
     del values["force"]
     index, indices, uuids = values.pop("gpu_index"), values.pop("gpu_indices"), values["gpu_uuids"]
-    named = {
-        "gpu_index": None if index is None else _at((index,), inventory),
-        "gpu_indices": None if indices is None else _at(indices, inventory),
-        "gpu_uuids": None if uuids is None else uuids_of(_checked(uuids), inventory),
-    }
-    given = {name: meant for name, meant in named.items() if meant is not None}
+    named = {"gpu_index": None if index is None else (index,), "gpu_indices": indices, "gpu_uuids": uuids}
+    given = {name: _meant(gpus, inventory) for name, gpus in named.items() if gpus is not None}
     if len(set(given.values())) > 1:
         raise LaunchdeckError.of(
             Cause.BAD_GPU,
@@ -174,15 +170,13 @@ def load_request(body: BaseModel, inventory: Inventory) -> ModelLoadRequest:
     return ModelLoadRequest(**values | {"gpu_uuids": next(iter(given.values()), None)})
 
 
-def _at(indices: Sequence[int], inventory: Inventory) -> tuple[str, ...]:
-    """The GPUs at these places. Without GPUs the list holds the CPU, in the first place."""
-    if not inventory.gpus and tuple(indices) == (inventory.cpu.gpu.index,):
-        return CPU_ONLY
-    return uuids_of(_checked([str(index) for index in indices]), inventory)
+def _meant(gpus: Sequence[int | str], inventory: Inventory) -> tuple[str, ...]:
+    """The GPUs that have these places or names. Without GPUs the list holds the CPU, in the first place.
 
-
-def _checked(names: Sequence[str]) -> Sequence[str]:
-    """Raises LaunchdeckError for more, or for longer ones, than any machine has."""
+    Raises:
+        LaunchdeckError: more, or longer ones, than any machine has.
+    """
+    names = [str(gpu) for gpu in gpus]
     if len(names) > MOST_GPUS or any(not 1 <= len(name) <= LONGEST_UUID for name in names):
         raise LaunchdeckError.of(
             Cause.BAD_GPU,
@@ -192,7 +186,9 @@ def _checked(names: Sequence[str]) -> Sequence[str]:
                 limit=LONGEST_UUID,
             ),
         )
-    return names
+    if not inventory.gpus and tuple(gpus) == (inventory.cpu.gpu.index,):
+        return CPU_ONLY
+    return uuids_of(names, inventory)
 
 
 def _sentence(detail: ErrorDetails) -> str:

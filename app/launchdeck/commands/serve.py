@@ -111,7 +111,7 @@ class Service:
     async def _begin(self, sampler: Sampler, adopted: asyncio.Event) -> None:
         """Ready when the HTTP interface answers; the devices and engines may still be looked for then."""
         core = self._core
-        await core.manager.adopt()
+        await core.adopt()
         adopted.set()
         self._api = await open_api(core.setup, core.planner, core.manager, hand_over=self._hand_over)
         sampler.start()

@@ -141,6 +141,18 @@ class Deployment:
     queued_because: Message | None = None
     restarts: int = 0
 
+    @property
+    def lost(self) -> tuple[PlannedGpu, ...]:
+        """Those of its GPUs that do not answer any more."""
+        return tuple(gpu for gpu in self.plan.gpus if gpu.uuid in self.lost_gpus)
+
+    @property
+    def lost_places(self) -> tuple[int, ...] | None:
+        """Where these stand in our list now; None where one has left it, and is to be called by its name."""
+        places = [self.place_of(gpu) for gpu in self.lost]
+        known = tuple(place for place in places if place is not None)
+        return known if len(known) == len(places) else None
+
     def place_of(self, gpu: PlannedGpu) -> int | None:
         """Where this GPU of the plan stands in our list now; None: it is not there, or not known which it is.
 

@@ -168,7 +168,9 @@ class LaunchPlan:
     for all that begin so): see `planning.placement`. The values of `secret_env` names are MASK here: the keys
     themselves are put in when the process starts and stand in no plan, record or log.
     `flash_attention`: whether llama.cpp will compute attention in one go (None: not said).
-    `margin_bytes` is what "auto" leaves free on each device. `for_others` are clauses that speak for another engine.
+    `n_slots`: how many slots the engine is told to have, fewer than were asked for where it divides the context by
+    them (None: as many as were asked for). `margin_bytes` is what "auto" leaves free on each device. `for_others` are
+    clauses that speak for another engine.
     `blocker` tells why this plan can be looked at but not be started (say, the engine is not installed).
     """
 
@@ -193,6 +195,7 @@ class LaunchPlan:
     for_others: tuple[Message, ...] = ()
     flash_attention: bool | None = None
     gpus: tuple[PlannedGpu, ...] = ()
+    n_slots: Count | None = None
 
     @property
     def verdict(self) -> Verdict:

@@ -15,7 +15,7 @@ from launchdeck.serving.failures import newer_shim, not_found, record_stays, shi
 from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.healing import read_healed
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.readings import own_ram_bytes, rss_bytes
+from launchdeck.serving.readings import ram_of
 from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
@@ -70,7 +70,7 @@ async def _live(record: Record) -> Deployment | None:
         return recall_live(record, record.status) if is_supervised(record.status) else None
     await client.close()
     live = recall_live(record, ShimStatus.of(client.status))
-    return replace(live, own_ram_bytes=own_ram_bytes(live.pids))
+    return replace(live, own_ram_bytes=ram_of(live.pids).own_bytes)
 
 
 async def _look(record: Record, adapter: EngineAdapter) -> Seen:
@@ -94,12 +94,13 @@ async def _look(record: Record, adapter: EngineAdapter) -> Seen:
     reader = LogReader(adapter, LogBuffer())
     reader.feed(read_log(str(record.folder), 0, READ_BYTES)[1])  # what an engine applies, it says at its start
     found = reader.findings
+    ram = ram_of(live.pids)
     seen = replace(
         live,
         applied=found.applied,
         progress=found.progress,
-        rss_bytes=rss_bytes(live.pids),
-        own_ram_bytes=own_ram_bytes(live.pids),
+        rss_bytes=ram.rss_bytes,
+        own_ram_bytes=ram.own_bytes,
     )
     return Seen(seen, api_key)
 

@@ -21,6 +21,14 @@ def supervisor_lost() -> Failure:
     )
 
 
+def not_begun(model_id: str) -> Failure:
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message("{name} was not started, because Launchdeck ended before it came to that.", name=model_id),
+        Message("Start the model again."),
+    )
+
+
 def machine_restarted() -> Failure:
     return Failure(
         Cause.SUPERVISOR_LOST,
@@ -31,10 +39,9 @@ def machine_restarted() -> Failure:
 
 def gpus_lost(deployment: Deployment, ended: Failure) -> Failure:
     """`ended`: how the engine that used them went down. One that has left our list is called by its name."""
-    lost = [gpu for gpu in deployment.plan.gpus if gpu.uuid in deployment.lost_gpus]
-    places = [deployment.place_of(gpu) for gpu in lost]
-    if None in places:
-        names = ", ".join(gpu.name or gpu.uuid for gpu in lost)
+    places = deployment.lost_places
+    if places is None:
+        names = ", ".join(gpu.name or gpu.uuid for gpu in deployment.lost)
         message = Message("{names} was lost while the model ran on it.", names=names)
     else:
         message = Message("GPU {indices} was lost while the model ran on it.", indices=", ".join(map(str, places)))

@@ -5,7 +5,7 @@ A place is kept as that (`PlannedGpu.unidentified`) until it is known which GPU 
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from launchdeck.domain.gpu import PlannedGpu
@@ -73,12 +73,39 @@ def identified(request: ModelLoadRequest, inventory: Inventory) -> ModelLoadRequ
     return with_gpus(request, [gpu if gpu.is_identified else here.get(gpu.index, gpu) for gpu in gpus])
 
 
-def is_list_of_then(inventory: Inventory, places: Collection[int], seen_uuids: Collection[str]) -> bool:
-    """Whether nothing speaks against places meaning in this list what they meant before: none of them is missing, and
-    no GPU that models ran on is away. One that is away moves all that come after it.
+@dataclass(frozen=True, slots=True)
+class SeenGpus:
+    """What was written down of the GPUs of before, by their UUIDs.
+
+    Attributes:
+        places: the place in the list that a GPU had, for those on which recorded models run.
+        ran_on: those on which models have run at any time.
+        charted: all that the window's charts have, in the order of their list; empty where there are no charts.
     """
-    gpus = [reading.gpu for reading in inventory.gpus]
-    return {gpu.index for gpu in gpus}.issuperset(places) and {gpu.uuid for gpu in gpus}.issuperset(seen_uuids)
+
+    places: frozenset[tuple[int, str]] = frozenset()
+    ran_on: frozenset[str] = frozenset()
+    charted: tuple[str, ...] = ()
+
+
+def is_list_of_then(inventory: Inventory, places: Collection[int], seen: SeenGpus) -> bool:
+    """Whether nothing speaks against places meaning in this list what they meant before.
+
+    No GPU is away: that would move all that come after it. Every record has its GPU at the same place, and the charts
+    show the same GPUs in the same order: a new one, or another driver that answers first, moves them as well. Without
+    charts the order of several drivers is known only where the records tell it.
+    """
+    gpus = {reading.gpu.index: reading.gpu for reading in inventory.gpus}
+    here = [gpus[place].uuid for place in sorted(gpus)]
+    if not gpus.keys() >= set(places) or not seen.ran_on.issubset(here):
+        return False
+    if any(place not in gpus or gpus[place].uuid != uuid for place, uuid in seen.places):
+        return False
+    charted = [uuid for uuid in seen.charted if uuid != inventory.cpu.gpu.uuid]
+    if charted:
+        return charted == here
+    is_one_driver = len({gpu.gpu_type for gpu in gpus.values()}) <= 1
+    return is_one_driver or {place for place, _ in seen.places}.issuperset(places)
 
 
 def _with_gpus(request: dict[str, Any], gpus: Sequence[PlannedGpu]) -> dict[str, Any]:

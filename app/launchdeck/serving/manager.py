@@ -28,7 +28,6 @@ from launchdeck.serving.healing import HEALED_S
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.readings import own_ram_bytes, rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError
@@ -36,6 +35,7 @@ from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
 from launchdeck.serving.turns import LatestReading, why_not_yet
+from launchdeck.serving.unstarted import is_unstarted, note_launch, read_unstarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -89,6 +89,7 @@ class ProcessManager:
         self._only_if: dict[str, Callable[[LaunchPlan], Failure | None]] = {}
         self._reading = LatestReading()
         self._inventory: Inventory | None = None
+        self._began_at_s = time.time()
         self._naming = asyncio.Lock()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._forgotten_callbacks: list[Callable[[Deployment], None]] = []
@@ -204,6 +205,9 @@ class ProcessManager:
         not understood, and is left as it is; whose shim lives is looked for once more when its record is mended.
         """
         problems = await self._adopt_recorded()
+        for deployment in await asyncio.to_thread(list, read_unstarted(self._paths.records)):
+            if deployment.created_at_s < self._began_at_s:
+                self._tell(self._add(deployment, LogBuffer()).deployment, self._callbacks)
         if problems:
             self._second_look = asyncio.create_task(self._look_again())
         return problems
@@ -247,7 +251,7 @@ class ProcessManager:
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         if self._inventory is not None:
-            supervisor.note_gpus(self._inventory)
+            supervisor.observe(self._inventory)
         self._tell(supervisor.deployment, self._callbacks)
         return shim_silent(record.plan.model_id).failure.message if is_hanging else None
 
@@ -256,9 +260,7 @@ class ProcessManager:
         self._inventory = inventory
         self._reading.note(inventory)
         for supervisor in self._supervisors.values():
-            pids = supervisor.deployment.pids
-            supervisor.measure(rss_bytes(pids), own_ram_bytes(pids), vram_by_gpu(pids, inventory))
-            supervisor.note_gpus(inventory)
+            supervisor.observe(inventory)
 
     # What a supervisor needs
 
@@ -268,6 +270,7 @@ class ProcessManager:
             self._forget(deployment.id)
         except OSError as error:
             raise launch_failed(error) from error
+        await asyncio.to_thread(note_launch, self._paths.records, deployment)
         settings = self._settings()
         spec = build_spec(deployment, api_key=api_key, paths=self._paths, settings=settings, environ=os.environ)
         return await self._launcher.launch(spec)
@@ -281,12 +284,7 @@ class ProcessManager:
         patience_s = READINGS_WAITED_FOR * self._settings().sampling_interval_s
         if not await self._reading.after(time.time(), patience_s):
             logger.warning("The GPUs were not read for %s s: %s is planned without", patience_s, deployment.id)
-        request = deployment.plan.request
-        named = replace(request, model_id=deployment.plan.model_id)
-        async with self._naming:  # as for a load: what is promised meanwhile is seen
-            plan = await asyncio.to_thread(self._planner, named, deployment.plan.port)
-        await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
-        return replace(plan, request=replace(plan.request, model_id=request.model_id))
+        return await self._plan_again(deployment, deployment.plan.port)
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
@@ -297,10 +295,18 @@ class ProcessManager:
         port = self._reserve()
         self._ports.release(self._ports_in_use[deployment.id])
         self._ports_in_use[deployment.id] = port
+        return await self._plan_again(deployment, port)
+
+    async def _plan_again(self, deployment: Deployment, port: int) -> LaunchPlan:
+        """The same launch under the name that it has, on the conditions on which it was asked for. Raises
+        LaunchdeckError.
+        """
         request = deployment.plan.request
-        async with self._naming:
-            plan = await asyncio.to_thread(self._planner, replace(request, model_id=deployment.plan.model_id), port)
-        return replace(plan, request=request)
+        named = replace(request, model_id=deployment.plan.model_id)
+        async with self._naming:  # as for a load: what is promised meanwhile is seen
+            plan = await asyncio.to_thread(self._planner, named, port)
+        await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
+        return replace(plan, request=replace(plan.request, model_id=request.model_id))
 
     async def close(self, *, keep: bool) -> None:
         """Leave every model serving, or stop them all. What has ended is forgotten."""
@@ -314,16 +320,19 @@ class ProcessManager:
         for deployment in self.deployments:
             if not deployment.state.is_live:
                 self.dismiss(deployment.id)
+            elif deployment.queued_because is not None:
+                self._forget_unstarted(deployment.id)
 
     async def _prepare(self, request: ModelLoadRequest, only_if: Callable[[LaunchPlan], Failure | None]) -> Supervisor:
         """A deployment that has its port and its name. Raises LaunchdeckError."""
         port = self._reserve()
         try:
             plan = await self._plan(request, port, only_if)
+            deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+            await asyncio.to_thread(note_launch, self._paths.records, deployment)
         except BaseException:
             self._ports.release(port)
             raise
-        deployment = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
         self._ports_in_use[deployment.id] = port
         self._only_if[deployment.id] = only_if
         return self._add(deployment, LogBuffer())
@@ -352,6 +361,7 @@ class ProcessManager:
             self._only_if.pop(deployment.id, None)
             if port is not None:
                 self._ports.release(port)
+            self._forget_unstarted(deployment.id)
         for supervisor in self._supervisors.values():
             supervisor.stir()
         self._tell(deployment, self._callbacks)
@@ -368,6 +378,15 @@ class ProcessManager:
     def _forget(self, deployment_id: str) -> None:
         """A launch that failed early has left no folder. Raises OSError."""
         remove_tree(self._paths.records, deployment_id)
+
+    def _forget_unstarted(self, deployment_id: str) -> None:
+        """It has ended here, or was told of: the next run has nothing to say about it."""
+        folder = self._paths.records / deployment_id
+        if is_unstarted(folder):
+            try:
+                self._forget(deployment_id)
+            except OSError as error:
+                logger.warning("%s", record_stays(folder, error))
 
     def _reserve(self) -> int:
         try:

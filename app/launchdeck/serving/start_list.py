@@ -8,137 +8,99 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
-from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.refusals import refusal
-from launchdeck.files.json_file import JsonFile
-from launchdeck.serving.codec import decoded, to_json
 from launchdeck.serving.failures import unexpected
-from launchdeck.serving.first_version import request_of
+from launchdeck.serving.request_file import RequestFile, not_saved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.serving.manager import ProcessManager
 
 logger = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.1
 LOADING_PATIENCE_S: Final = 60.0
-_VERSION: Final = 2
-"""Requests name GPUs by UUID; those of the first version did by their places, and stood at the top of the file."""
 READING_PATIENCE_S: Final = 90.0
 """At most a minute lies between two readings of the GPUs."""
 
 
 class StartList:
-    """The requests by the names of their deployments, in the order in which they were marked. Kept in one JSON file."""
+    """The requests by the names of their deployments, in the order in which they were marked. Kept in one file."""
 
     def __init__(self, file: Path) -> None:
-        self._file = JsonFile(file, _VERSION)
-        document = self._file.read()
-        held = document.get("requests", {}) if self._file.found_version == _VERSION else document
-        if not isinstance(held, dict):
-            self._file.set_aside("it holds no requests")
-            held = {}
-        self._requests = decoded(ModelLoadRequest, held, request_of)
-        if len(self._requests) < len(held) or (held is not document and document.keys() - {"requests"}):
-            self._file.keep_before_writing()
-
-    @property
-    def problem(self) -> Message | None:
-        """What there is to tell of the file, None if nothing."""
-        return self._file.problem
+        self.file = RequestFile(file)
 
     @property
     def requests(self) -> tuple[ModelLoadRequest, ...]:
         """Each with the name of its deployment."""
-        return tuple(self._requests.values())
+        return tuple(self.file.part().values())
 
     def __contains__(self, model_id: object) -> bool:
-        return model_id in self._requests
+        return model_id in self.file.part()
 
     def mark(self, model_id: str, request: ModelLoadRequest, *, marked: bool) -> None:
         """Raises LaunchdeckError if the file cannot be written; nothing has changed then."""
-        requests = {name: kept for name, kept in self._requests.items() if name != model_id or marked}
+        requests = {name: kept for name, kept in self.file.part().items() if name != model_id or marked}
         if marked:
             requests[model_id] = replace(request, model_id=model_id)
-        self._write(requests)
-
-    @property
-    def unsettled(self) -> tuple[ModelLoadRequest, ...]:
-        """What an earlier version wrote, which named GPUs by their places."""
-        return self.requests if self._file.found_version < _VERSION else ()
-
-    def settle(self, found: Callable[[ModelLoadRequest], ModelLoadRequest]) -> None:
-        """Write what an earlier version wrote as this one does, with the GPUs that `found` tells.
-
-        Where it cannot be written, that is found out again at the next start.
-        """
-        if self._file.found_version >= _VERSION:
-            return
-        self._requests = {name: found(request) for name, request in self._requests.items()}
         try:
-            self._write(self._requests)
-        except LaunchdeckError as error:
-            logger.warning("%s", error)
-
-    def _write(self, requests: dict[str, ModelLoadRequest]) -> None:
-        """Raises LaunchdeckError."""
-        try:
-            self._file.write({"requests": {name: to_json(kept) for name, kept in requests.items()}})
+            self.file.replace(requests)
         except OSError as error:
-            raise LaunchdeckError.of(
-                Cause.DISK_FULL,
+            raise not_saved(
                 Message(
                     "What starts with Launchdeck could not be saved to {path}: {reason}.",
-                    path=self._file.path,
+                    path=self.file.path,
                     reason=error.strerror,
-                ),
-                Message("Free some space or allow writing there, then save again."),
+                )
             ) from error
-        self._requests = requests
 
 
 async def start_marked(
-    manager: ProcessManager, inventory: Callable[[], Inventory | None], patience_s: float = LOADING_PATIENCE_S
+    manager: ProcessManager,
+    refuse: Callable[[LaunchPlan], Failure | None],
+    inventory: Callable[[], Inventory | None],
+    patience_s: float = LOADING_PATIENCE_S,
 ) -> list[Failure]:
     """Start what is marked and does not run: each when the one before is ready, has ended or is queued, and at the
     latest after `patience_s`, for one that never gets ready must not hold up the others.
 
-    One that does not fit into what is free then is left out. Gives why one was not started.
+    What `refuse` refuses, because it does not fit into what is free then, is left out. Gives why one was not started.
     """
     failures = []
     for request in manager.start_list.requests:
         if any(d.plan.model_id == request.model_id and d.state.is_live for d in manager.deployments):
             continue
         try:
-            await _start(manager, request, inventory, patience_s)
+            deployment = await manager.load(request, only_if=refuse)
+            await _until_ready(manager, deployment, inventory, patience_s)
         except LaunchdeckError as error:
-            logger.warning("%s does not start with Launchdeck: %s", request.model_id, error)
             failures.append(_left_out(request, error.failure))
+            logger.warning("%s", failures[-1])
         except Exception as error:
             logger.exception("%s could not be started with Launchdeck", request.model_id)
             failures.append(_left_out(request, unexpected(error)))
     return failures
 
 
-async def _start(
+async def _until_ready(
     manager: ProcessManager,
-    request: ModelLoadRequest,
+    deployment: Deployment,
     inventory: Callable[[], Inventory | None],
     patience_s: float,
 ) -> None:
-    deployment = await manager.load(request, only_if=lambda plan: _fits(plan, inventory()))
     try:
         async with asyncio.timeout(patience_s):
             while _still_loads(manager, deployment.id):  # noqa: ASYNC110 (a minute at most, with a model to load)
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
-        logger.warning("%s is not ready after %s s: what comes after it starts as well", request.model_id, patience_s)
+        name = deployment.plan.model_id
+        logger.warning("%s is not ready after %s s: what comes after it starts as well", name, patience_s)
         return
     await _until_counted(manager, deployment.id, inventory)
 
@@ -163,11 +125,7 @@ async def _until_counted(
         await asyncio.sleep(LOOK_S)
 
 
-def _fits(plan: LaunchPlan, inventory: Inventory | None) -> Failure | None:
-    why = refusal(plan, inventory)
-    return why and replace(why, advice=Message("Stop something else, then deploy it."))
-
-
 def _left_out(request: ModelLoadRequest, why: Failure) -> Failure:
     message = Message("{name} does not start with Launchdeck: {reason}", name=request.model_id, reason=why.message)
-    return replace(why, message=message)
+    advice = Message("Stop something else, then deploy it.") if why.cause is Cause.OUT_OF_MEMORY else why.advice
+    return replace(why, message=message, advice=advice)

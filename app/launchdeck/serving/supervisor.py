@@ -18,6 +18,7 @@ from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.hearing import Hearing
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
+from launchdeck.serving.readings import observed
 from launchdeck.serving.recall import is_supervised, reach
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
@@ -132,23 +133,9 @@ class Supervisor:
         self._task.cancel()
         await asyncio.wait({self._task})
 
-    def measure(
-        self, rss_bytes: int | None, own_ram_bytes: int | None, vram_by_gpu: tuple[tuple[str, int], ...]
-    ) -> None:
-        if self.deployment.state.is_live:
-            vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
-            self.change(
-                rss_bytes=rss_bytes, own_ram_bytes=own_ram_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu
-            )
-
-    def note_gpus(self, inventory: Inventory) -> None:
-        """Where its GPUs stand in the list now, and which of them do not answer any more."""
-        gpus = [gpu.uuid for gpu in self.deployment.plan.gpus if gpu.is_identified]
-        here = inventory.by_uuid
-        self.change(places=tuple((uuid, here[uuid].gpu.index) for uuid in gpus if uuid in here))
-        if self.deployment.state.is_live:
-            lost = (uuid for uuid in gpus if uuid not in here or not here[uuid].sample.state.answers)
-            self.change(lost_gpus=() if inventory.replayed else tuple(lost))
+    def observe(self, inventory: Inventory) -> None:
+        """A new reading of all devices."""
+        self.change(**observed(self.deployment, inventory))
 
     # What the health watch sees, and what is heard from the shim
 
@@ -322,7 +309,8 @@ class Supervisor:
 
     async def _launch_in_turn(self) -> Failure | None:
         plan: LaunchPlan | None = self.deployment.plan
-        if self._launches.why_not_yet(self.deployment) is not None:
+        was_queued = self.deployment.queued_because is not None  # what is free has changed meanwhile
+        if was_queued or self._launches.why_not_yet(self.deployment) is not None:
             self._attached.set()  # there is nothing that a quit would have to wait for
             plan = await self._turn.plan(lambda: self.deployment, lambda reason: self.change(queued_because=reason))
         if plan is None:

@@ -12,7 +12,7 @@ from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.text import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Collection, Coroutine, Iterable
     from typing import Any
 
     from launchdeck.domain.deployment import Deployment
@@ -26,11 +26,13 @@ _BUSY: Final = frozenset({State.STARTING, State.LOADING, State.STOPPING})
 
 def why_not_yet(deployment: Deployment, all_of_them: Iterable[Deployment]) -> Message | None:
     """What this launch has to wait for; None: it may start."""
-    mine = {} if deployment.plan.engine.kind is not EngineKind.VLLM else _indices(deployment)
+    if deployment.plan.engine.kind is not EngineKind.VLLM:
+        return None
+    mine = _uuids(deployment)
     for other in all_of_them:
-        shared = mine.keys() & _indices(other).keys()
+        shared = mine & _uuids(other)
         if shared and other.id != deployment.id and _is_ahead(other, deployment):
-            return _reason(other, min(mine[uuid] for uuid in shared))
+            return _reason(other, deployment, shared)
     return None
 
 
@@ -41,11 +43,15 @@ def _is_ahead(other: Deployment, deployment: Deployment) -> bool:
     return other.state in _BUSY or (other.state is State.QUEUED and other.queued_because is not None and is_earlier)
 
 
-def _indices(deployment: Deployment) -> dict[str, int]:
-    return {gpu.uuid: gpu.index for gpu in deployment.plan.gpus}
+def _uuids(deployment: Deployment) -> set[str]:
+    return {gpu.uuid for gpu in deployment.plan.gpus}
 
 
-def _reason(other: Deployment, index: int) -> Message:
+def _reason(other: Deployment, deployment: Deployment, shared: Collection[str]) -> Message:
+    """It names the first of the GPUs that both use."""
+    gpus = [gpu for gpu in deployment.plan.gpus if gpu.uuid in shared]
+    places = [place for gpu in gpus if (place := deployment.place_of(gpu)) is not None]
+    index = min(places, default=gpus[0].index)
     if other.state is State.STOPPING:
         return Message(
             "waits until {name} has ended on GPU {index}: vLLM measures the memory when it starts",

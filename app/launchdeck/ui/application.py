@@ -113,9 +113,10 @@ class WindowApplication(QObject):
         """What touches disks, drivers and networks. A quit meanwhile leaves out the rest."""
         self.sampler.start()
         self.tray.show_if_possible()
-        problems = [self._setup.store.problem, self.core.requests.problem, self.core.manager.start_list.problem]
+        files = (self._setup.store, self.core.requests.file, self.core.manager.start_list.file)
+        problems = [file.problem for file in files]
         self._tell_problems(problems)
-        self._tell_problems([*problems, *await self.core.manager.adopt()])
+        self._tell_problems([*problems, *await self.core.adopt()])
         if self._quit.is_set():
             return
         self.controller.spawn(self._discover())

@@ -27,7 +27,7 @@ from launchdeck.settings.schema import Settings
 
 LINE = "NVIDIA GeForce RTX 4090 (24576 MiB, 23000 MiB free)"
 FIRST, SECOND = "0000:01:00.0", "0000:02:00.0"
-SAID = "llama_prepare_model_devices: using device Vulkan0 (NVIDIA GeForce RTX 4090) ({at}) - 23000 MiB free"
+SAID = llama_server.used_device("Vulkan0", "NVIDIA GeForce RTX 4090", SECOND, 23000)
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_a_model_where_it_was_meant_to_be_turns_an_assumption_into_knowledge(
 def test_an_adopted_model_that_serves_is_told_of_and_not_stopped(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         def on_vulkan(request: ModelLoadRequest, port: int) -> LaunchPlan:
-            return replace(fake_planner("--say", SAID.format(at=SECOND))(request, port), device_names=("Vulkan0",))
+            return replace(fake_planner("--say", SAID)(request, port), device_names=("Vulkan0",))
 
         first = Bench(planner=on_vulkan)
         running = await first.running()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,6 +23,7 @@ from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.plan import EngineKind, LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.serving.lifecycle import Event
 from launchdeck.serving.turns import why_not_yet
 
 GPUS = tuple(PlannedGpu(place, f"GPU-{place}", "RTX 4090") for place in range(3))
@@ -201,12 +205,34 @@ def test_it_is_planned_anew_and_what_the_plan_refuses_is_its_failure() -> None:
     scenario(play, planner=planner, restart="on failure")
 
 
-def test_the_condition_of_a_launch_holds_for_its_new_plan() -> None:
-    verdicts = []
+def refusing_from_the_second_plan_on() -> Callable[[object], Failure | None]:
+    plans = []
 
-    def only_once(verdict: object) -> Failure | None:
-        verdicts.append(verdict)
-        return Failure(Cause.OUT_OF_MEMORY, Message("Not now.")) if len(verdicts) > 1 else None
+    def only_once(plan: object) -> Failure | None:
+        plans.append(plan)
+        return Failure(Cause.OUT_OF_MEMORY, Message("Not now.")) if len(plans) > 1 else None
+
+    return only_once
+
+
+def test_what_was_queued_is_planned_anew_though_its_turn_comes_at_once() -> None:
+    """The one before is ready after this one was queued, and before it has looked again."""
+    only_once = refusing_from_the_second_plan_on()
+
+    async def play(bench: ReadingBench) -> None:
+        first = await bench.load(model_id="first")
+        await bench.until_state(first, State.LOADING)
+        queued = await bench.manager.load(replace(DEMO, model_id="second"), only_if=only_once)
+        assert queued.queued_because is not None
+        bench.manager._find(first).change(Event.READY)  # no `await` lies between
+        await until_async(lambda: not bench.get(queued.id).state.is_live)
+        assert str(bench.get(queued.id).failure) == "Not now."
+
+    scenario(play)
+
+
+def test_the_condition_of_a_launch_holds_for_its_new_plan() -> None:
+    only_once = refusing_from_the_second_plan_on()
 
     async def play(bench: ReadingBench) -> None:
         first = await bench.load(model_id="first")
@@ -232,6 +258,46 @@ def test_a_quit_that_keeps_the_models_forgets_one_that_waits(caplog: pytest.LogC
         await again.manager.stop_all()
 
     scenario(play)
+
+
+KILLED_HOST = """
+import asyncio, os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from fakes.serving import Bench
+from launchdeck.domain.deployment import State
+from unit.serving.test_turns import first_and_second, vllm_planner
+
+async def main():
+    bench = Bench(planner=vllm_planner(), last_port=65535)
+    await first_and_second(bench)
+    await bench.manager.stop(await bench.load(model_id="stopped"))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+def test_what_was_queued_when_the_application_was_killed_is_told_by_the_next_one() -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED_HOST, str(Path(__file__).parents[2])], check=False)
+    assert killed.returncode == -signal.SIGKILL
+
+    async def play() -> None:
+        bench = Bench(planner=vllm_planner(), last_port=65535)
+        assert await bench.manager.adopt() == []
+        first, second = bench.manager.deployments
+        assert (first.plan.model_id, first.state) == ("first", State.LOADING)
+        assert (second.plan.model_id, second.state) == ("second", State.FAILED)
+        assert str(second.failure).startswith("second was not started, because Launchdeck ended before")
+        assert deployment_document(second)["error"]["message"].startswith("second was not started")
+        again = await bench.manager.restart(second.id)
+        assert again.queued_because is not None
+        await bench.manager.close(keep=False)
+        late = Bench()
+        await late.manager.adopt()
+        assert late.manager.deployments == (), "once is enough"
+
+    asyncio.run(play())
 
 
 def test_without_readings_it_starts_all_the_same(caplog: pytest.LogCaptureFixture) -> None:

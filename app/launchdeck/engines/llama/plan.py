@@ -104,6 +104,7 @@ def plan_llama(
         for_others=layout.choice.for_others,
         flash_attention=fitted.load.flash_attention,
         gpus=gpus,
+        n_slots=launch.n_parallel,
     )
 
 

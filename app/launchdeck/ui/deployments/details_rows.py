@@ -70,7 +70,7 @@ def _context(deployment: Deployment) -> DetailRow:
 def _slots(deployment: Deployment) -> DetailRow:
     """`predicted` where the engine was told another number than was asked for."""
     asked, applied = deployment.plan.request.n_parallel, deployment.applied.n_slots
-    told = words.slots_told(deployment.plan)
+    told = asked if deployment.plan.n_slots is None else deployment.plan.n_slots
     return DetailRow(
         tr("Slots"),
         asked=str(asked),

@@ -73,10 +73,9 @@ def devices_in_full(deployment: Deployment) -> str:
 
 def _lost_text(deployment: Deployment) -> str:
     """What one that has left the list was called says which it is; its place says it of the others."""
-    lost = [gpu for gpu in deployment.plan.gpus if gpu.uuid in deployment.lost_gpus]
-    places = [deployment.place_of(gpu) for gpu in lost]
-    if None in places:
-        return tr("{names} lost", names=", ".join(gpu.name or gpu.uuid for gpu in lost))
+    places = deployment.lost_places
+    if places is None:
+        return tr("{names} lost", names=", ".join(gpu.name or gpu.uuid for gpu in deployment.lost))
     return tr("GPU {indices} lost", indices=", ".join(map(str, places)))
 
 
@@ -91,12 +90,6 @@ def _runs(indices: list[int | None]) -> list[str]:
         else:
             runs.append([index])
     return ["+".join(map(str, run)) if len(run) < 3 else f"{run[0]}–{run[-1]}" for run in runs]
-
-
-def slots_told(plan: LaunchPlan) -> int:
-    """How many slots the engine was told to have: fewer than were asked for, where it divides the context by them."""
-    told = dict(zip(plan.argv, plan.argv[1:], strict=False)).get("--parallel", "")
-    return int(told) if told.isdecimal() else plan.request.n_parallel
 
 
 def applied_layers(deployment: Deployment) -> int | None:

@@ -74,7 +74,7 @@ def option(plan: LaunchPlan, name: str) -> str | None:
 
 def test_one_request_can_use_the_whole_context_and_that_there_are_fewer_slots_is_told(plan_of: Any) -> None:
     plan = plan_of(n_ctx=8192, n_parallel=4)
-    assert (option(plan, "--ctx-size"), option(plan, "--parallel")) == ("8192", "1")
+    assert (option(plan, "--ctx-size"), option(plan, "--parallel"), plan.n_slots) == ("8192", "1", 1)
     assert "answers 1 at a time and not 4" in " ".join(map(str, plan.warnings))
     assert plan.request.n_parallel == 4
     alone = plan_of(n_ctx=8192, n_parallel=1)
