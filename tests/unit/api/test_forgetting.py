@@ -177,6 +177,7 @@ def test_nothing_stays_of_models_that_come_and_go() -> None:
                     await asyncio.sleep(0.1)
                     end = await traces(bench, http)
             assert (end.folders, end.series) == (before.folders, before.series)
-            assert end.deployments == end.logs == 0
+            assert end.deployments <= before.deployments  # those of other tests in this process may go meanwhile
+            assert end.logs <= before.logs
 
     api.run(scenario)
