@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 # Measured: 6 for Mamba, 7.2 for Mamba 2, 6.9 for Falcon-H1 times the inner size.
 _RECURRENT = 7
-_GEMMA3N_LAYER_EMBEDDING = 256
 _LATE_NORMS = frozenset({"ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_output_norm"})
 
 
@@ -76,8 +75,7 @@ def attention_floats_per_token(hp: Hyperparameters) -> int:
 
 def layer_embeddings_length(hp: Hyperparameters) -> int:
     """Numbers that a token brings along for the layers to come, in models with embeddings for each layer."""
-    default = _GEMMA3N_LAYER_EMBEDDING if hp.architecture == "gemma3n" else 0
-    return hp.integer("embedding_length_per_layer_input", default) * hp.n_layer
+    return hp.integer("embedding_length_per_layer_input", hp.traits.layer_embedding_length) * hp.n_layer
 
 
 def crossing_rows(hp: Hyperparameters) -> tuple[int, int]:
@@ -87,12 +85,12 @@ def crossing_rows(hp: Hyperparameters) -> tuple[int, int]:
     part of them that is looked at by itself comes as a copy of its own. Measured: 9.5; 8.8 to the last device, and to
     those in between 4 or 8.8.
     """
-    return (10, 9) if hp.architecture == "gemma3n" else (1, 2)
+    return (10, 9) if hp.traits.streams > 1 else (1, 2)
 
 
 def _streams(hp: Hyperparameters) -> int:
     """What goes past the layer besides: Gemma 3n has three more streams, each with its prediction."""
-    return 6 * hp.n_embd if hp.architecture == "gemma3n" else 0
+    return 2 * (hp.traits.streams - 1) * hp.n_embd
 
 
 def _query(hp: Hyperparameters, parts: Parts) -> int:
@@ -125,7 +123,7 @@ def _experts(hp: Hyperparameters, parts: Parts, query: int) -> int:
     size = 2 * inner if inner <= query else 3 * inner
     if results > 2 * inner:
         size += results
-    if hp.architecture == "llama4":  # weighs what goes into the experts, not what comes out
+    if hp.traits.weighs_before_experts:
         size += results + used
     return size
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import Cut, Purpose
 from launchdeck.planning.llama.activations import (
     attention_floats_per_token,
     crossing_rows,
@@ -37,17 +38,6 @@ _HALF_BYTES = 2
 _TOKEN_BYTES = 4
 _PLACE_BYTES = 8
 _SMALLEST_ROTATION = 64
-# They go on with the results alone after the last block, not within it: more could be predicted from all tokens.
-_CUT_LATE = frozenset({
-    "bailingmoe3", "cohere2moe", "gemma3n", "gemma4", "gpt-oss", "hy_v3", "nemotron_h", "qwen35", "qwen35moe",
-    "qwen3next", "step35",
-})  # fmt: skip
-# Of these, they do so before the last norm, which the output's device does.
-_CUT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
-# They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
-_RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
-# They have no cache, and predict all tokens at once.
-_DIFFUSES = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 _OUTPUT_NORMS = frozenset({"dec.output_norm.weight", "enc.output_norm.weight", "output_norm.weight"})
 
 
@@ -68,15 +58,15 @@ class ComputeBuffers:
         self._n_key_value = max((k + v for k, v in rows), default=0)
         self._n_key = self._n_key_value - self._n_value
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
-        gives_logits = self._n_key_value or not self._n_head or hp.architecture in _DIFFUSES
+        gives_logits = self._n_key_value or not self._n_head or hp.traits.purpose is Purpose.DIFFUSION
         self._n_logits = hp.n_vocab if gives_logits else 0
         self._norms_output = any(tensor.name in _OUTPUT_NORMS for tensor in hp.header.tensors)
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
-        self._cuts_late = hp.architecture in _CUT_LATE
-        self._hands_over_all = hp.architecture in _CUT_LATE - _CUT_BEFORE_NORM - {"gemma3n"}
+        self._cuts_late = hp.traits.cut is not Cut.IN_LAST_LAYER
+        self._hands_over_all = hp.traits.cut is Cut.AFTER_OUTPUT_NORM
         self._distance_bias = DistanceBias.of(hp)
-        self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
+        self.gives_all_results = hp.traits.all_results
         self._has_index = not self._n_value and any(indexed_layers(hp))
         self._blocks = Blocks(hp, cache, cuts_late=self._cuts_late)
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd

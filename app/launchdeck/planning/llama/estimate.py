@@ -11,7 +11,6 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
-from launchdeck.planning.llama.architectures import KNOWN
 from launchdeck.planning.llama.attention import attending_layers, factor_layers, window
 from launchdeck.planning.llama.compute import ComputeBuffers
 from launchdeck.planning.llama.fused_attention import FusedAttention
@@ -38,7 +37,6 @@ GPU_CONTEXT_BYTES = 300 << 20
 _CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 << 20}  # an H200 with CUDA 13 and driver 580
 HOST = "CPU"
 _HALF_BYTES = 2
-_WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 
 
 def usual_context_bytes(compute_capability: tuple[int, int] | None) -> int:
@@ -106,8 +104,8 @@ class MemoryModel:
     def __init__(self, hp: Hyperparameters) -> None:
         self.layer_count = hp.n_layer_all + 1
         self.has_experts = hp.integer("expert_count") > 0
-        self.is_known = hp.architecture in KNOWN
-        self.never_flash_attention = hp.architecture in _WITHOUT_FLASH_ATTENTION
+        self.is_known = hp.is_known
+        self.never_flash_attention = not hp.traits.flash_attention
         # Multi-head latent attention: the values are made of what the keys are made of.
         self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
         self.heads = Heads.of(hp)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.table import ARCHITECTURES, traits_of
+
 if TYPE_CHECKING:
+    from launchdeck.models.architectures.traits import Traits
     from launchdeck.models.header import GgufHeader, Value
 
 
@@ -19,6 +22,16 @@ class Hyperparameters:
     @cached_property
     def architecture(self) -> str:
         return self.header.architecture or ""
+
+    @cached_property
+    def traits(self) -> Traits:
+        """What llama.cpp has written down for the architecture, and no header says."""
+        return traits_of(self.architecture)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the architecture is one that the estimate follows."""
+        return self.architecture in ARCHITECTURES
 
     @cached_property
     def n_layer_all(self) -> int:

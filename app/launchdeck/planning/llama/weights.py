@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import TiedOutput
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from launchdeck.models.architectures.traits import Traits
     from launchdeck.models.header import GgufTensor
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
@@ -24,29 +27,6 @@ _INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.we
 # Without a number, but a part of every layer: every device that has layers has a copy.
 _SHARED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
 _FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
-# Encoders end with a vector: there is nothing that turns it into a token. BitNet uses the embeddings where they are.
-_WITHOUT_OUTPUT = frozenset({
-    "bert", "bitnet", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
-    "nomic-bert-moe",
-})  # fmt: skip
-
-# These may come without embeddings, and take the output's matrix for them.
-_OUTPUT_FOR_EMBEDDINGS = frozenset({"codeshell"})
-# Of the blocks that only predict further tokens a server loads next to nothing; what it does load is optional there.
-_HEADS_OF_NEXTN = frozenset({"nextn.embed_tokens", "nextn.shared_head_head", "nextn.shared_head_norm"})
-_FEED_FORWARD_OF_NEXTN = frozenset({
-    "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps", "ffn_gate_inp",
-    "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
-})  # fmt: skip
-_LOADED_OF_NEXTN = {
-    "cohere2moe": _HEADS_OF_NEXTN,
-    "deepseek32": frozenset({"exp_probs_b"}),
-    "glm-dsa": frozenset({"exp_probs_b"}),
-    "hy_v3": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN,
-    "step35": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN | {"attn_gate", "attn_k_norm", "attn_q_norm"},
-}
-# These ask for the output layer before the embeddings, and find nothing to share.
-_COPIED_ON_HOST = frozenset({"gemma3n", "gemma4"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +59,7 @@ class Weights:
                 gpu[layer] += tensor_gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
                 lent[layer] = max(lent[layer], tensor.n_bytes)
-        gpu_copy, host_copy = _copied_bytes(tensors, hp.architecture)
+        gpu_copy, host_copy = _copied_bytes(tensors, hp.traits)
         gpu[output] += gpu_copy
         host[output] += host_copy
         shared = [tensors[name] for name in _SHARED & tensors.keys()]
@@ -131,15 +111,15 @@ class Experts:
         return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
 
 
-def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple[int, int]:
+def _copied_bytes(tensors: Mapping[str, GgufTensor], traits: Traits) -> tuple[int, int]:
     """What the output layer takes on a GPU and on the host for a matrix that is there once and used at both ends."""
     embeddings, output = tensors.get("token_embd.weight"), tensors.get("output.weight")
-    if output and not embeddings and architecture in _OUTPUT_FOR_EMBEDDINGS:
+    if output and not embeddings and traits.may_lack_embeddings:
         return tensor_gpu_bytes(output), _host_bytes(output)
-    if not embeddings or output or architecture in _WITHOUT_OUTPUT:
+    if not embeddings or output or traits.tied_output is TiedOutput.NOT_COPIED:
         return 0, 0
-    # On the host the embeddings are there already, usually.
-    return tensor_gpu_bytes(embeddings), _host_bytes(embeddings) if architecture in _COPIED_ON_HOST else 0
+    anywhere = traits.tied_output is TiedOutput.COPIED_ANYWHERE
+    return tensor_gpu_bytes(embeddings), _host_bytes(embeddings) if anywhere else 0
 
 
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:
@@ -148,7 +128,7 @@ def _is_loaded(name: str, hp: Hyperparameters) -> bool:
     if match is None or int(match[1]) < hp.n_layer:
         return True
     part = name[match.end() :].removesuffix(".weight").removesuffix(".bias")
-    return int(match[1]) < hp.n_layer_all and part in _LOADED_OF_NEXTN.get(hp.architecture, ())
+    return int(match[1]) < hp.n_layer_all and part in hp.traits.loaded_of_nextn
 
 
 def _layer_of(name: str, hp: Hyperparameters) -> int:
@@ -156,9 +136,7 @@ def _layer_of(name: str, hp: Hyperparameters) -> int:
     if block is not None:
         return block
     stem = name.split(".", 1)[0]
-    # What LFM2 calls the norm of the embeddings is that of the output.
-    in_first = stem in _FIRST_LAYER and not (stem == "token_embd_norm" and hp.architecture.startswith("lfm2"))
-    return 0 if in_first else hp.n_layer_all
+    return 0 if hp.traits.names.get(stem, stem) in _FIRST_LAYER else hp.n_layer_all
 
 
 def _block_of(name: str) -> int | None:

@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 _LEAST_TOKENS = 32
 # llama.cpp tries operations that do much at once with 16 tokens of each sequence.
 _LEAST_SEQUENCES_APART = _LEAST_TOKENS // 16
-_SCALES_EMBEDDINGS = frozenset(
-    {"afmoe", "muse-glimmer", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
-)
-# They put their parts together in orders of their own: the closed forms are nearer.
-_IN_THEIR_OWN_ORDER = frozenset({"talkie"})
 _FLOAT_BYTES = 4
 
 
@@ -59,14 +54,14 @@ class Blocks:
         self._cuts_late = cuts_late
         self._routing = read_routing(hp)
         self._added = _added_to_embeddings(hp)
-        self._scales = hp.architecture in _SCALES_EMBEDDINGS or bool(hp.get("embedding_scale"))
+        self._scales = hp.traits.scales_embeddings or bool(hp.get("embedding_scale"))
         blocks = [_signed(block) for block in read_blocks(hp, cache)]
         alike = dict(blocks)
         places = {signature: place for place, signature in enumerate(alike)}
         self._alike = [*alike.values()]
         self._which = [places[signature] for signature, _ in blocks]
-        known = (is_known(block, hp.architecture) for block in self._alike)
-        self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
+        known = (is_known(block, hp.traits) for block in self._alike)
+        self._is_known = bool(blocks) and hp.traits.replayed and all(known)
         self._lenders = borrowed_layers(hp)[: len(self._which)]
         self._is_indexed = any(block.has(part) for block in self._alike for part in INDEXER)
         self._goes_by_sequences = any(block.has("ssm_x") or block.has("shortconv.conv") for block in self._alike)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import RelativeBias
 from launchdeck.models.ggml import BY_NAME
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.layers.attention import padded_cache_bytes
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 _FLOAT = BY_NAME["f32"]
 _FLOAT_BYTES = 4
 _HALF_BYTES = 2
-_DECODER = "t5"
-_ENCODER = "t5encoder"
 # Raw and in the order of the heads, the scores that they are added to, and a gap that can be as large.
 _ALIVE_AT_ONCE = 4
 # A piece of a graph is given at most so many inputs (GGML_SCHED_MAX_SPLIT_INPUTS). Besides there are embeddings and a
@@ -75,15 +74,15 @@ class DistanceBias:
     @classmethod
     def of(cls, hp: Hyperparameters) -> DistanceBias | None:
         """None for a model without."""
-        if hp.architecture not in {_DECODER, _ENCODER}:
+        bias = hp.traits.relative_bias
+        if bias is None:
             return None
-        half = "dec." if hp.architecture == _DECODER else "enc."
-        tables = sum(t.name.startswith(half) and t.name.endswith(".attn_rel_b.weight") for t in hp.header.tensors)
+        tables = sum(t.name.startswith(bias.value) and t.name.endswith(".attn_rel_b.weight") for t in hp.header.tensors)
         return cls(
             n_head=max(hp.n_head, default=0),
             n_embd=hp.n_embd,
             value_length=max(hp.n_head_kv, default=0) * max(hp.key_length, hp.value_length),
-            encoded=hp.integer("context_length") if hp.architecture == _DECODER else 0,
+            encoded=hp.integer("context_length") if bias is RelativeBias.IN_DECODER else 0,
             is_shared=tables < hp.n_layer,
         )
 
