@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 _GPU_ALIGNMENT = 128
 _HOST_ALIGNMENT = 64
 _GPU_ROW = 512
-_BLOCK = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.", re.ASCII)
+# Of a vocoder the parts before its blocks count from the first layer on as well.
+_BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.", re.ASCII)
 _EXPERTS = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch)?exps")
 
 # Source: LLM_TENSOR_INFOS of llama.cpp. The input layer always stays on the host.
 _INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
 # Without a number, but a part of every layer: every device that has layers has a copy.
 _SHARED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
-_FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
+_FIRST_LAYER = frozenset({"conv1d", "token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
 
 
 @dataclass(frozen=True, slots=True)
