@@ -1,7 +1,8 @@
 """The architectures that llama.cpp has and the estimate knows, with what tells each from a plain dense decoder.
 
 Source: `LLM_ARCH_NAMES` of llama.cpp b10605, without those that only help another model and those with a cache of their
-own kind (DeepSeek 4). A new dense architecture is a row here, often an empty one, and a model in the tests' zoo.
+own kind (DeepSeek 4); and of those that b11434 has besides, the ones whose rows are here. A new dense architecture is a
+row, often an empty one, and a model in the tests' zoo.
 """
 
 from __future__ import annotations
@@ -264,6 +265,7 @@ ARCHITECTURES = {
         normalises_experts=True,
     ),
     "smollm3": Traits(rotation=Rotation.BUT_EVERY_FOURTH),
+    "spark2_5": Traits(),
     "stablelm": Traits(sum_of_parts="fap++"),
     "starcoder": Traits(rotation=Rotation.NO_LAYER),
     "starcoder2": Traits(),
