@@ -170,6 +170,7 @@ ARCHITECTURES = {
     "maincoder": Traits(rotates_before_norm=True),
     "mamba": Traits(recurrence=Recurrence.EVERY_LAYER, replays_recurrence=True),
     "mamba2": Traits(recurrence=Recurrence.EVERY_LAYER, replays_recurrence=True),
+    "maple": Traits(rotation=Rotation.IN_WINDOWS, normalises_experts=True),
     "mellum": Traits(window=Sliding(4, array=True), normalises_experts=True),
     "mimo2": Traits(window=Sliding(0, array=True), nextn_caches=False, normalises_experts=True),
     "minicpm": Traits(scales_embeddings=True),
