@@ -111,6 +111,7 @@ ARCHITECTURES = {
         normalises_experts=True,
     ),
     "granitemoe": Traits(normalises_experts=True),
+    "graniteswitch": Traits(rotation=Rotation.UNLESS_NOT_FINETUNED, router_layer=True, replayed=False),
     "grok": Traits(
         flash_attention=False,
         normalises_experts=True,

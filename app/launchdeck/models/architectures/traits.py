@@ -150,6 +150,8 @@ class Traits(NamedTuple):
     """The header's `shared_kv_layers` last layers read the cache of earlier ones."""
     nextn_caches: bool = True
     """Layers that predict further tokens (nextn) have a cache."""
+    router_layer: bool = False
+    """One more layer, without weights, caches a key and a value of one head, which choose an adapter."""
     recurrence: Recurrence = Recurrence.BY_WEIGHTS
     full_attention_interval: int = 0
     """Every so-manieth layer attends, where the header does not say."""

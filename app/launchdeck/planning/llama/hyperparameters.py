@@ -35,12 +35,12 @@ class Hyperparameters:
 
     @cached_property
     def n_layer_all(self) -> int:
-        """All blocks, with those that only predict further tokens (nextn) at the end."""
-        return self.header.block_count or 0
+        """All layers, at the end with those that only predict further tokens (nextn), or that route."""
+        return (self.header.block_count or 0) + self.traits.router_layer
 
     @cached_property
     def n_layer(self) -> int:
-        return max(self.n_layer_all - self.integer("nextn_predict_layers"), 0)
+        return max((self.header.block_count or 0) - self.integer("nextn_predict_layers"), 0)
 
     @cached_property
     def n_embd(self) -> int:
@@ -52,15 +52,19 @@ class Hyperparameters:
 
     @cached_property
     def n_head(self) -> tuple[int, ...]:
-        return self.per_layer("attention.head_count")
+        return self._routed(self.per_layer("attention.head_count"), 1)
 
     @cached_property
     def n_head_kv(self) -> tuple[int, ...]:
-        return self.per_layer("attention.head_count_kv", self.n_head)
+        return self._routed(self.per_layer("attention.head_count_kv", self.n_head), 1)
 
     @cached_property
     def n_ff(self) -> tuple[int, ...]:
-        return self.per_layer("feed_forward_length")
+        return self._routed(self.per_layer("feed_forward_length"), 0)
+
+    def _routed(self, numbers: tuple[int, ...], of_router: int) -> tuple[int, ...]:
+        """With that of the layer which routes, if there is one: no header counts it."""
+        return (*numbers[:-1], of_router) if self.traits.router_layer else numbers
 
     @cached_property
     def key_length(self) -> int:
