@@ -76,7 +76,7 @@ def attending_layers(hp: Hyperparameters) -> tuple[bool, ...]:
     return tuple(min(pair) > 0 and not state for pair, state in zip(heads, states, strict=True))
 
 
-def borrowed_layers(hp: Hyperparameters) -> tuple[int, ...]:
+def reused_layers(hp: Hyperparameters) -> tuple[int, ...]:
     """For every layer the one whose cache it reads: itself, or one of the last two that have their own.
 
     Source: `layer_reuse_cb` of llama.cpp.
@@ -195,7 +195,7 @@ def _own_cache_end(hp: Hyperparameters) -> int:
     if hp.traits.own_caches is not None:
         return min(hp.n_layer_all, hp.traits.own_caches)
     shared = hp.integer("attention.shared_kv_layers") if hp.traits.shares_caches else 0
-    return hp.n_layer_all - min(max(shared, 0), max(hp.n_layer_all - 2, 0))  # the last two lend theirs
+    return hp.n_layer_all - min(max(shared, 0), max(hp.n_layer_all - 2, 0))  # the last two with one are reused
 
 
 def _slides(layer: int, period: int, *, dense_first: bool) -> bool:

@@ -64,7 +64,7 @@ class ComputeBuffers:
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
         self._cuts_late = hp.traits.cut is not Cut.IN_LAST_LAYER
-        self._hands_over_all = hp.traits.cut is Cut.AFTER_OUTPUT_NORM
+        self._copies_all_rows = hp.traits.cut is Cut.AFTER_OUTPUT_NORM
         self._distance_bias = DistanceBias.of(hp)
         self.gives_all_results = hp.traits.all_results
         self._has_index = not self._n_value and any(indexed_layers(hp))
@@ -77,8 +77,8 @@ class ComputeBuffers:
         scratch = ByKind(self._scratch_bytes(work, work.cells.full), self._scratch_bytes(work, work.cells.window))
         attention = _FLOAT_BYTES * work.tokens * self._attention_floats
         feed_forward = _FLOAT_BYTES * work.tokens * self._floats
-        lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
-        brought = _FLOAT_BYTES * work.tokens * self._layer_embeddings
+        offloaded_cache = _HALF_BYTES * work.cells.full * self._n_key_value
+        layer_embeddings = _FLOAT_BYTES * work.tokens * self._layer_embeddings
         first, following = self._crossing_rows
         biased = self._biased(work)
         rotation = self._rotation_bytes(work) if self._n_key_value else 0
@@ -90,26 +90,26 @@ class ComputeBuffers:
             product=_FLOAT_BYTES * work.tokens * self._product_floats,
             attention=attention + biased.scratch,
             scratch=scratch,
-            lent_cache=lent_cache,
+            offloaded_cache=offloaded_cache,
             output=sum(
                 padded(_FLOAT_BYTES * work.outputs * length, ALIGNMENT) for length in (self._n_logits, self._n_embd)
             ),
-            brought=brought,
-            host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
+            layer_embeddings=layer_embeddings,
+            host_only=(2 if layer_embeddings else 1) * _TOKEN_BYTES * work.tokens + layer_embeddings,
             outputs=work.outputs,
             logits=padded(_FLOAT_BYTES * work.outputs * self._n_logits, ALIGNMENT),
             norms_output=self._norms_output,
             keeps_two_keys=self._wide_keys,
             crossing=Crossing(
-                first=first * row + brought,
-                next=following * row + brought,
-                block=brought // self._n_layer,
-                output=self._output_crossing_bytes(work, row, following * row + brought),
+                first=first * row + layer_embeddings,
+                next=following * row + layer_embeddings,
+                block=layer_embeddings // self._n_layer,
+                output=self._output_crossing_bytes(work, row, following * row + layer_embeddings),
             ),
             biased=biased,
             whole=self._whole,
-            rehearsals=Rehearsals(self._blocks, work, hands_over_all=self._hands_over_all),
-            keeps_norm=self._hands_over_all and work.outputs < work.tokens,
+            rehearsals=Rehearsals(self._blocks, work, copies_all_rows=self._copies_all_rows),
+            keeps_norm=self._copies_all_rows and work.outputs < work.tokens,
         )
 
     def _biased(self, work: Work) -> Biased:
@@ -120,7 +120,7 @@ class ComputeBuffers:
     def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
         if self._crossing_rows[0] > 1:
             return streams
-        if self._hands_over_all:
+        if self._copies_all_rows:
             return row
         return padded(_FLOAT_BYTES * work.outputs * self._n_embd, ALIGNMENT)
 

@@ -214,11 +214,11 @@ class MemoryModel:
             full=self._full_until[end] > self._full_until[begin],
             window=self._window_until[end] > self._window_until[begin],
             pipeline=pipeline,
-            lent_blocks=first,
-            lent_bytes=self._weights.lent_until[first],
-            lent_experts_bytes=self._weights.experts.lent_until[n_cpu_moe],
+            offloaded_blocks=first,
+            offloaded_bytes=self._weights.offloaded_until[first],
+            offloaded_experts_bytes=self._weights.experts.offloaded_until[n_cpu_moe],
             n_cpu_moe=n_cpu_moe,
-            borrowed_bytes=self._cache.borrowed_bytes(first, end, work.cells, work.layout),
+            reused_bytes=self._cache.reused_bytes(first, end, work.cells, work.layout),
         )
 
     def _whole(self) -> Role:
@@ -231,8 +231,8 @@ class MemoryModel:
             full=self._full_until[-1] > 0,
             window=self._window_until[-1] > 0,
             pipeline=False,
-            lent_blocks=0,
-            lent_bytes=0,
+            offloaded_blocks=0,
+            offloaded_bytes=0,
         )
 
     def _host(

@@ -1,6 +1,6 @@
 """What fits: the most layers, the fewest experts in RAM.
 
-What a device needs does not always grow with the number of layers (with all of them there is nothing to borrow from
+What a device needs does not always grow with the number of layers (with all of them there is nothing to offload from
 the host), so every number is tried, and none is passed over by halving.
 """
 

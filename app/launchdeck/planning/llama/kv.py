@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from launchdeck.models.ggml import BY_NAME
 from launchdeck.planning.llama.attention import (
-    borrowed_layers,
     full_attention_layers,
     indexed_layers,
     recurrent_layers,
     recurrent_state,
+    reused_layers,
     window,
 )
 
@@ -82,9 +82,9 @@ class KvCache:
         self._widest_value = max(values, default=0)
         self._attending = (*attending, False)
         self._state = recurrent_state(hp)
-        self._lenders = borrowed_layers(hp)
-        lent = (lender for layer, lender in enumerate(self._lenders) if lender != layer)
-        self._first_lender = min(lent, default=hp.n_layer_all)
+        self._reused = reused_layers(hp)
+        others = (source for layer, source in enumerate(self._reused) if source != layer)
+        self._first_reused = min(others, default=hp.n_layer_all)
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
         self._sums: dict[Layout, _Sums] = {}
         self._latest: tuple[Layout, _Sums] | None = None
@@ -109,13 +109,13 @@ class KvCache:
         """Bytes of the layers 0 to `end`-1 in RAM."""
         return self._bytes(self._sums_of(layout), 0, end, cells)
 
-    def borrowed_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
+    def reused_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
         """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
-        if first <= self._first_lender:
+        if first <= self._first_reused:
             return 0
         sums = self._sums_of(layout)
-        borrowed = [lender for lender in self._lenders[first:end] if lender < first]
-        return sum(self._bytes(sums, lender, lender + 1, cells) for lender in borrowed)
+        reused = [source for source in self._reused[first:end] if source < first]
+        return sum(self._bytes(sums, source, source + 1, cells) for source in reused)
 
     def _bytes(self, sums: _Sums, first: int, end: int, cells: Cells) -> int:
         recurrent = self._recurrent_until[end] - self._recurrent_until[first]

@@ -35,8 +35,8 @@ class Weights:
     """Sums over the layers 0 to i-1 (`..._until[i]`), so that any range of layers costs one subtraction.
 
     Layer `n` of n+1 is the output layer. `input_bytes` are the embeddings, always on the host; `shared_*` is taken
-    once on each device that has one of the layers counted in `sharing_until`. `lent_until[i]` is the room that the GPU
-    keeps for weights of the layers 0 to i-1 where they stay on the host and are copied when it is their turn.
+    once on each device that has one of the layers counted in `sharing_until`. `offloaded_until[i]` is the room that
+    the GPU keeps for copies of the layers 0 to i-1 where they stay in RAM and their operations are offloaded.
     """
 
     gpu_until: tuple[int, ...]
@@ -45,7 +45,7 @@ class Weights:
     input_bytes: int
     shared_gpu_bytes: int
     shared_host_bytes: int
-    lent_until: tuple[int, ...]
+    offloaded_until: tuple[int, ...]
     experts: Experts
 
     @classmethod
@@ -53,13 +53,13 @@ class Weights:
         """Make the sums. `sharing`: for every block whether it uses the factors that stand outside the blocks."""
         output = hp.n_layer_all
         tensors = {tensor.name: tensor for tensor in hp.header.tensors if _is_loaded(tensor.name, hp)}
-        gpu, host, lent = ([0] * (output + 1) for _ in range(3))
+        gpu, host, offloaded = ([0] * (output + 1) for _ in range(3))
         for name, tensor in tensors.items():
             if name not in _INPUT | _SHARED:
                 layer = _layer_of(name, hp)
                 gpu[layer] += tensor_gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
-                lent[layer] = max(lent[layer], tensor.n_bytes)
+                offloaded[layer] = max(offloaded[layer], tensor.n_bytes)
         gpu_copy, host_copy = _copied_bytes(tensors, hp.traits)
         gpu[output] += gpu_copy
         host[output] += host_copy
@@ -71,7 +71,7 @@ class Weights:
             input_bytes=sum(_host_bytes(tensors[name]) for name in _INPUT & tensors.keys()),
             shared_gpu_bytes=sum(map(tensor_gpu_bytes, shared)),
             shared_host_bytes=sum(map(_host_bytes, shared)),
-            lent_until=(0, *accumulate(lent, max)),
+            offloaded_until=(0, *accumulate(offloaded, max)),
             experts=Experts.of(tensors.values(), output + 1),
         )
 
@@ -98,18 +98,18 @@ class Experts:
 
     gpu_until: tuple[int, ...]
     host_until: tuple[int, ...]
-    lent_until: tuple[int, ...]
+    offloaded_until: tuple[int, ...]
 
     @classmethod
     def of(cls, tensors: Iterable[GgufTensor], layer_count: int) -> Experts:
-        gpu, host, lent = ([0] * layer_count for _ in range(3))
+        gpu, host, offloaded = ([0] * layer_count for _ in range(3))
         for tensor in tensors:
             if match := _EXPERTS.match(tensor.name):
                 block = int(match[1])
                 gpu[block] += tensor_gpu_bytes(tensor)
                 host[block] += _host_bytes(tensor)
-                lent[block] = max(lent[block], tensor.n_bytes)
-        return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
+                offloaded[block] = max(offloaded[block], tensor.n_bytes)
+        return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(offloaded, max)))
 
 
 def _copied_bytes(tensors: Mapping[str, GgufTensor], traits: Traits) -> tuple[int, int]:

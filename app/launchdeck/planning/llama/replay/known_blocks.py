@@ -69,7 +69,7 @@ def _attention_weights(block: Block) -> frozenset[str]:
     if block.encoded:
         return _SPLIT_ATTENTION | _CROSS_ATTENTION
     if block.norms_values:
-        return frozenset({"attn_q"} if block.borrows else {"attn_q", "attn_k"})
+        return frozenset({"attn_q"} if block.reuses_cache else {"attn_q", "attn_k"})
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
 
 

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from launchdeck.models.architectures.traits import RelativeBias
 from launchdeck.planning.llama.attention import (
-    borrowed_layers,
     factor_layers,
     reads_cache,
     recurrent_state,
+    reused_layers,
     rotating_layers,
     window,
 )
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.block import Block
 from launchdeck.planning.llama.replay.layers.feed_forward import Routing
-from launchdeck.planning.llama.replay.steps import Brought, Kind
+from launchdeck.planning.llama.replay.steps import Kind, SplitInput
 
 if TYPE_CHECKING:
     from launchdeck.models.header import GgufTensor
@@ -67,7 +67,7 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         return []
     factors = _shared_factors(hp)
     rank = hp.integer("attention.kv_lora_rank")
-    lenders, states = borrowed_layers(hp), recurrent_state(hp)
+    reused, states = reused_layers(hp), recurrent_state(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
     reads = reads_cache(hp)
@@ -77,8 +77,8 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         Block(
             tensors=parts,
             n_head=hp.n_head[layer],
-            key_row=rows[lenders[layer]][0],
-            value_row=rows[lenders[layer]][1],
+            key_row=rows[reused[layer]][0],
+            value_row=rows[reused[layer]][1],
             widest_value_row=widest,
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
@@ -86,7 +86,7 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
             is_biased=traits.relative_bias is not None,
             encoded=hp.integer("context_length") if traits.relative_bias is RelativeBias.IN_DECODER else 0,
             reads_cache=reads,
-            borrows=lenders[layer] != layer,
+            reuses_cache=reused[layer] != layer,
             norms_values=traits.norms_values,
             in_window=in_window[layer],
             keys_first=any(in_window) or not reads,
@@ -113,8 +113,8 @@ def _positions_per_token(hp: Hyperparameters) -> int:
     return _POSITIONS_IN_SPACE if in_space else 1
 
 
-def _shared_factors(hp: Hyperparameters) -> Brought | None:
+def _shared_factors(hp: Hyperparameters) -> SplitInput | None:
     """Of two sets, for short and for long contexts, one is used; they are of the same size."""
     named = {tensor.name: tensor for tensor in hp.header.tensors if tensor.name in _SHARED_FACTORS}
     factors = next(iter(named.values()), None)
-    return Brought(Kind.SHARED, "factors", aligned(factors.n_bytes)) if factors else None
+    return SplitInput(Kind.SHARED, "factors", aligned(factors.n_bytes)) if factors else None

@@ -25,9 +25,9 @@ _FLOAT_BYTES = 4
 _HALF_BYTES = 2
 # Raw and in the order of the heads, the scores that they are added to, and a gap that can be as large.
 _ALIVE_AT_ONCE = 4
-# A piece of a graph is given at most so many inputs (GGML_SCHED_MAX_SPLIT_INPUTS). Besides there are embeddings and a
+# A split of a graph is given at most so many inputs (GGML_SCHED_MAX_SPLIT_INPUTS). Besides there are embeddings and a
 # mask; for a decoder also places in the cache, what was encoded, and a mask for that.
-_INPUTS_OF_A_PIECE = 30
+_MOST_SPLIT_INPUTS = 30
 _ENCODERS_INPUTS = 2
 _DECODERS_INPUTS = 6
 # What lies in between: the tokens' own queries, keys and values, of both kinds of attention.
@@ -36,27 +36,31 @@ _ROWS_BESIDES = 6
 
 def blocks_at_once(encoded: int) -> int:
     """For how many layers one GPU with the whole model is given the places in the table at the beginning."""
-    return _INPUTS_OF_A_PIECE - (_DECODERS_INPUTS if encoded else _ENCODERS_INPUTS)
+    return _MOST_SPLIT_INPUTS - (_DECODERS_INPUTS if encoded else _ENCODERS_INPUTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Biased:
-    """`is_shared`: all blocks use the table of the first. Bytes: `inputs`, which every device has; `scratch` within the
-    attention; `host` where the table lies in RAM.
-
-    Of several GPUs that hold the whole model the one with the first block looks up the bias for all. For every block
-    of the others places in the table, scores and values are `handed_over` to it, and what was `found` in them goes
-    back. `buckets`: these places alone, which a GPU is given for `blocks_at_once`.
+    """What T5 needs besides, in bytes. Of several GPUs that hold the whole model the one with the first block looks up
+    the bias for all.
     """
 
     is_shared: bool = False
+    """All blocks use the table of the first."""
     inputs: int = 0
+    """What every device has: places in the table, and what was encoded with its mask."""
     scratch: int = 0
+    """What is alive within the attention besides."""
     host: int = 0
-    handed_over: int = 0
-    found: int = 0
+    """What the host needs where the table lies in RAM."""
+    copied_there: int = 0
+    """Places in the table, scores and values of each of the others' blocks, on the GPU that looks up."""
+    copied_back: int = 0
+    """The output that each of these blocks gets back."""
     buckets: int = 0
+    """The places alone."""
     blocks_at_once: int = 0
+    """For how many blocks a GPU gets these at the beginning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +105,8 @@ class DistanceBias:
             inputs=places + self.encoded * (_FLOAT_BYTES * self.n_embd + seen_bytes * tokens),
             scratch=_ALIVE_AT_ONCE * bias + own + self._cross_attention(tokens, flash_attention=flash_attention),
             host=2 * (bias + places),
-            handed_over=aligned(places) + aligned(bias) + values,
-            found=aligned(_FLOAT_BYTES * tokens * self.value_length),
+            copied_there=aligned(places) + aligned(bias) + values,
+            copied_back=aligned(_FLOAT_BYTES * tokens * self.value_length),
             buckets=aligned(places),
             blocks_at_once=blocks_at_once(self.encoded),
         )
@@ -111,7 +115,7 @@ class DistanceBias:
         return work.cells.full if self.encoded else work.tokens
 
     def _cross_attention(self, tokens: int, *, flash_attention: bool) -> int:
-        """Keys and values, and both in 16 bits; without flash attention the values turned over, and the scores."""
+        """Keys and values, and both in 16 bits; without flash attention the values transposed, and the scores."""
         values = _FLOAT_BYTES * self.value_length * self.encoded
         scores = 0 if flash_attention else _FLOAT_BYTES * self.n_head * tokens * self.encoded
         return 3 * values + scores

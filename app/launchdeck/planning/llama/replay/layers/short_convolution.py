@@ -29,12 +29,12 @@ def joined_before_convolution(steps: Steps, block: Block, work: Work, entering: 
     """The tokens behind those that the state has, and what they and the gate after the convolution are parts of."""
     row, sequences = _FLOAT_BYTES * work.tokens, work.cells.sequences
     taps, channels = block.shape("shortconv.conv.weight", 2)
-    projected = steps.add(row * block.width("shortconv.in_proj"), entering, brought=block.weight("shortconv.in_proj"))
+    projected = steps.add(row * block.width("shortconv.in_proj"), entering, inputs=block.weight("shortconv.in_proj"))
     gated = steps.add(row * channels, projected)
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
-    if place is Place.LENT:
+    if place is Place.OFFLOADED:
         copy = cached("convolution", _FLOAT_BYTES * block.state_rows[0] * sequences)
-        joined = steps.add(joined_bytes, gated, brought=copy)
+        joined = steps.add(joined_bytes, gated, inputs=copy)
     else:
         joined = steps.add(joined_bytes, gated, AHEAD)
     steps.store(joined)
@@ -45,6 +45,6 @@ def convolved(steps: Steps, block: Block, work: Work, joined: str, projected: st
     """The convolution, gated, and as wide as the model."""
     row = _FLOAT_BYTES * work.tokens
     channels = block.width("shortconv.conv")
-    result = steps.add(row * channels, joined, brought=block.weight("shortconv.conv"))
+    result = steps.add(row * channels, joined, inputs=block.weight("shortconv.conv"))
     result = steps.add(row * channels, projected, result, in_place_of=result)
-    return steps.add(row * block.width("shortconv.out_proj"), result, brought=block.weight("shortconv.out_proj"))
+    return steps.add(row * block.width("shortconv.out_proj"), result, inputs=block.weight("shortconv.out_proj"))
