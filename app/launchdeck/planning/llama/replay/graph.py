@@ -1,4 +1,14 @@
-"""The sizes that make up a graph's buffers, and what of them one device needs."""
+"""The sizes that make up a graph's buffers, and what of them one device needs.
+
+A `Role` is asked for; `Graph` answers by the rehearsal of that part where all its steps are known, which is llama.cpp's
+number to the byte, and otherwise by closed forms: what is alive at the most crowded moment of a layer, added up, plus
+all that stays. They are kept for models that are not known step by step, and for what cannot be rehearsed: T5's bias on
+another device, more split inputs than one split may have (`GGML_SCHED_MAX_SPLIT_INPUTS`), a host that does a part of
+the work itself.
+
+Source of the order: `graph_reserve` of llama.cpp, which reserves for a full batch with the whole cache in use, and
+`ggml_gallocr_reserve_n`; of the four copies in a pipeline: `ggml_backend_sched_new` with `parallel`.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,16 @@
-"""A layer as a GPU works with it: what is copied there before which results, and whose place each of them takes.
+"""A layer as the scheduler hands it to a GPU: cut into splits, with places taken and given back instead of results.
 
-Source: `ggml_backend_sched_split_graph` (a weight in RAM begins a new split of the graph, and all that a split needs is
-copied before it begins) and `ggml_gallocr_alloc_graph_impl` of llama.cpp b10605.
+Source: `ggml_backend_sched_split_graph` (ggml-backend.cpp) and `ggml_gallocr_alloc_graph_impl` (ggml-alloc.c) of
+llama.cpp b10605.
+
+Why splits matter to memory: all inputs of a split are copied before its first node is computed, and are given back when
+the last node has read them. A weight in RAM begins a new split (`need_new_split`), so the copies of an offloaded
+layer's matrices come one after the other and reuse each other's room, whereas the inputs of one long split over many
+layers on the GPU are all there from its beginning. And a GPU's split ends where another device has to do
+something, even if that is only to write into a cache in RAM.
+
+Why steps are compiled: which results are read for the last time, and which take another's place, is the same whenever
+the layer is played. `Program` has that worked out, as the bare taking and giving back that `rehearsal` repeats.
 """
 
 from __future__ import annotations

@@ -1,4 +1,13 @@
-"""How much room a GPU needs for its part of a graph: everything that is put there is played through, in its order.
+"""The peak of a GPU's compute buffer: all that is put there is played through, in its order.
+
+Source: `ggml_gallocr_alloc_graph_impl` of ggml, which walks through the nodes once, gives each a place, and frees its
+parents when their last child has one; and `ggml_backend_sched_alloc_splits` for the order of the copies.
+
+Why it is done in states: the peak of n layers is that of a walk over n layers, and the slider asks for every n. Between
+two layers all that matters is a `_State`: the gaps, where the last result lies, and which inputs are still there. The
+same layer begun in the same state always ends in the same one (`_played`), and after the first few layers the states
+repeat themselves. What offloaded layers come to does not depend on how many follow (`_offloaded`), and the rest of
+a part is looked up from its end (`_rests`). A walk is thus a few look-ups, and not some thousands of allocations.
 
 Layers that stay in RAM are worked with on the first GPU: llama.cpp copies their weights and caches to it, split by
 split, and reuses the room of what is done with.

@@ -1,4 +1,9 @@
-"""What a graph computes, one result after the other, and what each step has to bring to the GPU."""
+"""What a graph computes, one node after the other, and which inputs each of them has to find on the GPU.
+
+Source: the `build_*` functions of llama-graph.cpp, whose order the layers' modules keep. Only the order, the sizes and
+who reads what are written down, because nothing else decides where a result lies; that a norm is RMS or not is no
+matter, that it takes its input's place is.
+"""
 
 from __future__ import annotations
 
