@@ -32,7 +32,7 @@ class Window:
 
 
 def window(hp: Hyperparameters) -> Window:
-    """The model's sliding window."""
+    """Read the model's sliding window."""
     pattern = hp.get("attention.sliding_window_pattern")
     rule = hp.traits.window or (Sliding(0, array=True) if isinstance(pattern, tuple) else None)
     none = Window(0, (False,) * hp.n_layer_all)
@@ -54,7 +54,7 @@ def window(hp: Hyperparameters) -> Window:
 
 
 def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it caches keys and values, of all tokens or of a window."""
+    """Tell for every layer whether it caches keys and values, of all tokens or of a window."""
     traits = hp.traits
     if traits.cache is Cache.NONE or traits.recurrence is Recurrence.EVERY_LAYER:
         return (False,) * hp.n_layer_all
@@ -65,19 +65,19 @@ def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 
 
 def reads_cache(hp: Hyperparameters) -> bool:
-    """Whether attention looks at a cache, and not at the batch itself."""
+    """Tell whether attention looks at a cache, and not at the batch itself."""
     return hp.traits.cache is Cache.READ
 
 
 def attending_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it attends: with a cache of its own, with another's, or without."""
+    """Tell for every layer whether it attends: with a cache of its own, with another's, or without."""
     heads = zip(hp.n_head, hp.n_head_kv, strict=True)
     states = _states_instead_of_attention(hp)
     return tuple(min(pair) > 0 and not state for pair, state in zip(heads, states, strict=True))
 
 
 def reused_layers(hp: Hyperparameters) -> tuple[int, ...]:
-    """For every layer the one whose cache it reads: itself, or one of the last two that have their own.
+    """Find for every layer the one whose cache it reads: itself, or one of the last two that have their own.
 
     Source: `layer_reuse_cb` of llama.cpp.
     """
@@ -87,7 +87,7 @@ def reused_layers(hp: Hyperparameters) -> tuple[int, ...]:
 
 
 def indexed_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it has a cache of its own for the keys of an indexer (sparse attention)."""
+    """Tell for every layer whether it caches the keys of an indexer (sparse attention)."""
     indexer = hp.traits.indexer
     if indexer is Indexer.NONE:
         return (False,) * hp.n_layer_all
@@ -104,14 +104,14 @@ def indexed_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 
 
 def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it uses the rotary factors that all of a model's layers share."""
+    """Tell for every layer whether it uses the rotary factors that all of a model's layers share."""
     if hp.traits.factors_in_full_layers:
         return tuple(not sliding for sliding in window(hp).layers)
     return (True,) * hp.n_layer_all
 
 
 def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
+    """Tell for every layer whether it rotates queries and keys by the tokens' positions (RoPE)."""
     in_window = window(hp)
     return tuple(_rotates(hp, layer, in_window) for layer in range(hp.n_layer_all))
 
@@ -138,7 +138,7 @@ def _rotates(hp: Hyperparameters, layer: int, in_window: Window) -> bool:
 
 
 def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it keeps a state."""
+    """Tell for every layer whether it keeps a state."""
     traits = hp.traits
     if traits.recurrence in {Recurrence.EVERY_LAYER, Recurrence.BESIDE_ATTENTION}:
         return (True,) * hp.n_layer_all
@@ -157,7 +157,7 @@ def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 
 
 def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
-    """Elements of one sequence's state in a recurrent layer: of the convolution, and of the recurrence.
+    """Count the elements of one sequence's state in a recurrent layer: of the convolution, and of the recurrence.
 
     Source: `n_embd_r` and `n_embd_s` of llama.cpp.
     """

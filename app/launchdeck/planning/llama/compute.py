@@ -72,7 +72,7 @@ class ComputeBuffers:
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
-        """The sizes for this work."""
+        """Add up the sizes for this work."""
         row = _FLOAT_BYTES * work.tokens * self._n_embd
         scratch = ByKind(self._scratch_bytes(work, work.cells.full), self._scratch_bytes(work, work.cells.window))
         attention = _FLOAT_BYTES * work.tokens * self._attention_floats

@@ -40,7 +40,7 @@ _HALF_BYTES = 2
 
 
 def usual_context_bytes(compute_capability: tuple[int, int] | None) -> int:
-    """For a card on which nothing was started yet."""
+    """Guess what a process takes on a card on which nothing was started yet, in bytes."""
     if compute_capability is None:
         return GPU_CONTEXT_BYTES
     return _CONTEXT_BYTES_BY_CAPABILITY.get(compute_capability, GPU_CONTEXT_BYTES)
@@ -127,7 +127,7 @@ class MemoryModel:
         return cls(Hyperparameters(header))
 
     def estimate(self, load: Load) -> Estimate:
-        """Bytes per device, in the order of `load.devices`, and on the host."""
+        """Add up the bytes per device, in the order of `load.devices`, and on the host."""
         layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
         added = self._added_up(load)
         if layers <= 0:
@@ -145,8 +145,8 @@ class MemoryModel:
         return Estimate(devices, self._host(load, added, ranges[0][0], works=works, pipeline=pipeline))
 
     def converted_scores_bytes(self, load: Load) -> int:
-        """What a GPU of CUDA's or ROCm's takes besides its buffers while it attends without flash attention and the
-        cache is full: the scores of a batch in 16 bits, to be multiplied with values of as many.
+        """Add up what CUDA or ROCm takes besides the buffers while it attends without flash attention and the cache is
+        full: the scores of a batch in 16 bits, to be multiplied with values of as many.
 
         Source: `ggml_cuda_mul_mat_batched_cublas` of llama.cpp b10605, which never gives it back; measured on an H200.
         """
@@ -155,7 +155,7 @@ class MemoryModel:
         return _HALF_BYTES * work.tokens * seen * self._most_heads
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
-        """The place of a device that needs more than its room with this many layers (at least 1), None if none does.
+        """Find a device that needs more than its room with this many layers (at least 1): its place, None if none does.
 
         The suspect is looked at first, and the search ends with the first one found: many numbers of layers are tried
         to find the largest that fits, and it is usually the same device that is too small.

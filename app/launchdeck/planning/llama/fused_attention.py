@@ -62,5 +62,5 @@ class FusedAttention:
         return all(head.is_fused for head in self._heads)
 
     def knows_cache(self, type_k: str, type_v: str) -> bool:
-        """Whether a cache of these types can be read. Encoders read none."""
+        """Tell whether a cache of these types can be read. Encoders read none."""
         return not self._reads_cache or (type_k == type_v and type_k in CACHE_TYPES)

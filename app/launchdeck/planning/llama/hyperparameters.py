@@ -75,7 +75,7 @@ class Hyperparameters:
         return self.integer("attention.value_length", self._head_length)
 
     def head_lengths(self, *, in_window: bool) -> tuple[int, int]:
-        """Numbers of a head's key and of its value, in layers with a sliding window or in those without."""
+        """Count the numbers of a head's key and value, in layers with a sliding window or in those without."""
         if not in_window:
             return self.key_length, self.value_length
         key = self.integer("attention.key_length_swa", self.key_length)
@@ -86,16 +86,16 @@ class Hyperparameters:
         return self.n_embd // self.n_head[0] if self.n_head and self.n_head[0] else 0
 
     def get(self, key: str) -> Value | None:
-        """The value under `ARCHITECTURE.key`."""
+        """Read the value under `ARCHITECTURE.key`."""
         return self.header.metadata.get(f"{self.architecture}.{key}")
 
     def integer(self, key: str, default: int = 0) -> int:
-        """The number under this key; the default for none, and for one below zero, which llama.cpp refuses as well."""
+        """Read the number under this key; the default for none and for one below zero, which llama.cpp refuses, too."""
         value = self.get(key)
         return int(value) if isinstance(value, int) and value >= 0 else default
 
     def per_layer(self, key: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """One number for each layer, from an array or from one number that all share. Missing layers have 0."""
+        """Read one number for each layer, from an array or from one that all share. Missing layers have 0."""
         value = self.get(key)
         if isinstance(value, int):
             return (max(int(value), 0),) * self.n_layer_all

@@ -94,23 +94,26 @@ class KvCache:
         return any(self._window.layers)
 
     def cells(self, n_ctx: int, n_parallel: int, n_ubatch: int, *, unified: bool) -> Cells:
-        """Source: `llama_context` (n_ctx_seq) and `llama_kv_cache_iswa` of llama.cpp."""
+        """Count the cells of a context of `n_ctx` tokens.
+
+        Source: `llama_context` (n_ctx_seq) and `llama_kv_cache_iswa` of llama.cpp.
+        """
         full = _padded(n_ctx if unified else _padded(n_ctx, _CELLS_MULTIPLE) // n_parallel, _CELLS_MULTIPLE)
         sliding = min(full, self._window.size * (n_parallel if unified else 1) + n_ubatch)
         streams = 1 if unified else n_parallel
         return Cells(full * streams, _padded(sliding, _CELLS_MULTIPLE) * streams, n_parallel, streams)
 
     def gpu_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of the layers `first` to `end`-1 on a GPU, where quantised rows are padded."""
+        """Add up the bytes of the layers `first` to `end`-1 on a GPU, where quantised rows are padded."""
         sums = self._sums_of(layout)
         return self._bytes(sums, first, end, cells) + sums.gpu_padding[end] - sums.gpu_padding[first]
 
     def host_bytes(self, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of the layers 0 to `end`-1 in RAM."""
+        """Add up the bytes of the layers 0 to `end`-1 in RAM."""
         return self._bytes(self._sums_of(layout), 0, end, cells)
 
     def reused_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
+        """Add up the other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
         if first <= self._first_reused:
             return 0
         sums = self._sums_of(layout)
@@ -163,7 +166,7 @@ class _Sums:
         in_window: Sequence[bool],
         layout: Layout,
     ) -> _Sums:
-        """An indexer looks at all cells, even of a layer that attends to a window."""
+        """Add them up. An indexer looks at all cells, even of a layer that attends to a window."""
         sizes, indexer = ([_cell_bytes(row, layout) for row in layers] for layers in (rows, indexer_rows))
         full = (indexed + size * (not w) for size, indexed, w in zip(sizes, indexer, in_window, strict=True))
         padding = (

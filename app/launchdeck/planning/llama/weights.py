@@ -76,7 +76,7 @@ class Weights:
         )
 
     def gpu_bytes(self, first: int, end: int, n_cpu_moe: int = 0) -> int:
-        """Bytes of the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
+        """Add up the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
         shared = self.shared_gpu_bytes if self.sharing_until[end] > self.sharing_until[first] else 0
         size = self.gpu_until[end] - self.gpu_until[first] + shared
         if n_cpu_moe <= first:
@@ -85,7 +85,7 @@ class Weights:
         return size - experts[min(end, n_cpu_moe)] + experts[first]
 
     def host_bytes(self, end: int, n_cpu_moe: int = 0) -> int:
-        """Bytes of the embeddings, of the layers 0 to `end`-1 and of the experts of `n_cpu_moe` blocks in RAM."""
+        """Add up the embeddings, the layers 0 to `end`-1 and the experts of `n_cpu_moe` blocks in RAM."""
         experts = self.experts.host_until
         kept = experts[max(end, n_cpu_moe)] - experts[end]
         shared = self.shared_host_bytes if self.sharing_until[end] else 0
@@ -146,7 +146,7 @@ def _block_of(name: str) -> int | None:
 
 
 def tensor_gpu_bytes(tensor: GgufTensor) -> int:
-    """CUDA pads quantised rows to 512 elements (once a tensor) and every tensor to 128 bytes."""
+    """Add up a tensor on a GPU: CUDA pads quantised rows to 512 elements (once), and every tensor to 128 bytes."""
     size = tensor.n_bytes
     if tensor.type.is_quantised and tensor.shape[0] % _GPU_ROW:
         size += tensor.type.row_bytes(_GPU_ROW - tensor.shape[0] % _GPU_ROW)

@@ -71,7 +71,7 @@ class Block:
         return f"{part}.weight" in self.tensors
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        """The first so many lengths of this tensor.
+        """Give the first so many lengths of this tensor.
 
         Raises:
             LaunchdeckError: the layer has no such tensor, or one that cannot be.
@@ -84,15 +84,15 @@ class Block:
         return tensor.shape[:dimensions]
 
     def width(self, part: str) -> int:
-        """How many numbers come out of this matrix for each token. Raises LaunchdeckError."""
+        """Count the numbers that come out of this matrix for each token. Raises LaunchdeckError."""
         return self.shape(f"{part}.weight", 2)[1]
 
     def depth(self, part: str) -> int:
-        """How many numbers of each token go into this matrix. Raises LaunchdeckError."""
+        """Count the numbers of each token that go into this matrix. Raises LaunchdeckError."""
         return self.shape(f"{part}.weight", 1)[0]
 
     def norm_length(self, part: str) -> int:
-        """How many numbers this norm has weights for, 0 where there is none."""
+        """Count the numbers that this norm has weights for, 0 where there is none."""
         return self.depth(part) if self.has(part) else 0
 
     @property
@@ -143,7 +143,7 @@ class Block:
         return self._tensor(f"{part}.scale", Kind.WEIGHT)
 
     def factors(self) -> tuple[SplitInput, ...]:
-        """What the rotation takes besides the positions, where the model has it once for all layers."""
+        """Give what RoPE takes besides the positions, where the model has it once for all layers."""
         return (self.shared_factors,) if self.shared_factors else ()
 
     def _tensor(self, name: str, kind: Kind) -> tuple[SplitInput, ...]:

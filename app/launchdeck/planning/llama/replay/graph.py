@@ -131,7 +131,7 @@ class Graph:
     """What the last norm makes of all tokens is kept for what predicts further ones."""
 
     def gpu_bytes(self, role: Role) -> int:
-        """Bytes on one GPU. The first has some even without layers: those of the host are offloaded to it."""
+        """Add up the bytes on one GPU. The first has some even without layers: those in RAM are offloaded to it."""
         output = self.output if role.last else 0
         rehearsal = self._rehearsal_of(role)
         if rehearsal:
@@ -252,7 +252,7 @@ class Graph:
         return 2 * keys
 
     def host_bytes(self, *, pipeline: bool) -> int:
-        """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
+        """Add up the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
         own = 2 * self.row + self.host_only + self.biased.host
         return own + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
 
@@ -262,7 +262,7 @@ class Graph:
         return self._host_inputs + self.host_only + self._layer(self.whole) + self.layer_embeddings + self.row
 
     def host_alone_bytes(self) -> int:
-        """Bytes of the host's buffer without any GPU."""
+        """Add up the host's buffer without any GPU."""
         return max(self.host_working_bytes, self.output + self.row)
 
     @property
@@ -271,5 +271,5 @@ class Graph:
 
 
 def padded(size: int, multiple: int) -> int:
-    """The next multiple that is not smaller."""
+    """Round up to a multiple."""
     return -(-size // multiple) * multiple

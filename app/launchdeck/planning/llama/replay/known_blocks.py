@@ -38,7 +38,7 @@ _MATRICES = frozenset({
 
 
 def is_known(block: Block, traits: Traits) -> bool:
-    """Whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
+    """Tell whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
     weights = {part for part in parts if block.has(part)}
     may_lack = traits.replays_recurrence  # in other recurrent layers the same weights are used otherwise

@@ -137,7 +137,7 @@ class Program:
 
     @classmethod
     def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering: Mapping[str, int]) -> Program:
-        """`entering`: what enters the first layer, with its bytes."""
+        """Compile the steps. `entering`: what enters the first layer, with its bytes."""
         entering = {**entering} if begin.is_first else {}
         norm = next((step for step in steps if ENTERING in step.reads), None)
         if norm is None:

@@ -34,7 +34,7 @@ _SOFTMAX_OF_CHOSEN = 3
 
 
 def read_routing(hp: Hyperparameters) -> Routing:
-    """How tokens come to experts."""
+    """Read how tokens come to experts."""
     scale = hp.get("expert_weights_scale")
     return Routing(
         used=hp.integer("expert_used_count"),
@@ -48,7 +48,7 @@ def read_routing(hp: Hyperparameters) -> Routing:
 
 
 def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
-    """All blocks that a server works with, in their order."""
+    """Read all blocks that a server works with, in their order."""
     traits = hp.traits
     half = (traits.relative_bias or RelativeBias.IN_ENCODER).value
     named = traits.names

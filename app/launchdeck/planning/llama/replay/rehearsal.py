@@ -93,12 +93,12 @@ class _Layers:
                 self._heads.setdefault(one, []).append((layer, place))
 
     def last_readers(self, begin: int, end: int) -> dict[str, int]:
-        """For every input that these layers read, the last that does."""
+        """Find for every input that these layers read the last that does."""
         found = ((name, readers, bisect_left(readers, end)) for name, readers in self._readers.items())
         return {name: readers[place - 1] for name, readers, place in found if place and readers[place - 1] >= begin}
 
     def needed(self, begin: int, end: int) -> tuple[SplitInput, ...]:
-        """What the first splits of these layers read, in the order in which they do."""
+        """Find what the first splits of these layers read, in the order in which they do."""
         found = ((one, layers, bisect_left(layers, (begin, 0))) for one, layers in self._heads.items())
         firsts = ((layers[place], one) for one, layers, place in found if place < len(layers))
         return tuple(one for (layer, _), one in sorted(firsts) if layer < end)
@@ -135,7 +135,7 @@ class Rehearsal:
         self._rooms: dict[Part, tuple[int, int]] = {}
 
     def fits(self, part: Part) -> bool:
-        """Whether all copies of what is on other devices are made at once: otherwise splits begin in between."""
+        """Tell whether all copies of what is on other devices are made at once: otherwise splits begin in between."""
         fits = self._fits.get(part)
         if fits is None:
             needed = () if part.pipeline else self._at(Place.OWN).needed(max(part.begin, part.offloaded), part.end)
@@ -144,7 +144,7 @@ class Rehearsal:
         return fits
 
     def room(self, part: Part) -> tuple[int, int]:
-        """Bytes that a GPU with at least one layer, its own or offloaded, keeps, and the most that it needs besides."""
+        """Add up what a GPU with at least one layer keeps, in bytes, and the most that it needs besides."""
         room = self._rooms.get(part)
         if room is None:
             room = self._rooms[part] = (self._kept_bytes(part), self._peak(part))
@@ -326,7 +326,7 @@ class _Gpu:
         return state, self._pool.peak_bytes
 
     def peak_with(self, size: int) -> int:
-        """The peak if something of this size is made of the layer's result."""
+        """Give the peak if something of this size is made of the layer's result."""
         self._pool.take(size)
         return self._pool.peak_bytes
 

@@ -24,7 +24,7 @@ class Rehearsals:
         self._made: dict[Surroundings, Rehearsal | None] = {}
 
     def of(self, surroundings: Surroundings) -> Rehearsal | None:
-        """The one for a GPU in these."""
+        """Give the one for a GPU in these."""
         reused = bisect_left(self._reused, surroundings.own_from)
         matters = surroundings._replace(
             own_from=self._reused[reused - 1] + 1 if reused else 0,

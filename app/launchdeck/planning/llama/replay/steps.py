@@ -75,7 +75,7 @@ class Steps(list[Step]):
     def add(
         self, size: int, *reads: str, inputs: tuple[SplitInput, ...] = (), in_place: bool = False, in_place_of: str = ""
     ) -> str:
-        """Another result, in the place of any that it reads or of the one that is named; its name is returned."""
+        """Add a result, in the place of any that it reads or of the one that is named; its name is returned."""
         name = str(len(self))
         replaced = reads if in_place else (in_place_of,) if in_place_of else ()
         self.append(Step(name, aligned(size), reads, inputs, replaced))
@@ -101,27 +101,27 @@ class Steps(list[Step]):
 
 
 def graph_input(name: str, size: int) -> tuple[SplitInput, ...]:
-    """One of the graph's inputs."""
+    """Read one of the graph's inputs."""
     return (SplitInput(Kind.INPUT, name, aligned(size)),)
 
 
 def kept_backend_copy(name: str, size: int) -> tuple[SplitInput, ...]:
-    """A layer's own copy of what an earlier layer made on another device."""
+    """Read a layer's own copy of what an earlier layer made on another device."""
     return (SplitInput(Kind.KEPT_COPY, name, aligned(size)),)
 
 
 def kept(name: str) -> tuple[SplitInput, ...]:
-    """What an earlier layer made for this one."""
+    """Read what an earlier layer made for this one."""
     return (SplitInput(Kind.KEPT, name, 0),)
 
 
 def cached(name: str, size: int) -> tuple[SplitInput, ...]:
-    """A layer's keys or values, its state, or what was made of these in RAM."""
+    """Read a layer's keys or values, its state, or what was made of these in RAM."""
     return (SplitInput(Kind.CACHE, name, aligned(size)),)
 
 
 def backend_copy(name: str, size: int) -> tuple[SplitInput, ...]:
-    """What another device made."""
+    """Read a copy of what another device has made."""
     return (SplitInput(Kind.COPY, name, aligned(size)),)
 
 
@@ -137,8 +137,8 @@ def take_up_state(steps: Steps, size: int, sequences: int, name: str = "") -> st
 
 
 def keep_other_states(steps: Steps) -> None:
-    """Those of sequences that have nothing in the batch are copied to where they belong. Here there are none, but that
-    takes its place, too, see `allocator`.
+    """Copy those of sequences that have nothing in the batch to where they belong. Here there are none, but that takes
+    its place, too, see `allocator`.
     """
     copied = steps.add(0, inputs=graph_input("other states' places", 0))
     steps.append(Step("", 0, (copied,)))

@@ -56,7 +56,7 @@ def attention(steps: Steps, block: Block, work: Work, entering: str, *, in_ram: 
 
 
 def projected(steps: Steps, block: Block, work: Work, entering: str) -> Projected:
-    """What is made of what enters, before keys and values are stored."""
+    """Make queries, keys and values of what enters, before these are stored."""
     row = _FLOAT_BYTES * work.tokens
     sizes = (row * block.n_head * block.key_length, row * block.value_row, row * block.key_row)
     rotation_k, rotation_v = cache_rotations(block, work)
@@ -192,7 +192,7 @@ def attended_each_other(
 
 
 def mask(block: Block, work: Work) -> tuple[SplitInput, ...]:
-    """For every pair of token and cell, or of two tokens, whether the one sees the other."""
+    """Give the mask: for every pair of token and cell, or of two tokens, whether the one sees the other."""
     cells = (work.cells.window if block.in_window else work.cells.full) // work.cells.streams
     seen = cells if block.reads_cache else work.tokens
     seen_bytes = _HALF_BYTES if work.flash_attention else _FLOAT_BYTES
@@ -200,7 +200,7 @@ def mask(block: Block, work: Work) -> tuple[SplitInput, ...]:
 
 
 def padded_cache_bytes(stored: GgmlType, cells: int, row: int, head: int) -> int:
-    """Bytes of a copy of keys or values; the last head of quantised ones is padded."""
+    """Add up a copy of keys or values, in bytes; the last head of quantised ones is padded."""
     padding = stored.row_bytes(_GPU_ROW - head % _GPU_ROW) if stored.is_quantised and head % _GPU_ROW else 0
     return cells * stored.row_bytes(row) + padding
 

@@ -96,7 +96,7 @@ def _cache_scored(
 
 
 def cross_attention(steps: Steps, block: Block, work: Work, entering: str, n_embd: int) -> str:
-    """Attention to what was encoded, whose keys and values every batch makes anew."""
+    """Attend to what was encoded, whose keys and values every batch makes anew."""
     encoded = graph_input("encoded", _FLOAT_BYTES * block.encoded * n_embd)
     output_bytes = _FLOAT_BYTES * work.tokens * block.width("cross_attn_q")
     query = steps.add(output_bytes, entering, inputs=block.weight("cross_attn_q"))

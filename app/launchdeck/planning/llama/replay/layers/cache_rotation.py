@@ -23,7 +23,7 @@ _SMALLEST_ROTATION = 64
 
 
 def cache_rotations(block: Block, work: Work) -> tuple[Rotation, Rotation]:
-    """Those for keys and those for values; those for keys are as large as fits a head."""
+    """Give the matrices for keys and for values; that for keys is as large as fits a head."""
     key, value = block.key_length, block.value_length
     if not block.reads_cache:
         return (), ()

@@ -41,7 +41,7 @@ class Chunks:
     tokens: int
 
     def result(self, inputs: Inputs) -> str:
-        """The states, chunk by chunk, and then the outputs, which need what all of those left."""
+        """Make the states, chunk by chunk, and then the outputs, which need what all of those left."""
         add, heads = self.steps.add, _FLOAT_BYTES * self.heads * self.sequences
         count = -(-self.tokens // _CHUNK)
         gates, rows, pairs = (heads * count * _CHUNK * length for length in (1, self.length, _CHUNK))

@@ -23,7 +23,7 @@ _STATE_IN_RAM = "state"
 
 
 def is_known_delta_net(block: Block) -> bool:
-    """Whether it has all that this takes, in a size that a GPU can work with."""
+    """Tell whether it has all that this takes, in a size that a GPU can work with."""
     needed = {"attn_qkv", "attn_gate", "ssm_conv1d", "ssm_a", "ssm_norm", "ssm_out"}
     rates = {"ssm_ba"} if block.has("ssm_ba") else {"ssm_alpha", "ssm_beta"}
     return (
@@ -34,7 +34,7 @@ def is_known_delta_net(block: Block) -> bool:
 
 
 def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Place, *, fused: bool) -> str:
-    """From what enters the part to what is added to what went past it."""
+    """Do the part: from what enters it to what is added to what went past it."""
     row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.OFFLOADED
     conv_bytes, state_bytes = (_FLOAT_BYTES * size * sequences for size in block.state_rows)
     taps, channels = block.shape("ssm_conv1d.weight", 2)

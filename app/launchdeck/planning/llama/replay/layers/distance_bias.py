@@ -35,7 +35,7 @@ _ROWS_BESIDES = 6
 
 
 def blocks_at_once(encoded: int) -> int:
-    """For how many layers one GPU with the whole model is given the places in the table at the beginning."""
+    """Count the layers for which a GPU with the whole model is given the places in the table at the beginning."""
     return _MOST_SPLIT_INPUTS - (_DECODERS_INPUTS if encoded else _ENCODERS_INPUTS)
 
 
@@ -77,7 +77,7 @@ class DistanceBias:
 
     @classmethod
     def of(cls, hp: Hyperparameters) -> DistanceBias | None:
-        """None for a model without."""
+        """Read the sizes; None for a model without such a bias."""
         bias = hp.traits.relative_bias
         if bias is None:
             return None
@@ -91,7 +91,7 @@ class DistanceBias:
         )
 
     def needs(self, work: Work) -> Biased:
-        """For tokens that look at the cells of the cache, or at each other."""
+        """Add up what is needed where tokens look at the cells of the cache, or at each other."""
         tokens, cells, flash_attention = work.tokens, self._seen(work), work.flash_attention
         seen_bytes = _HALF_BYTES if flash_attention else _FLOAT_BYTES
         places = _FLOAT_BYTES * tokens * cells

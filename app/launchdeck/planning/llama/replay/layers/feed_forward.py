@@ -49,7 +49,7 @@ def feed_forward(
     *,
     after_experts: Callable[[], None],
 ) -> str:
-    """All that a layer does to `entering` after its attention. Experts may be `chosen` already."""
+    """Do all that a layer does to `entering` after its attention. Experts may be `chosen` already."""
     if block.has_experts:
         result = _experts(steps, block, routing, entering, n_embd, tokens, chosen)
         after_experts()
@@ -59,7 +59,7 @@ def feed_forward(
 
 
 def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, suffix: str = "") -> str:
-    """Gate, up and their product; or up alone, changed in its place; or both in one matrix."""
+    """Feed forward: gate, up and their product; or up alone, changed in its place; or both in one matrix."""
     row, up, down = _FLOAT_BYTES * tokens, f"ffn_up{suffix}", f"ffn_down{suffix}"
     inner = row * block.width(up)
 
@@ -119,7 +119,7 @@ def _router(steps: Steps, block: Block, routing: Routing, entering: str, tokens:
 
 
 def routed(steps: Steps, block: Block, routing: Routing, likely: str, tokens: int) -> Routed:
-    """Which experts every token goes to, and with what weights, by how `likely` each of them is."""
+    """Choose the experts that every token goes to, and their weights, by how `likely` each of them is."""
     row = _FLOAT_BYTES * tokens
     scores = row * block.width("ffn_gate_inp")
     biased = likely = steps.change(scores, likely, block.bias("ffn_gate_inp"))

@@ -40,7 +40,7 @@ def latent_attention(steps: Steps, block: Block, work: Work, entering: str, *, o
 
 
 def latent_query(steps: Steps, block: Block, row: int, entering: str) -> str:
-    """The query, which in larger models is compressed on its way, too."""
+    """Make the query, which in larger models is compressed on its way, too."""
     if not block.has("attn_q_a"):
         return steps.add(row * block.width("attn_q"), entering, inputs=block.weight("attn_q"))
     inner = row * block.width("attn_q_a")

@@ -15,12 +15,12 @@ _OF_ALL_LAYERS = "embeddings of all layers"
 
 
 def selected_embeddings(layer: Layer, steps: Steps) -> str:
-    """The tokens' own embeddings for all layers, scaled."""
+    """Scale the tokens' own embeddings for all layers."""
     return steps.add(_all_bytes(layer), LAYER_EMBEDDINGS, in_place=True)
 
 
 def with_layer_embedding(layer: Layer, steps: Steps, past: str, embeddings: str, selected: str) -> str:
-    """Another part, with this layer's embedding of the token; the first layer makes those of all."""
+    """Do the part with this layer's embedding of the token; the first layer makes those of all."""
     block, row = layer.block, layer.row_bytes
     narrow = _FLOAT_BYTES * layer.rows * block.width("inp_gate")
     result = steps.add(narrow, past, inputs=block.weight("inp_gate"))

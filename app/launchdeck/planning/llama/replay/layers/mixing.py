@@ -30,7 +30,7 @@ _FLOAT_BYTES = 4
 
 
 def mixed(layer: Layer, steps: Steps, entering: str) -> Callable[[], str]:
-    """Attention or a scan; what is returned puts together its results, up to what is added to what went past it."""
+    """Attend or scan; what is returned projects the output, up to what is added to what went past it."""
     block, work, place = layer.block, layer.work, layer.place
     if block.is_delta_net:
         return partial(delta_net, steps, block, work, entering, place, fused=layer.fuses)
@@ -63,7 +63,7 @@ def attended(layer: Layer, steps: Steps, entering: str) -> str:
 
 
 def put_together(layer: Layer, steps: Steps, output: str) -> str:
-    """One result of all heads."""
+    """Project the output of all heads into one result."""
     block, size = layer.block, layer.whole_bytes
     if output and not (block.latent_rank or block.has("attn_gate") or block.gates_heads):
         output = rotated_back(steps, block, layer.work, output)
@@ -77,7 +77,7 @@ def put_together(layer: Layer, steps: Steps, output: str) -> str:
 
 
 def attended_and_scanned(layer: Layer, steps: Steps, entering: str, before: str) -> str:
-    """Falcon-H1 adds up both, and what entered; the scan comes before the attention's results are put together."""
+    """Add up both, and what entered, as Falcon-H1 does; the scan comes before the output is projected."""
     whole = layer.whole_bytes
     output = attended(layer, steps, entering)
     if layer.place is Place.OFFLOADED:
@@ -92,7 +92,7 @@ def attended_and_scanned(layer: Layer, steps: Steps, entering: str, before: str)
 
 
 def fetch_ahead(layer: Layer, steps: Steps, scan: Scanned | None = None) -> None:
-    """The state for the next recurrent layer, before this one comes to its end."""
+    """Fetch the state for the next recurrent layer before this one comes to its end."""
     if layer.fetch is Fetch.HERE:
         fetch(steps, layer.block, layer.work)
     elif layer.fetch is Fetch.THERE and scan:

@@ -43,7 +43,7 @@ class Scanned(NamedTuple):
 
 
 def scans_on_gpu(block: Block) -> bool:
-    """Whether a GPU can do this: with other shapes the host does it, wherever the layer is."""
+    """Tell whether a GPU can do this: with other shapes the host does it, wherever the layer is."""
     needed = {"ssm_in", "ssm_conv1d", "ssm_out", "ssm_a", "ssm_d"} | ({"ssm_dt"} if block.has("ssm_x") else set())
     if not all(map(block.has, needed)) or "ssm_dt.bias" not in block.tensors:
         return False
@@ -63,7 +63,7 @@ def fetch(steps: Steps, block: Block, work: Work) -> None:
 
 
 def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place) -> Scanned:
-    """From what enters the part to what the scan makes of it."""
+    """Scan: from what enters the part to what the scan makes of it."""
     row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.OFFLOADED
     projected = steps.add(row * block.width("ssm_in"), entering, inputs=block.weight("ssm_in"))
     taps, channels = block.shape("ssm_conv1d.weight", 2)
@@ -90,7 +90,7 @@ def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place)
 
 
 def gated(steps: Steps, block: Block, work: Work, scan: Scanned, *, place: Place, gate_is_copied: bool) -> str:
-    """The end: the scan's result with what went past it, gated, and as wide as the model again."""
+    """Add what went past the scan to its result, gate it, and make it as wide as the model again."""
     row = _FLOAT_BYTES * work.tokens
     inner = row * block.depth("ssm_out")
     if gate_is_copied:
@@ -109,7 +109,7 @@ def gated(steps: Steps, block: Block, work: Work, scan: Scanned, *, place: Place
 
 
 def gate_for_another(steps: Steps, block: Block, work: Work) -> None:
-    """A split of the end of another device's layer: the copy that it needs is as long as all that this is a part of."""
+    """Make the gate at the end of another device's layer; the copy that it needs is as long as all it is a part of."""
     row = _FLOAT_BYTES * work.tokens
     inner = row * block.depth("ssm_out")
     behind = _FLOAT_BYTES * (work.tokens - 1) * (block.width("ssm_in") - block.depth("ssm_out"))

@@ -28,7 +28,7 @@ _PARTS = ("past", "experts")
 
 
 def layer_steps(layer: Layer) -> Steps:
-    """With norms before each part, after each part, or one norm for both parts side by side; or one part alone."""
+    """Write down a layer: norms before each part, after each part, or one for both side by side; or one part alone."""
     steps, block = Steps(), layer.block
     _begin(layer, steps)
     selected = selected_embeddings(layer, steps) if block.has("per_layer_model_proj") else ""
