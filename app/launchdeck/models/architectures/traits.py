@@ -34,7 +34,7 @@ class Cache(Enum):
 
 class Recurrence(Enum):
     """Which layers keep a state: those whose weights say so, all (with or without attention besides), those without
-    heads for keys, or all but every so-manieth (`Traits.full_attention_interval`).
+    heads for keys, or all but every n-th (`Traits.full_attention_interval`).
     """
 
     BY_WEIGHTS = auto()
@@ -154,7 +154,7 @@ class Traits(NamedTuple):
     """One more layer, without weights, caches a key and a value of one head, which choose an adapter."""
     recurrence: Recurrence = Recurrence.BY_WEIGHTS
     full_attention_interval: int = 0
-    """Every so-manieth layer attends, where the header does not say."""
+    """Every n-th layer attends, where the header does not say; 0: this is not what decides."""
     one_part_a_layer: bool = False
     """A layer keeps a state, or attends, or is a feed-forward part."""
     lightning_attention: bool = False

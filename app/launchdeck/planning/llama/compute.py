@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from launchdeck.planning.llama.replay.graph import Role
     from launchdeck.planning.llama.work import Work
 
-FORMS_VERSION = 3
+FORMS_VERSION = 4
 """Raised when what is computed here changes: then kept differences to the engine's own account mean nothing."""
 
 _FLOAT_BYTES = 4
