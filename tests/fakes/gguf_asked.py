@@ -1,7 +1,7 @@
 """Models of the architectures that nothing else of the zoo is of, each as small as llama.cpp loads it.
 
-Their weights and keys (`data/architectures.json`) are those that build 10605 asks for: it was given files until it
-missed nothing any more and found no shape wrong. "*" in a weight's name stands for every layer.
+Their weights and keys (`data/architectures.json`) are those that build 10605 asks for: `ask_architecture.py` gave it
+files until it missed nothing any more and found no shape wrong. "*" in a weight's name stands for every layer.
 """
 
 from __future__ import annotations
