@@ -44,6 +44,7 @@ DOORS: dict[str, set[str]] = {
     "hardware/amd": {"detector", "sysfs"},
     "hardware/nvidia": {"detector"},
     "hardware/torch": {"cuda", "rocm"},
+    "models/architectures": {"table", "traits"},
     "models/gguf": {"ggml", "gguf", "header", "tiny_llama"},
     "models/safetensors": {"describe", "safetensors", "safetensors_file"},
     "planning/llama": {"compute", "estimate", "fit", "fused_attention"},

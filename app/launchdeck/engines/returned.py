@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def without_processes(inventory: Inventory, pids: Collection[int]) -> Inventory:
-    """The inventory as if these processes had been gone when it was read; the same one if they hold nothing."""
+    """Make the inventory as if these processes had been gone when it was read; the same if they hold nothing."""
     if not any(process.pid in pids for reading in inventory.gpus for process in reading.sample.processes):
         return inventory
     return replace(inventory, gpus=tuple(_without(reading, pids) for reading in inventory.gpus))

@@ -12,6 +12,8 @@ from launchdeck.domain.model import RANK_POOLING, ModelFormat, ModelInfo, Server
 from launchdeck.domain.text import Message
 from launchdeck.files.apart import NoAnswerError
 from launchdeck.files.looking import status_of
+from launchdeck.models.architectures.table import ARCHITECTURES
+from launchdeck.models.architectures.traits import Purpose
 from launchdeck.models.errors import silent
 from launchdeck.models.gguf.ggml import FILE_TYPES
 from launchdeck.models.gguf.gguf import GgufHeader, read_header, split_name
@@ -23,11 +25,8 @@ from launchdeck.models.safetensors.safetensors import folder_name, is_safetensor
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Architectures that only encode: no token follows another. Source: the arch names and graphs of llama.cpp.
-ENCODERS = frozenset({
-    "bert", "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "jina-bert-v2", "jina-bert-v3", "eurobert",
-    "gemma-embedding", "llama-embed", "t5encoder",
-})  # fmt: skip
+# Those that only encode: no token follows another.
+ENCODERS = frozenset(name for name, traits in ARCHITECTURES.items() if traits.purpose is Purpose.ENCODER)
 
 _COMPANION_TYPES = frozenset({"adapter", "mmproj", "imatrix"})
 _FILE_TYPE_GUESSED = 1024

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 
 def is_free(can_bind: Callable[[bool], bool], is_waiting: Callable[[], bool]) -> bool:
-    """A port is free when it can be bound; or when only TIME_WAIT stands in the kernel's table for it (as in the
-    minute after a stop) and it can be bound and listened on with SO_REUSEADDR, as engines do it.
+    """Tell whether a port is free: when it can be bound, or when only TIME_WAIT stands in the kernel's table for
+    it (as in the minute after a stop) and it can be bound and listened on with SO_REUSEADDR, as engines do it.
 
     `can_bind(reuse)` tries it, `is_waiting()` says whether the table holds TIME_WAIT for it and nothing else. What
     becomes TIME_WAIT as soon as the client hangs up counts as such: the server's process is gone, and clients that
@@ -24,7 +24,7 @@ def is_free(can_bind: Callable[[bool], bool], is_waiting: Callable[[], bool]) ->
 
 
 def candidates(ports: range, taken: Collection[int]) -> Iterator[int]:
-    """The ports to try, in order."""
+    """List the ports to try, in order."""
     return (port for port in ports if port not in taken)
 
 

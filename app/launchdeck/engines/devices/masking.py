@@ -38,7 +38,7 @@ class Placement:
 
 
 def place(gpus: Sequence[Gpu], machine: Sequence[Gpu], *, numbered: bool = False) -> Placement:
-    """The environment in which a process sees exactly these GPUs of this machine, in this order; none: no GPU at all.
+    """Make the environment in which a process sees exactly these GPUs, in this order; none: no GPU at all.
 
     `numbered` is for programs that cannot read a UUID: NVIDIA's GPUs are then counted in the order of the PCI bus.
 
@@ -86,12 +86,12 @@ def _pci_place(gpu: Gpu, machine: Sequence[Gpu]) -> str:
 
 
 def unmasked() -> Placement:
-    """The environment in which a process sees all GPUs and chooses by itself: for engines with masks of their own."""
+    """Make the environment in which a process sees all GPUs and chooses itself: for engines with masks of their own."""
     return _placement({})
 
 
 def names_to_unset(inherited: Mapping[str, str], unset: Sequence[str]) -> tuple[str, ...]:
-    """The inherited names that `unset` means: `NAME`, or `PREFIX*` for all that begin so."""
+    """List the inherited names that `unset` means: `NAME`, or `PREFIX*` for all that begin so."""
     prefixes = tuple(name.removesuffix("*") for name in unset if name.endswith("*"))
     return tuple(name for name in inherited if name in unset or name.startswith(prefixes))
 
@@ -99,7 +99,7 @@ def names_to_unset(inherited: Mapping[str, str], unset: Sequence[str]) -> tuple[
 def child_environment(
     inherited: Mapping[str, str], env: Sequence[tuple[str, str]], unset: Sequence[str]
 ) -> dict[str, str]:
-    """The environment of a process: what it inherits without what `unset` means, and then `env`."""
+    """Make a process's environment: what it inherits without what `unset` means, and then `env`."""
     gone = set(names_to_unset(inherited, unset))
     return {name: value for name, value in inherited.items() if name not in gone} | dict(env)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def with_host(estimate: Estimate, gpus: Sequence[GpuReading], free_bytes: int | None) -> Estimate:
-    """The estimate with what is free of the RAM, `free_bytes`, after what the chosen GPUs take of it themselves. `gpus`
+    """Complete the estimate by what is free of the RAM, `free_bytes`, after what the chosen GPUs take of it. `gpus`
     are those of its first devices, in their order.
     """
     if free_bytes is None:

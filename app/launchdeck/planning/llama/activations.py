@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 
 # Measured: 6 for Mamba, 7.2 for Mamba 2, 6.9 for Falcon-H1 times the inner size.
 _RECURRENT = 7
-_GEMMA3N_LAYER_EMBEDDING = 256
 _LATE_NORMS = frozenset({"ffn_norm", "post_attention_norm", "post_ffw_norm", "attn_output_norm"})
 
 
 def floats_per_token(hp: Hyperparameters) -> int:
-    """The feed-forward part's own, and beside them what goes past it, what goes into it, and the query's old place."""
+    """Count the feed-forward part's own, and beside them what goes past it and into it, and the query's old place."""
     parts = Parts.of(hp)
     query = _query(hp, parts)
     sizes = [_dense(parts), 3 * parts.length("ffn_up_shexp"), _experts(hp, parts, query)]
@@ -32,7 +31,7 @@ def floats_per_token(hp: Hyperparameters) -> int:
 
 
 def product_floats_per_token(hp: Hyperparameters) -> int:
-    """Of these what is not there yet while the last of a layer's matrices is copied: the product of gate and up."""
+    """Count what of these is not there yet while a layer's last matrix is copied: the product of gate and up."""
     parts = Parts.of(hp)
     experts = hp.integer("expert_used_count") * parts.shapes.get("ffn_down_exps", (0,))[0] * _gated_experts(parts)
     return max(experts, parts.shapes.get("ffn_down", (0,))[0] * ("ffn_gate" in parts.shapes))
@@ -56,18 +55,18 @@ class Parts:
         return cls(shapes)
 
     def length(self, name: str) -> int:
-        """How many numbers come out of this matrix for each token, 0 where there is none."""
+        """Count the numbers that come out of this matrix for each token, 0 where there is none."""
         shape = self.shapes.get(name, ())
         return shape[1] if len(shape) > 1 else 0
 
 
 def query_length(hp: Hyperparameters) -> int:
-    """Numbers of a token's query in the widest layer."""
+    """Count the numbers of a token's query in the widest layer."""
     return max(hp.n_head, default=0) * hp.key_length
 
 
 def attention_floats_per_token(hp: Hyperparameters) -> int:
-    """The query and its result, what goes past the attention and into it; with MLA in its compressed form as well."""
+    """Count the query and its result, what goes past the attention and into it; with MLA its compressed form, too."""
     query = query_length(hp)
     if key_length := hp.integer("attention.key_length_mla"):
         return 2 * query + max(hp.n_head, default=0) * key_length + 3 * hp.n_embd
@@ -75,24 +74,23 @@ def attention_floats_per_token(hp: Hyperparameters) -> int:
 
 
 def layer_embeddings_length(hp: Hyperparameters) -> int:
-    """Numbers that a token brings along for the layers to come, in models with embeddings for each layer."""
-    default = _GEMMA3N_LAYER_EMBEDDING if hp.architecture == "gemma3n" else 0
-    return hp.integer("embedding_length_per_layer_input", default) * hp.n_layer
+    """Count the numbers that a token has for the layers to come, in models with embeddings for each layer."""
+    return hp.integer("embedding_length_per_layer_input", hp.traits.layer_embedding_length) * hp.n_layer
 
 
 def crossing_rows(hp: Hyperparameters) -> tuple[int, int]:
-    """How many embeddings of a token come to the first device from the host, and to each from the one before it.
+    """Count the embeddings of a token that come to the first device from the host, and to each from the one before it.
 
     Gemma 3n has four streams. The last device makes them, from the embedding, and unites them again at the end; each
     part of them that is looked at by itself comes as a copy of its own. Measured: 9.5; 8.8 to the last device, and to
     those in between 4 or 8.8.
     """
-    return (10, 9) if hp.architecture == "gemma3n" else (1, 2)
+    return (10, 9) if hp.traits.streams > 1 else (1, 2)
 
 
 def _streams(hp: Hyperparameters) -> int:
     """What goes past the layer besides: Gemma 3n has three more streams, each with its prediction."""
-    return 6 * hp.n_embd if hp.architecture == "gemma3n" else 0
+    return 2 * (hp.traits.streams - 1) * hp.n_embd
 
 
 def _query(hp: Hyperparameters, parts: Parts) -> int:
@@ -125,7 +123,7 @@ def _experts(hp: Hyperparameters, parts: Parts, query: int) -> int:
     size = 2 * inner if inner <= query else 3 * inner
     if results > 2 * inner:
         size += results
-    if hp.architecture == "llama4":  # weighs what goes into the experts, not what comes out
+    if hp.traits.weighs_before_experts:
         size += results + used
     return size
 

@@ -8,92 +8,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import Cache, Indexer, Recurrence, Rotation, Sliding
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
-_RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
-# Encoders and diffusion models see the whole text each time.
-_WITHOUT_CACHE = frozenset({
-    "bert", "dream", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llada", "llada-moe", "modern-bert",
-    "neo-bert", "nomic-bert", "nomic-bert-moe", "rnd1", "wavtokenizer-dec",
-})  # fmt: skip
-# They have one, and see the whole text each time nevertheless.
-_UNREAD_CACHE = frozenset({"llama-embed", "t5encoder"})
-# A recurrent layer is one without heads for keys.
-_HEADLESS_IS_RECURRENT = frozenset({
-    "jamba", "granitehybrid", "plamo2", "lfm2", "lfm2moe", "kimi-linear", "nemotron_h", "nemotron_h_moe", "bailingmoe3",
-    "kimi-k3",
-})  # fmt: skip
-# Each layer is recurrent, attends, or is a feed-forward part.
-_ONE_PART_A_LAYER = frozenset({"nemotron_h", "nemotron_h_moe"})
-# Every so-manieth layer attends, the others are recurrent.
-_FULL_ATTENTION_INTERVAL = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4, "minimax-01": 8}
-# A second, small cache of keys tells which tokens are worth attending to.
-_INDEXED = frozenset({"deepseek32", "dots3note", "glm-dsa", "minimax-m3"})
-# They know the positions by what is added to the embeddings, or to the scores.
-_WITHOUT_ROTATION = frozenset({
-    "bert", "bloom", "gpt2", "jais", "jamba", "jina-bert-v2", "mpt", "nemotron_h", "refact", "starcoder", "t5",
-    "t5encoder",
-})  # fmt: skip
-_ROTATES_IN_WINDOWS = frozenset({"cohere2", "cohere2moe", "exaone-moe", "exaone4", "muse-glimmer"})
-_SMALL_BAICHUAN = 32
+_LAYERS_OF_SMALL_BAICHUAN = 32
 _STILL_STEP = 4
-_STILL_EVERY = dict.fromkeys(("afmoe", "llama4", "smollm3"), _STILL_STEP)
 _STATE_PARTS = frozenset({"shortconv", "ssm_a", "ssm_conv1d", "time_mix_decay", "time_mix_w1"})
 _KEY_PARTS = frozenset({"attn_k", "attn_k_b", "attn_kv_a_mqa"})
-_OWN_CACHES_OF_GEMMA3N = 20
-# The layers that predict further tokens have no cache of their own.
-_NO_CACHE_FOR_NEXTN = frozenset({
-    "deepseek32", "dots3note", "glm-dsa", "hy_v3", "mimo2", "step35", *_FULL_ATTENTION_INTERVAL,
-})  # fmt: skip
 # GLM 5.2 and later, known by their context, index a few layers alone where they do not say which.
 _SPARSELY_INDEXED_CONTEXT = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class _Sliding:
-    """Of `period` layers the last (or the first, `dense_first`) attends fully.
-
-    `size` is used where the model names none, `fixed` whatever it names. With `array` the model says it layer by layer
-    (an array in a model of another architecture is not looked at).
-    """
-
-    period: int
-    dense_first: bool = False
-    size: int = 0
-    fixed: bool = False
-    array: bool = False
-    blocks: int | None = None
-
-
-_SLIDING = {
-    "afmoe": _Sliding(4),
-    "cohere2": _Sliding(4),
-    "cohere2moe": _Sliding(4, dense_first=True, array=True),
-    "dots3note": _Sliding(0, array=True),
-    "exaone-moe": _Sliding(4, size=128),
-    "exaone4": _Sliding(4, size=4096, blocks=64),
-    "gemma-embedding": _Sliding(6),
-    "gemma2": _Sliding(2, size=4096),
-    "gemma3": _Sliding(6),
-    "gemma3n": _Sliding(5),
-    "gemma4": _Sliding(0, array=True),
-    "gpt-oss": _Sliding(2),
-    "granite_swa": _Sliding(0, array=True),
-    "laguna": _Sliding(4, dense_first=True),
-    "lfm2": _Sliding(0),
-    "llama4": _Sliding(4, size=8192, fixed=True),
-    "mellum": _Sliding(4, array=True),
-    "mimo2": _Sliding(0, array=True),
-    "modern-bert": _Sliding(3, dense_first=True),
-    "muse-glimmer": _Sliding(4, array=True),
-    "olmo2": _Sliding(4),
-    "plamo3": _Sliding(8),
-    "smallthinker": _Sliding(4, dense_first=True, size=4096, fixed=True),
-    "step35": _Sliding(0, array=True),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,14 +32,15 @@ class Window:
 
 
 def window(hp: Hyperparameters) -> Window:
-    """The model's sliding window."""
+    """Read the model's sliding window."""
     pattern = hp.get("attention.sliding_window_pattern")
-    rule = _SLIDING.get(hp.architecture, _Sliding(0, array=True) if isinstance(pattern, tuple) else None)
+    rule = hp.traits.window or (Sliding(0, array=True) if isinstance(pattern, tuple) else None)
     none = Window(0, (False,) * hp.n_layer_all)
     if rule is None or rule.blocks not in {None, hp.n_layer}:
         return none
     size = hp.integer("attention.sliding_window", rule.size)
-    if size == 0 or (rule.fixed and hp.architecture != "llama4" and hp.get("attention.sliding_window") is None):
+    unnamed = hp.get("attention.sliding_window") is None
+    if size == 0 or (rule.fixed and not rule.unasked and unnamed):
         return none
     if isinstance(pattern, tuple) and rule.array:
         layers: Sequence[bool] = [bool(flag) for flag in pattern[: hp.n_layer]]
@@ -126,29 +54,30 @@ def window(hp: Hyperparameters) -> Window:
 
 
 def full_attention_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it caches keys and values, of all tokens or of a window."""
-    if hp.architecture in _WITHOUT_CACHE | _RECURRENT:
+    """Tell for every layer whether it caches keys and values, of all tokens or of a window."""
+    traits = hp.traits
+    if traits.cache is Cache.NONE or traits.recurrence is Recurrence.EVERY_LAYER:
         return (False,) * hp.n_layer_all
-    end = hp.n_layer if hp.architecture in _NO_CACHE_FOR_NEXTN else _own_cache_end(hp)
+    end = _own_cache_end(hp) if traits.nextn_caches else hp.n_layer
     recurrent = _states_instead_of_attention(hp)
-    mixing = [not n_ff for n_ff in hp.n_ff] if hp.architecture in _ONE_PART_A_LAYER else [True] * hp.n_layer_all
+    mixing = [not n_ff for n_ff in hp.n_ff] if traits.one_part_a_layer else [True] * hp.n_layer_all
     return tuple(layer < end and not state and mixing[layer] for layer, state in enumerate(recurrent))
 
 
 def reads_cache(hp: Hyperparameters) -> bool:
-    """Whether attention looks at a cache, and not at the batch itself."""
-    return hp.architecture not in _WITHOUT_CACHE | _UNREAD_CACHE
+    """Tell whether attention looks at a cache, and not at the batch itself."""
+    return hp.traits.cache is Cache.READ
 
 
 def attending_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it attends: with a cache of its own, with another's, or without."""
+    """Tell for every layer whether it attends: with a cache of its own, with another's, or without."""
     heads = zip(hp.n_head, hp.n_head_kv, strict=True)
     states = _states_instead_of_attention(hp)
     return tuple(min(pair) > 0 and not state for pair, state in zip(heads, states, strict=True))
 
 
-def borrowed_layers(hp: Hyperparameters) -> tuple[int, ...]:
-    """For every layer the one whose cache it reads: itself, or one of the last two that have their own.
+def reused_layers(hp: Hyperparameters) -> tuple[int, ...]:
+    """Find for every layer the one whose cache it reads: itself, or one of the last two that have their own.
 
     Source: `layer_reuse_cb` of llama.cpp.
     """
@@ -158,15 +87,16 @@ def borrowed_layers(hp: Hyperparameters) -> tuple[int, ...]:
 
 
 def indexed_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it has a cache of its own for the keys of an indexer (sparse attention)."""
-    if hp.architecture not in _INDEXED:
+    """Tell for every layer whether it caches the keys of an indexer (sparse attention)."""
+    indexer = hp.traits.indexer
+    if indexer is Indexer.NONE:
         return (False,) * hp.n_layer_all
-    if hp.architecture == "minimax-m3":
+    if indexer is Indexer.AFTER_DENSE_LAYERS:
         dense = hp.integer("leading_dense_block_count")
         return tuple(layer >= dense for layer in range(hp.n_layer_all))
     if hp.get("attention.indexer.types") is not None:
         indexed = [bool(kind) for kind in hp.per_layer("attention.indexer.types")]
-    elif hp.architecture == "glm-dsa" and hp.integer("context_length") >= _SPARSELY_INDEXED_CONTEXT:
+    elif indexer is Indexer.SPARSE_FOR_LONG_CONTEXTS and hp.integer("context_length") >= _SPARSELY_INDEXED_CONTEXT:
         indexed = [layer < 2 or layer % 4 == 2 for layer in range(hp.n_layer)]
     else:
         indexed = [True] * hp.n_layer
@@ -174,50 +104,60 @@ def indexed_layers(hp: Hyperparameters) -> tuple[bool, ...]:
 
 
 def factor_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it uses the rotary factors that all of a model's layers share."""
-    if hp.architecture == "gemma4":
+    """Tell for every layer whether it uses the rotary factors that all of a model's layers share."""
+    if hp.traits.factors_in_full_layers:
         return tuple(not sliding for sliding in window(hp).layers)
     return (True,) * hp.n_layer_all
 
 
 def rotating_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it tells tokens apart by rotating queries and keys by their positions."""
-    # Of the two sizes of Baichuan one rotates, the other adds to the scores.
-    if hp.architecture == "granitehybrid" and hp.get("rope.scaling.finetuned") is False:
-        return (False,) * hp.n_layer_all
-    if hp.architecture in _WITHOUT_ROTATION or (hp.architecture == "baichuan" and hp.n_layer != _SMALL_BAICHUAN):
-        return (False,) * hp.n_layer_all
+    """Tell for every layer whether it rotates queries and keys by the tokens' positions (RoPE)."""
     in_window = window(hp)
-    if hp.architecture in _ROTATES_IN_WINDOWS and in_window.size:
-        dense = hp.integer("leading_dense_block_count") if hp.architecture == "cohere2moe" else 0
-        return tuple(slides or layer < dense for layer, slides in enumerate(in_window.layers))
-    if hp.architecture == "smallthinker":
-        return tuple(not in_window.size or layer % _STILL_STEP != 0 for layer in range(hp.n_layer_all))
-    step = _STILL_EVERY.get(hp.architecture)
-    return tuple(step is None or (layer + 1) % step != 0 for layer in range(hp.n_layer_all))
+    return tuple(_rotates(hp, layer, in_window) for layer in range(hp.n_layer_all))
+
+
+def _rotates(hp: Hyperparameters, layer: int, in_window: Window) -> bool:
+    match hp.traits.rotation:
+        case Rotation.NO_LAYER:
+            return False
+        case Rotation.IF_32_LAYERS:
+            return hp.n_layer == _LAYERS_OF_SMALL_BAICHUAN
+        case Rotation.UNLESS_NOT_FINETUNED:
+            return hp.get("rope.scaling.finetuned") is not False
+        case Rotation.IN_WINDOWS:
+            return not in_window.size or in_window.layers[layer]
+        case Rotation.IN_WINDOWS_AND_DENSE_LAYERS:
+            dense = layer < hp.integer("leading_dense_block_count")
+            return not in_window.size or in_window.layers[layer] or dense
+        case Rotation.BUT_FIRST_OF_FOUR:
+            return not in_window.size or layer % _STILL_STEP != 0
+        case Rotation.BUT_EVERY_FOURTH:
+            return (layer + 1) % _STILL_STEP != 0
+        case Rotation.EVERY_LAYER:
+            return True
 
 
 def recurrent_layers(hp: Hyperparameters) -> tuple[bool, ...]:
-    """For every layer whether it keeps a state."""
-    if hp.architecture in _RECURRENT or hp.architecture == "falcon-h1":
+    """Tell for every layer whether it keeps a state."""
+    traits = hp.traits
+    if traits.recurrence in {Recurrence.EVERY_LAYER, Recurrence.BESIDE_ATTENTION}:
         return (True,) * hp.n_layer_all
-    interval = _FULL_ATTENTION_INTERVAL.get(hp.architecture)
-    if interval is not None:
+    if traits.recurrence is Recurrence.BUT_FOR_INTERVAL:
         if hp.get("attention.recurrent_layers") is not None:
             return tuple(map(bool, hp.per_layer("attention.recurrent_layers")))
-        interval = max(hp.integer("full_attention_interval", interval), 1)
+        interval = max(hp.integer("full_attention_interval", traits.full_attention_interval), 1)
         return tuple(layer < hp.n_layer and (layer + 1) % interval != 0 for layer in range(hp.n_layer_all))
-    if hp.architecture in _HEADLESS_IS_RECURRENT:
-        without_ff = hp.architecture in _ONE_PART_A_LAYER
+    if traits.recurrence is Recurrence.WITHOUT_HEADS:
         return tuple(
-            heads == 0 and not (without_ff and n_ff) for heads, n_ff in zip(hp.n_head_kv, hp.n_ff, strict=True)
+            heads == 0 and not (traits.one_part_a_layer and n_ff)
+            for heads, n_ff in zip(hp.n_head_kv, hp.n_ff, strict=True)
         )
     stateful = _blocks_with(hp, _STATE_PARTS)  # an architecture that is not known, by what its layers are made of
     return tuple(layer in stateful for layer in range(hp.n_layer_all))
 
 
 def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
-    """Elements of one sequence's state in a recurrent layer: of the convolution, and of the recurrence.
+    """Count the elements of one sequence's state in a recurrent layer: of the convolution, and of the recurrence.
 
     Source: `n_embd_r` and `n_embd_s` of llama.cpp.
     """
@@ -229,14 +169,15 @@ def recurrent_state(hp: Hyperparameters) -> tuple[int, int]:
     heads = hp.n_head[0] if hp.n_head else 0
     if head := hp.integer("kda.head_dim"):
         return 3 * ((conv or 4) - 1) * heads * head, heads * head * head
-    if hp.architecture == "minimax-01":
+    if hp.traits.lightning_attention:
         return 0, heads * hp.key_length * hp.key_length
     return max(conv - 1, 0) * (inner + 2 * hp.integer("ssm.group_count") * size), size * inner
 
 
 def _states_instead_of_attention(hp: Hyperparameters) -> tuple[bool, ...]:
     """For every layer whether it keeps a state and does not attend besides, as those of Falcon-H1 do."""
-    both = _blocks_with(hp, _KEY_PARTS) if hp.architecture not in _HEADLESS_IS_RECURRENT else frozenset[int]()
+    headless = hp.traits.recurrence is Recurrence.WITHOUT_HEADS
+    both = frozenset[int]() if headless else _blocks_with(hp, _KEY_PARTS)
     return tuple(state and layer not in both for layer, state in enumerate(recurrent_layers(hp)))
 
 
@@ -251,10 +192,10 @@ def _blocks_with(hp: Hyperparameters, parts: frozenset[str]) -> frozenset[int]:
 
 
 def _own_cache_end(hp: Hyperparameters) -> int:
-    if hp.architecture == "gemma3n":
-        return min(hp.n_layer_all, _OWN_CACHES_OF_GEMMA3N)
-    shared = hp.integer("attention.shared_kv_layers") if hp.architecture == "gemma4" else 0
-    return hp.n_layer_all - min(max(shared, 0), max(hp.n_layer_all - 2, 0))  # the last two lend theirs
+    if hp.traits.own_caches is not None:
+        return min(hp.n_layer_all, hp.traits.own_caches)
+    shared = hp.integer("attention.shared_kv_layers") if hp.traits.shares_caches else 0
+    return hp.n_layer_all - min(max(shared, 0), max(hp.n_layer_all - 2, 0))  # the last two with one are reused
 
 
 def _slides(layer: int, period: int, *, dense_first: bool) -> bool:

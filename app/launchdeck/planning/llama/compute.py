@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import Cut, Purpose
 from launchdeck.planning.llama.activations import (
     attention_floats_per_token,
     crossing_rows,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from launchdeck.planning.llama.replay.graph import Role
     from launchdeck.planning.llama.work import Work
 
-FORMS_VERSION = 3
+FORMS_VERSION = 4
 """Raised when what is computed here changes: then kept differences to the engine's own account mean nothing."""
 
 _FLOAT_BYTES = 4
@@ -37,17 +38,6 @@ _HALF_BYTES = 2
 _TOKEN_BYTES = 4
 _PLACE_BYTES = 8
 _SMALLEST_ROTATION = 64
-# They go on with the results alone after the last block, not within it: more could be predicted from all tokens.
-_CUT_LATE = frozenset({
-    "bailingmoe3", "cohere2moe", "gemma3n", "gemma4", "gpt-oss", "hy_v3", "nemotron_h", "qwen35", "qwen35moe",
-    "qwen3next", "step35",
-})  # fmt: skip
-# Of these, they do so before the last norm, which the output's device does.
-_CUT_BEFORE_NORM = frozenset({"gpt-oss", "step35"})
-# They give results for all tokens, whoever asks: they do not pick any, or their encoder wants the room.
-_RESULTS_OF_ALL = frozenset({"cogvlm", "t5"})
-# They have no cache, and predict all tokens at once.
-_DIFFUSES = frozenset({"dream", "llada", "llada-moe", "rnd1"})
 _OUTPUT_NORMS = frozenset({"dec.output_norm.weight", "enc.output_norm.weight", "output_norm.weight"})
 
 
@@ -68,27 +58,27 @@ class ComputeBuffers:
         self._n_key_value = max((k + v for k, v in rows), default=0)
         self._n_key = self._n_key_value - self._n_value
         # An encoder, without a cache, gives no logits; a recurrent model, without heads, does.
-        gives_logits = self._n_key_value or not self._n_head or hp.architecture in _DIFFUSES
+        gives_logits = self._n_key_value or not self._n_head or hp.traits.purpose is Purpose.DIFFUSION
         self._n_logits = hp.n_vocab if gives_logits else 0
         self._norms_output = any(tensor.name in _OUTPUT_NORMS for tensor in hp.header.tensors)
         self._floats = floats_per_token(hp)
         self._product_floats = product_floats_per_token(hp)
-        self._cuts_late = hp.architecture in _CUT_LATE
-        self._hands_over_all = hp.architecture in _CUT_LATE - _CUT_BEFORE_NORM - {"gemma3n"}
+        self._cuts_late = hp.traits.cut is not Cut.IN_LAST_LAYER
+        self._copies_all_rows = hp.traits.cut is Cut.AFTER_OUTPUT_NORM
         self._distance_bias = DistanceBias.of(hp)
-        self.gives_all_results = hp.architecture in _RESULTS_OF_ALL
+        self.gives_all_results = hp.traits.all_results
         self._has_index = not self._n_value and any(indexed_layers(hp))
         self._blocks = Blocks(hp, cache, cuts_late=self._cuts_late)
         self._wide_keys = max((k for k, _ in rows), default=0) >= hp.n_embd
 
     def graph(self, work: Work) -> Graph:
-        """The sizes for this work."""
+        """Add up the sizes for this work."""
         row = _FLOAT_BYTES * work.tokens * self._n_embd
         scratch = ByKind(self._scratch_bytes(work, work.cells.full), self._scratch_bytes(work, work.cells.window))
         attention = _FLOAT_BYTES * work.tokens * self._attention_floats
         feed_forward = _FLOAT_BYTES * work.tokens * self._floats
-        lent_cache = _HALF_BYTES * work.cells.full * self._n_key_value
-        brought = _FLOAT_BYTES * work.tokens * self._layer_embeddings
+        offloaded_cache = _HALF_BYTES * work.cells.full * self._n_key_value
+        layer_embeddings = _FLOAT_BYTES * work.tokens * self._layer_embeddings
         first, following = self._crossing_rows
         biased = self._biased(work)
         rotation = self._rotation_bytes(work) if self._n_key_value else 0
@@ -100,26 +90,26 @@ class ComputeBuffers:
             product=_FLOAT_BYTES * work.tokens * self._product_floats,
             attention=attention + biased.scratch,
             scratch=scratch,
-            lent_cache=lent_cache,
+            offloaded_cache=offloaded_cache,
             output=sum(
                 padded(_FLOAT_BYTES * work.outputs * length, ALIGNMENT) for length in (self._n_logits, self._n_embd)
             ),
-            brought=brought,
-            host_only=(2 if brought else 1) * _TOKEN_BYTES * work.tokens + brought,
+            layer_embeddings=layer_embeddings,
+            host_only=(2 if layer_embeddings else 1) * _TOKEN_BYTES * work.tokens + layer_embeddings,
             outputs=work.outputs,
             logits=padded(_FLOAT_BYTES * work.outputs * self._n_logits, ALIGNMENT),
             norms_output=self._norms_output,
             keeps_two_keys=self._wide_keys,
             crossing=Crossing(
-                first=first * row + brought,
-                next=following * row + brought,
-                block=brought // self._n_layer,
-                output=self._output_crossing_bytes(work, row, following * row + brought),
+                first=first * row + layer_embeddings,
+                next=following * row + layer_embeddings,
+                block=layer_embeddings // self._n_layer,
+                output=self._output_crossing_bytes(work, row, following * row + layer_embeddings),
             ),
             biased=biased,
             whole=self._whole,
-            rehearsals=Rehearsals(self._blocks, work, hands_over_all=self._hands_over_all),
-            keeps_norm=self._hands_over_all and work.outputs < work.tokens,
+            rehearsals=Rehearsals(self._blocks, work, copies_all_rows=self._copies_all_rows),
+            keeps_norm=self._copies_all_rows and work.outputs < work.tokens,
         )
 
     def _biased(self, work: Work) -> Biased:
@@ -130,7 +120,7 @@ class ComputeBuffers:
     def _output_crossing_bytes(self, work: Work, row: int, streams: int) -> int:
         if self._crossing_rows[0] > 1:
             return streams
-        if self._hands_over_all:
+        if self._copies_all_rows:
             return row
         return padded(_FLOAT_BYTES * work.outputs * self._n_embd, ALIGNMENT)
 

@@ -11,7 +11,6 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
-from launchdeck.planning.llama.architectures import KNOWN
 from launchdeck.planning.llama.attention import attending_layers, factor_layers, window
 from launchdeck.planning.llama.compute import ComputeBuffers
 from launchdeck.planning.llama.fused_attention import FusedAttention
@@ -38,11 +37,10 @@ GPU_CONTEXT_BYTES = 300 << 20
 _CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 << 20}  # an H200 with CUDA 13 and driver 580
 HOST = "CPU"
 _HALF_BYTES = 2
-_WITHOUT_FLASH_ATTENTION = frozenset({"grok"})
 
 
 def usual_context_bytes(compute_capability: tuple[int, int] | None) -> int:
-    """For a card on which nothing was started yet."""
+    """Guess what a process takes on a card on which nothing was started yet, in bytes."""
     if compute_capability is None:
         return GPU_CONTEXT_BYTES
     return _CONTEXT_BYTES_BY_CAPABILITY.get(compute_capability, GPU_CONTEXT_BYTES)
@@ -106,8 +104,8 @@ class MemoryModel:
     def __init__(self, hp: Hyperparameters) -> None:
         self.layer_count = hp.n_layer_all + 1
         self.has_experts = hp.integer("expert_count") > 0
-        self.is_known = hp.architecture in KNOWN
-        self.never_flash_attention = hp.architecture in _WITHOUT_FLASH_ATTENTION
+        self.is_known = hp.is_known
+        self.never_flash_attention = not hp.traits.flash_attention
         # Multi-head latent attention: the values are made of what the keys are made of.
         self.shares_keys_and_values = hp.integer("attention.key_length_mla") > 0
         self.heads = Heads.of(hp)
@@ -129,7 +127,7 @@ class MemoryModel:
         return cls(Hyperparameters(header))
 
     def estimate(self, load: Load) -> Estimate:
-        """Bytes per device, in the order of `load.devices`, and on the host."""
+        """Add up the bytes per device, in the order of `load.devices`, and on the host."""
         layers = min(load.n_gpu_layers, self.layer_count) if load.devices else 0
         added = self._added_up(load)
         if layers <= 0:
@@ -147,8 +145,8 @@ class MemoryModel:
         return Estimate(devices, self._host(load, added, ranges[0][0], works=works, pipeline=pipeline))
 
     def converted_scores_bytes(self, load: Load) -> int:
-        """What a GPU of CUDA's or ROCm's takes besides its buffers while it attends without flash attention and the
-        cache is full: the scores of a batch in 16 bits, to be multiplied with values of as many.
+        """Add up what CUDA or ROCm takes besides the buffers while it attends without flash attention and the cache is
+        full: the scores of a batch in 16 bits, to be multiplied with values of as many.
 
         Source: `ggml_cuda_mul_mat_batched_cublas` of llama.cpp b10605, which never gives it back; measured on an H200.
         """
@@ -157,7 +155,7 @@ class MemoryModel:
         return _HALF_BYTES * work.tokens * seen * self._most_heads
 
     def overfull_device(self, load: Load, layers: int, rooms: Sequence[int], suspect: int) -> int | None:
-        """The place of a device that needs more than its room with this many layers (at least 1), None if none does.
+        """Find a device that needs more than its room with this many layers (at least 1): its place, None if none does.
 
         The suspect is looked at first, and the search ends with the first one found: many numbers of layers are tried
         to find the largest that fits, and it is usually the same device that is too small.
@@ -216,11 +214,11 @@ class MemoryModel:
             full=self._full_until[end] > self._full_until[begin],
             window=self._window_until[end] > self._window_until[begin],
             pipeline=pipeline,
-            lent_blocks=first,
-            lent_bytes=self._weights.lent_until[first],
-            lent_experts_bytes=self._weights.experts.lent_until[n_cpu_moe],
+            offloaded_blocks=first,
+            offloaded_bytes=self._weights.offloaded_until[first],
+            offloaded_experts_bytes=self._weights.experts.offloaded_until[n_cpu_moe],
             n_cpu_moe=n_cpu_moe,
-            borrowed_bytes=self._cache.borrowed_bytes(first, end, work.cells, work.layout),
+            reused_bytes=self._cache.reused_bytes(first, end, work.cells, work.layout),
         )
 
     def _whole(self) -> Role:
@@ -233,8 +231,8 @@ class MemoryModel:
             full=self._full_until[-1] > 0,
             window=self._window_until[-1] > 0,
             pipeline=False,
-            lent_blocks=0,
-            lent_bytes=0,
+            offloaded_blocks=0,
+            offloaded_bytes=0,
         )
 
     def _host(

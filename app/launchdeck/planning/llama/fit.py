@@ -1,6 +1,6 @@
 """What fits: the most layers, the fewest experts in RAM.
 
-What a device needs does not always grow with the number of layers (with all of them there is nothing to borrow from
+What a device needs does not always grow with the number of layers (with all of them there is nothing to offload from
 the host), so every number is tried, and none is passed over by halving.
 """
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def largest_layer_count(model: MemoryModel, load: Load, margin_bytes: int) -> int | None:
-    """How many layers fit on `load.devices` with `margin_bytes` left free on each; 0 if not even one does.
+    """Find how many layers fit on `load.devices` with `margin_bytes` left free on each; 0 if not even one does.
 
     None where the free memory of a device is not known.
     """
@@ -30,8 +30,8 @@ def largest_layer_count(model: MemoryModel, load: Load, margin_bytes: int) -> in
 
 
 def fewest_experts_in_ram(model: MemoryModel, load: Load, margin_bytes: int) -> int | None:
-    """Of how many blocks, from the first, the experts have to stay in RAM for all layers to fit; None if that does not
-    help, or where the free memory of a device is not known.
+    """Find of how many first blocks the experts have to stay in RAM for all layers to fit; None if that does not help,
+    or where the free memory of a device is not known.
     """
     rooms = _rooms(load, margin_bytes)
     if not rooms:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.llama.attention import attending_layers, borrowed_layers, reads_cache, window
+from launchdeck.planning.llama.attention import attending_layers, reads_cache, reused_layers, window
 
 if TYPE_CHECKING:
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
@@ -47,9 +47,9 @@ class FusedAttention:
 
     def __init__(self, hp: Hyperparameters) -> None:
         attending = attending_layers(hp)[: hp.n_layer]
-        borrows = any(layer != lender for layer, lender in enumerate(borrowed_layers(hp)))
+        reuses_cache = any(layer != source for layer, source in enumerate(reused_layers(hp)))
         self._reads_cache = reads_cache(hp)
-        self.has_different_layers = borrows or (any(attending) and not all(attending))
+        self.has_different_layers = reuses_cache or (any(attending) and not all(attending))
         layers = zip(attending, hp.n_head, hp.n_head_kv, window(hp).layers, strict=False)
         heads = {
             (hp.head_lengths(in_window=slides), n // max(n_kv, 1)) for attends, n, n_kv, slides in layers if attends
@@ -62,5 +62,5 @@ class FusedAttention:
         return all(head.is_fused for head in self._heads)
 
     def knows_cache(self, type_k: str, type_v: str) -> bool:
-        """Whether a cache of these types can be read. Encoders read none."""
+        """Tell whether a cache of these types can be read. Encoders read none."""
         return not self._reads_cache or (type_k == type_v and type_k in CACHE_TYPES)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.table import ARCHITECTURES, traits_of
+
 if TYPE_CHECKING:
+    from launchdeck.models.architectures.traits import Traits
     from launchdeck.models.gguf.header import GgufHeader, Value
 
 
@@ -21,13 +24,23 @@ class Hyperparameters:
         return self.header.architecture or ""
 
     @cached_property
+    def traits(self) -> Traits:
+        """What llama.cpp has written down for the architecture, and no header says."""
+        return traits_of(self.architecture)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the architecture is one that the estimate follows."""
+        return self.architecture in ARCHITECTURES
+
+    @cached_property
     def n_layer_all(self) -> int:
-        """All blocks, with those that only predict further tokens (nextn) at the end."""
-        return self.header.block_count or 0
+        """All layers, at the end with those that only predict further tokens (nextn), or that route."""
+        return (self.header.block_count or 0) + self.traits.router_layer
 
     @cached_property
     def n_layer(self) -> int:
-        return max(self.n_layer_all - self.integer("nextn_predict_layers"), 0)
+        return max((self.header.block_count or 0) - self.integer("nextn_predict_layers"), 0)
 
     @cached_property
     def n_embd(self) -> int:
@@ -39,15 +52,19 @@ class Hyperparameters:
 
     @cached_property
     def n_head(self) -> tuple[int, ...]:
-        return self.per_layer("attention.head_count")
+        return self._routed(self.per_layer("attention.head_count"), 1)
 
     @cached_property
     def n_head_kv(self) -> tuple[int, ...]:
-        return self.per_layer("attention.head_count_kv", self.n_head)
+        return self._routed(self.per_layer("attention.head_count_kv", self.n_head), 1)
 
     @cached_property
     def n_ff(self) -> tuple[int, ...]:
-        return self.per_layer("feed_forward_length")
+        return self._routed(self.per_layer("feed_forward_length"), 0)
+
+    def _routed(self, numbers: tuple[int, ...], of_router: int) -> tuple[int, ...]:
+        """With that of the layer which routes, if there is one: no header counts it."""
+        return (*numbers[:-1], of_router) if self.traits.router_layer else numbers
 
     @cached_property
     def key_length(self) -> int:
@@ -58,7 +75,7 @@ class Hyperparameters:
         return self.integer("attention.value_length", self._head_length)
 
     def head_lengths(self, *, in_window: bool) -> tuple[int, int]:
-        """Numbers of a head's key and of its value, in layers with a sliding window or in those without."""
+        """Count the numbers of a head's key and value, in layers with a sliding window or in those without."""
         if not in_window:
             return self.key_length, self.value_length
         key = self.integer("attention.key_length_swa", self.key_length)
@@ -69,16 +86,16 @@ class Hyperparameters:
         return self.n_embd // self.n_head[0] if self.n_head and self.n_head[0] else 0
 
     def get(self, key: str) -> Value | None:
-        """The value under `ARCHITECTURE.key`."""
+        """Read the value under `ARCHITECTURE.key`."""
         return self.header.metadata.get(f"{self.architecture}.{key}")
 
     def integer(self, key: str, default: int = 0) -> int:
-        """The number under this key; the default for none, and for one below zero, which llama.cpp refuses as well."""
+        """Read the number under this key; the default for none and for one below zero, which llama.cpp refuses, too."""
         value = self.get(key)
         return int(value) if isinstance(value, int) and value >= 0 else default
 
     def per_layer(self, key: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """One number for each layer, from an array or from one number that all share. Missing layers have 0."""
+        """Read one number for each layer, from an array or from one that all share. Missing layers have 0."""
         value = self.get(key)
         if isinstance(value, int):
             return (max(int(value), 0),) * self.n_layer_all

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from launchdeck.models.gguf.ggml import BY_NAME
 from launchdeck.planning.llama.attention import (
-    borrowed_layers,
     full_attention_layers,
     indexed_layers,
     recurrent_layers,
     recurrent_state,
+    reused_layers,
     window,
 )
 
@@ -82,9 +82,9 @@ class KvCache:
         self._widest_value = max(values, default=0)
         self._attending = (*attending, False)
         self._state = recurrent_state(hp)
-        self._lenders = borrowed_layers(hp)
-        lent = (lender for layer, lender in enumerate(self._lenders) if lender != layer)
-        self._first_lender = min(lent, default=hp.n_layer_all)
+        self._reused = reused_layers(hp)
+        others = (source for layer, source in enumerate(self._reused) if source != layer)
+        self._first_reused = min(others, default=hp.n_layer_all)
         self._recurrent_until = (0, *accumulate(recurrent_layers(hp)), sum(recurrent_layers(hp)))
         self._sums: dict[Layout, _Sums] = {}
         self._latest: tuple[Layout, _Sums] | None = None
@@ -94,28 +94,31 @@ class KvCache:
         return any(self._window.layers)
 
     def cells(self, n_ctx: int, n_parallel: int, n_ubatch: int, *, unified: bool) -> Cells:
-        """Source: `llama_context` (n_ctx_seq) and `llama_kv_cache_iswa` of llama.cpp."""
+        """Count the cells of a context of `n_ctx` tokens.
+
+        Source: `llama_context` (n_ctx_seq) and `llama_kv_cache_iswa` of llama.cpp.
+        """
         full = _padded(n_ctx if unified else _padded(n_ctx, _CELLS_MULTIPLE) // n_parallel, _CELLS_MULTIPLE)
         sliding = min(full, self._window.size * (n_parallel if unified else 1) + n_ubatch)
         streams = 1 if unified else n_parallel
         return Cells(full * streams, _padded(sliding, _CELLS_MULTIPLE) * streams, n_parallel, streams)
 
     def gpu_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of the layers `first` to `end`-1 on a GPU, where quantised rows are padded."""
+        """Add up the bytes of the layers `first` to `end`-1 on a GPU, where quantised rows are padded."""
         sums = self._sums_of(layout)
         return self._bytes(sums, first, end, cells) + sums.gpu_padding[end] - sums.gpu_padding[first]
 
     def host_bytes(self, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of the layers 0 to `end`-1 in RAM."""
+        """Add up the bytes of the layers 0 to `end`-1 in RAM."""
         return self._bytes(self._sums_of(layout), 0, end, cells)
 
-    def borrowed_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
-        """Bytes of other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
-        if first <= self._first_lender:
+    def reused_bytes(self, first: int, end: int, cells: Cells, layout: Layout) -> int:
+        """Add up the other devices' caches that the layers `first` to `end`-1 read; each layer has its own copy."""
+        if first <= self._first_reused:
             return 0
         sums = self._sums_of(layout)
-        borrowed = [lender for lender in self._lenders[first:end] if lender < first]
-        return sum(self._bytes(sums, lender, lender + 1, cells) for lender in borrowed)
+        reused = [source for source in self._reused[first:end] if source < first]
+        return sum(self._bytes(sums, source, source + 1, cells) for source in reused)
 
     def _bytes(self, sums: _Sums, first: int, end: int, cells: Cells) -> int:
         recurrent = self._recurrent_until[end] - self._recurrent_until[first]
@@ -163,7 +166,7 @@ class _Sums:
         in_window: Sequence[bool],
         layout: Layout,
     ) -> _Sums:
-        """An indexer looks at all cells, even of a layer that attends to a window."""
+        """Add them up. An indexer looks at all cells, even of a layer that attends to a window."""
         sizes, indexer = ([_cell_bytes(row, layout) for row in layers] for layers in (rows, indexer_rows))
         full = (indexed + size * (not w) for size, indexed, w in zip(sizes, indexer, in_window, strict=True))
         padding = (

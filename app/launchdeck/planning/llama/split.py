@@ -16,7 +16,7 @@ _FLOAT32 = struct.Struct("f")
 
 
 def layer_ranges(n_gpu_layers: int, layer_count: int, split: Sequence[float]) -> tuple[tuple[int, int], ...]:
-    """First layer and the one after the last for every device, in order; what comes before the first stays on the host.
+    """Give every device's first layer and the one after its last; what comes before the first stays on the host.
 
     Layers count from 0; the last of `layer_count` is the output layer, and it goes to the devices first. Layer i of n
     goes to the first device whose share of the split, summed up to it, is greater than i/n: in single precision, as

@@ -7,46 +7,27 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import TiedOutput
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from launchdeck.models.architectures.traits import Traits
     from launchdeck.models.gguf.header import GgufTensor
     from launchdeck.planning.llama.hyperparameters import Hyperparameters
 
 _GPU_ALIGNMENT = 128
 _HOST_ALIGNMENT = 64
 _GPU_ROW = 512
-_BLOCK = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.", re.ASCII)
+# Of a vocoder the parts before its blocks count from the first layer on as well.
+_BLOCK = re.compile(r"(?:(?:enc\.|dec\.)?blk|posnet|convnext)\.(\d+)\.", re.ASCII)
 _EXPERTS = re.compile(r"blk\.(\d+)\.ffn_(?:up|down|gate|gate_up)_(?:ch)?exps")
 
 # Source: LLM_TENSOR_INFOS of llama.cpp. The input layer always stays on the host.
 _INPUT = frozenset({"token_embd.weight", "position_embd.weight", "token_types.weight", "per_layer_token_embd.weight"})
 # Without a number, but a part of every layer: every device that has layers has a copy.
 _SHARED = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
-_FIRST_LAYER = frozenset({"token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
-# Encoders end with a vector: there is nothing that turns it into a token. BitNet uses the embeddings where they are.
-_WITHOUT_OUTPUT = frozenset({
-    "bert", "bitnet", "eurobert", "jina-bert-v2", "jina-bert-v3", "modern-bert", "neo-bert", "nomic-bert",
-    "nomic-bert-moe",
-})  # fmt: skip
-
-# These may come without embeddings, and take the output's matrix for them.
-_OUTPUT_FOR_EMBEDDINGS = frozenset({"codeshell"})
-# Of the blocks that only predict further tokens a server loads next to nothing; what it does load is optional there.
-_HEADS_OF_NEXTN = frozenset({"nextn.embed_tokens", "nextn.shared_head_head", "nextn.shared_head_norm"})
-_FEED_FORWARD_OF_NEXTN = frozenset({
-    "exp_probs_b", "ffn_down", "ffn_down_exps", "ffn_down_shexp", "ffn_gate", "ffn_gate_exps", "ffn_gate_inp",
-    "ffn_gate_shexp", "ffn_gate_up_exps", "ffn_up", "ffn_up_exps", "ffn_up_shexp",
-})  # fmt: skip
-_LOADED_OF_NEXTN = {
-    "cohere2moe": _HEADS_OF_NEXTN,
-    "deepseek32": frozenset({"exp_probs_b"}),
-    "glm-dsa": frozenset({"exp_probs_b"}),
-    "hy_v3": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN,
-    "step35": _HEADS_OF_NEXTN | _FEED_FORWARD_OF_NEXTN | {"attn_gate", "attn_k_norm", "attn_q_norm"},
-}
-# These ask for the output layer before the embeddings, and find nothing to share.
-_COPIED_ON_HOST = frozenset({"gemma3n", "gemma4"})
+_FIRST_LAYER = frozenset({"conv1d", "token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +35,8 @@ class Weights:
     """Sums over the layers 0 to i-1 (`..._until[i]`), so that any range of layers costs one subtraction.
 
     Layer `n` of n+1 is the output layer. `input_bytes` are the embeddings, always on the host; `shared_*` is taken
-    once on each device that has one of the layers counted in `sharing_until`. `lent_until[i]` is the room that the GPU
-    keeps for weights of the layers 0 to i-1 where they stay on the host and are copied when it is their turn.
+    once on each device that has one of the layers counted in `sharing_until`. `offloaded_until[i]` is the room that
+    the GPU keeps for copies of the layers 0 to i-1 where they stay in RAM and their operations are offloaded.
     """
 
     gpu_until: tuple[int, ...]
@@ -64,7 +45,7 @@ class Weights:
     input_bytes: int
     shared_gpu_bytes: int
     shared_host_bytes: int
-    lent_until: tuple[int, ...]
+    offloaded_until: tuple[int, ...]
     experts: Experts
 
     @classmethod
@@ -72,14 +53,14 @@ class Weights:
         """Make the sums. `sharing`: for every block whether it uses the factors that stand outside the blocks."""
         output = hp.n_layer_all
         tensors = {tensor.name: tensor for tensor in hp.header.tensors if _is_loaded(tensor.name, hp)}
-        gpu, host, lent = ([0] * (output + 1) for _ in range(3))
+        gpu, host, offloaded = ([0] * (output + 1) for _ in range(3))
         for name, tensor in tensors.items():
             if name not in _INPUT | _SHARED:
                 layer = _layer_of(name, hp)
                 gpu[layer] += tensor_gpu_bytes(tensor)
                 host[layer] += _host_bytes(tensor)
-                lent[layer] = max(lent[layer], tensor.n_bytes)
-        gpu_copy, host_copy = _copied_bytes(tensors, hp.architecture)
+                offloaded[layer] = max(offloaded[layer], tensor.n_bytes)
+        gpu_copy, host_copy = _copied_bytes(tensors, hp.traits)
         gpu[output] += gpu_copy
         host[output] += host_copy
         shared = [tensors[name] for name in _SHARED & tensors.keys()]
@@ -90,12 +71,12 @@ class Weights:
             input_bytes=sum(_host_bytes(tensors[name]) for name in _INPUT & tensors.keys()),
             shared_gpu_bytes=sum(map(tensor_gpu_bytes, shared)),
             shared_host_bytes=sum(map(_host_bytes, shared)),
-            lent_until=(0, *accumulate(lent, max)),
+            offloaded_until=(0, *accumulate(offloaded, max)),
             experts=Experts.of(tensors.values(), output + 1),
         )
 
     def gpu_bytes(self, first: int, end: int, n_cpu_moe: int = 0) -> int:
-        """Bytes of the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
+        """Add up the layers `first` to `end`-1 on a GPU, without the experts of the first `n_cpu_moe` blocks."""
         shared = self.shared_gpu_bytes if self.sharing_until[end] > self.sharing_until[first] else 0
         size = self.gpu_until[end] - self.gpu_until[first] + shared
         if n_cpu_moe <= first:
@@ -104,7 +85,7 @@ class Weights:
         return size - experts[min(end, n_cpu_moe)] + experts[first]
 
     def host_bytes(self, end: int, n_cpu_moe: int = 0) -> int:
-        """Bytes of the embeddings, of the layers 0 to `end`-1 and of the experts of `n_cpu_moe` blocks in RAM."""
+        """Add up the embeddings, the layers 0 to `end`-1 and the experts of `n_cpu_moe` blocks in RAM."""
         experts = self.experts.host_until
         kept = experts[max(end, n_cpu_moe)] - experts[end]
         shared = self.shared_host_bytes if self.sharing_until[end] else 0
@@ -117,29 +98,29 @@ class Experts:
 
     gpu_until: tuple[int, ...]
     host_until: tuple[int, ...]
-    lent_until: tuple[int, ...]
+    offloaded_until: tuple[int, ...]
 
     @classmethod
     def of(cls, tensors: Iterable[GgufTensor], layer_count: int) -> Experts:
-        gpu, host, lent = ([0] * layer_count for _ in range(3))
+        gpu, host, offloaded = ([0] * layer_count for _ in range(3))
         for tensor in tensors:
             if match := _EXPERTS.match(tensor.name):
                 block = int(match[1])
                 gpu[block] += tensor_gpu_bytes(tensor)
                 host[block] += _host_bytes(tensor)
-                lent[block] = max(lent[block], tensor.n_bytes)
-        return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(lent, max)))
+                offloaded[block] = max(offloaded[block], tensor.n_bytes)
+        return cls((0, *accumulate(gpu)), (0, *accumulate(host)), (0, *accumulate(offloaded, max)))
 
 
-def _copied_bytes(tensors: Mapping[str, GgufTensor], architecture: str) -> tuple[int, int]:
+def _copied_bytes(tensors: Mapping[str, GgufTensor], traits: Traits) -> tuple[int, int]:
     """What the output layer takes on a GPU and on the host for a matrix that is there once and used at both ends."""
     embeddings, output = tensors.get("token_embd.weight"), tensors.get("output.weight")
-    if output and not embeddings and architecture in _OUTPUT_FOR_EMBEDDINGS:
+    if output and not embeddings and traits.may_lack_embeddings:
         return tensor_gpu_bytes(output), _host_bytes(output)
-    if not embeddings or output or architecture in _WITHOUT_OUTPUT:
+    if not embeddings or output or traits.tied_output is TiedOutput.NOT_COPIED:
         return 0, 0
-    # On the host the embeddings are there already, usually.
-    return tensor_gpu_bytes(embeddings), _host_bytes(embeddings) if architecture in _COPIED_ON_HOST else 0
+    anywhere = traits.tied_output is TiedOutput.COPIED_ANYWHERE
+    return tensor_gpu_bytes(embeddings), _host_bytes(embeddings) if anywhere else 0
 
 
 def _is_loaded(name: str, hp: Hyperparameters) -> bool:
@@ -148,7 +129,7 @@ def _is_loaded(name: str, hp: Hyperparameters) -> bool:
     if match is None or int(match[1]) < hp.n_layer:
         return True
     part = name[match.end() :].removesuffix(".weight").removesuffix(".bias")
-    return int(match[1]) < hp.n_layer_all and part in _LOADED_OF_NEXTN.get(hp.architecture, ())
+    return int(match[1]) < hp.n_layer_all and part in hp.traits.loaded_of_nextn
 
 
 def _layer_of(name: str, hp: Hyperparameters) -> int:
@@ -156,9 +137,7 @@ def _layer_of(name: str, hp: Hyperparameters) -> int:
     if block is not None:
         return block
     stem = name.split(".", 1)[0]
-    # What LFM2 calls the norm of the embeddings is that of the output.
-    in_first = stem in _FIRST_LAYER and not (stem == "token_embd_norm" and hp.architecture.startswith("lfm2"))
-    return 0 if in_first else hp.n_layer_all
+    return 0 if hp.traits.names.get(stem, stem) in _FIRST_LAYER else hp.n_layer_all
 
 
 def _block_of(name: str) -> int | None:
@@ -167,7 +146,7 @@ def _block_of(name: str) -> int | None:
 
 
 def tensor_gpu_bytes(tensor: GgufTensor) -> int:
-    """CUDA pads quantised rows to 512 elements (once a tensor) and every tensor to 128 bytes."""
+    """Add up a tensor on a GPU: CUDA pads quantised rows to 512 elements (once), and every tensor to 128 bytes."""
     size = tensor.n_bytes
     if tensor.type.is_quantised and tensor.shape[0] % _GPU_ROW:
         size += tensor.type.row_bytes(_GPU_ROW - tensor.shape[0] % _GPU_ROW)

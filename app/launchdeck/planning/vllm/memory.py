@@ -96,7 +96,7 @@ class VllmMemory:
         self._sums: dict[int, WeightSums] = {}
 
     def tensor_parallel(self, gpu_count: int) -> int:
-        """The largest division of this many GPUs among which the heads can be divided; the rest is a pipeline."""
+        """Find the largest part of this many GPUs among which the heads can be divided; the rest is a pipeline."""
         return max(
             size
             for size in range(1, gpu_count + 1)
@@ -106,7 +106,7 @@ class VllmMemory:
         )
 
     def budget(self, load: VllmLoad, margin_bytes: int = 0) -> VllmBudget:
-        """What it takes, with as much of the wanted cache as fits, but at least one sequence of the whole context."""
+        """Add up what it takes, with as much of the wanted cache as fits, but at least one sequence of the context."""
         wanted, least = (self.kv_bytes(load, sequences) for sequences in (load.n_parallel, 1))
         bare = self._estimate(load, 0)
         spare = [
@@ -125,7 +125,7 @@ class VllmMemory:
         )
 
     def largest_layer_count(self, load: VllmLoad, margin_bytes: int) -> int | None:
-        """How many layers fit with one sequence's cache, 0 if not even one; None where free memory is not known."""
+        """Find how many layers fit with one sequence's cache, 0 if none; None where free memory is not known."""
         if any(device.free_bytes is None for device in load.devices):
             return None
         for layers in range(self.layer_count, 0, -1):
@@ -138,7 +138,7 @@ class VllmMemory:
         return 0
 
     def gguf_layer_count(self, load: VllmLoad, bits: float) -> int | None:
-        """About how many layers llama-server could place of this model in a GGUF with so many bits for a weight.
+        """Guess how many layers llama-server could place of this model in a GGUF with so many bits for a weight.
 
         None where the free memory is not known.
         """
@@ -153,7 +153,7 @@ class VllmMemory:
         return max(min(int(each / (layer + cache)), self.layer_count), 0) if layer + cache else self.layer_count
 
     def kv_bytes(self, load: VllmLoad, sequences: int) -> int:
-        """The cache of so many sequences on the fullest GPU; encoders keep none."""
+        """Add up the cache of so many sequences on the fullest GPU; encoders keep none."""
         config = self._config
         if not self.keeps_cache:
             return 0

@@ -36,7 +36,7 @@ class LoadedBytes:
         return LoadedBytes(self.divided + other.divided, self.by_kv_heads + other.by_kv_heads, self.whole + other.whole)
 
     def on_each(self, tensor_parallel: int, n_head_kv: int) -> int:
-        """A GPU holds whole heads, so with more GPUs than heads some heads are held several times."""
+        """Add up one GPU's share. It holds whole heads, so with more GPUs than heads some are held several times."""
         heads = math.ceil(n_head_kv / tensor_parallel)
         return -(-self.divided // tensor_parallel) + self.by_kv_heads * heads // n_head_kv + self.whole
 

@@ -22,7 +22,7 @@ class Reach(IntEnum):
 
 
 def reach(size_bytes: int, inventory: Inventory) -> Reach:
-    """Where weights of this size have room if nothing else runs. A machine without GPUs has its RAM alone; an
+    """Tell where weights of this size have room if nothing else runs. A machine without GPUs has its RAM alone; an
     integrated GPU has no more than that, and perhaps a part that was set aside.
     """
     gpus = [reading.gpu.total_memory_bytes or 0 for reading in inventory.gpus]

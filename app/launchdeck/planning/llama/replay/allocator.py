@@ -1,7 +1,12 @@
 """Where llama.cpp puts the tensors of a graph within a buffer: into the smallest gap that is large enough.
 
-Source: `ggml_dyn_tallocr` of llama.cpp (ggml-alloc.c). It is followed in all that it does: a place without any bytes,
-as there are for states that nothing has to be done with, can keep gaps from becoming one when it is given back.
+Source: `ggml_dyn_tallocr_alloc` and `ggml_dyn_tallocr_free_bytes` of ggml (ggml-alloc.c).
+
+It is not best fit as in a textbook, and every difference moves the peak: of gaps of one size the last is taken; the
+last gap, which has no end, only where no other fits, so that the buffer grows as late as it can; and gaps lie in the
+order of their offsets, but one is united only with its neighbours in the list. So a place without any bytes, as there
+are for states that nothing has to be done with, can keep gaps from becoming one when it is given back. ggml splits a
+buffer that would become larger than the device allows into chunks; CUDA allows any size, so there is one chunk here.
 """
 
 from __future__ import annotations
@@ -25,11 +30,14 @@ class BestFit:
 
     @property
     def state(self) -> Gaps:
-        """What a later allocator has to be made with to go on from here."""
+        """Give what a later allocator has to be made with to go on from here."""
         return tuple(self._gaps)
 
     def take(self, size: int) -> int:
-        """The offset of a place of this size: in the smallest gap it fits into, the last of several, or in the last."""
+        """Take a place of this size in the smallest gap it fits into, the last of several, or in the endless one.
+
+        Returns its offset.
+        """
         gaps = self._gaps
         best, best_size = len(gaps) - 1, _ENDLESS
         for index in range(len(gaps) - 1):
@@ -63,5 +71,5 @@ class BestFit:
 
 
 def aligned(size: int) -> int:
-    """The bytes a tensor of this size takes in a GPU's buffer."""
+    """Round up to what a tensor of this size takes in a buffer of ggml's CUDA backend (`get_alignment`)."""
     return -(-size // _ALIGNMENT) * _ALIGNMENT

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.contradiction import lacks, misshapen
-from launchdeck.planning.llama.replay.steps import Brought, Kind
+from launchdeck.planning.llama.replay.steps import Kind, SplitInput
 from launchdeck.planning.llama.weights import tensor_gpu_bytes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Block:
     `key_row` and `value_row` are the numbers of a token that are cached (`widest_value_row` in any layer),
     `key_length` and `value_length` those of one head; with `latent_rank` numbers keys are compressed, and values are
     made of the same. `is_biased`: by the distance of tokens; `encoded`: how many tokens of something else it attends to
-    as well; `reads_cache`: otherwise tokens look at each other; `borrows`: it reads the cache of a layer before;
+    as well; `reads_cache`: otherwise tokens look at each other; `reuses_cache`: it reads the cache of a layer before;
     `norms_values`: without a weight; `in_window`: it looks through the sliding window; `keys_first`: it makes keys
     before values; `rotates`: by the tokens' positions, and before it normalises with `rotates_first`; `scales_query`:
     by the position where it does not rotate; `adds_to_past`: puts its last result into the place of what went past the
@@ -47,7 +47,7 @@ class Block:
     is_biased: bool
     encoded: int
     reads_cache: bool
-    borrows: bool
+    reuses_cache: bool
     norms_values: bool
     in_window: bool
     keys_first: bool
@@ -61,7 +61,7 @@ class Block:
     norms_plainly: bool
     feeds_past: bool
     sum_of_parts: str
-    shared_factors: Brought | None
+    shared_factors: SplitInput | None
     state_rows: tuple[int, int]
     norms_scan_inputs: bool
     cache_copy: str = ""
@@ -71,7 +71,7 @@ class Block:
         return f"{part}.weight" in self.tensors
 
     def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
-        """The first so many lengths of this tensor.
+        """Give the first so many lengths of this tensor.
 
         Raises:
             LaunchdeckError: the layer has no such tensor, or one that cannot be.
@@ -84,15 +84,15 @@ class Block:
         return tensor.shape[:dimensions]
 
     def width(self, part: str) -> int:
-        """How many numbers come out of this matrix for each token. Raises LaunchdeckError."""
+        """Count the numbers that come out of this matrix for each token. Raises LaunchdeckError."""
         return self.shape(f"{part}.weight", 2)[1]
 
     def depth(self, part: str) -> int:
-        """How many numbers of each token go into this matrix. Raises LaunchdeckError."""
+        """Count the numbers of each token that go into this matrix. Raises LaunchdeckError."""
         return self.shape(f"{part}.weight", 1)[0]
 
     def norm_length(self, part: str) -> int:
-        """How many numbers this norm has weights for, 0 where there is none."""
+        """Count the numbers that this norm has weights for, 0 where there is none."""
         return self.depth(part) if self.has(part) else 0
 
     @property
@@ -105,7 +105,7 @@ class Block:
 
     @property
     def gates_heads(self) -> bool:
-        """Whether queries come with a gate for what their heads find."""
+        """Whether queries come with a gate for what their heads attend to."""
         return self.has("attn_q") and self.width("attn_q") == 2 * self.n_head * self.key_length
 
     @property
@@ -133,19 +133,19 @@ class Block:
     def feeds_forward(self) -> bool:
         return self.has("ffn_down") or self.has_experts
 
-    def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[Brought, ...]:
+    def weight(self, part: str, kind: Kind = Kind.WEIGHT) -> tuple[SplitInput, ...]:
         return self._tensor(f"{part}.weight", kind)
 
-    def bias(self, part: str) -> tuple[Brought, ...]:
+    def bias(self, part: str) -> tuple[SplitInput, ...]:
         return self._tensor(f"{part}.bias", Kind.WEIGHT)
 
-    def scale(self, part: str) -> tuple[Brought, ...]:
+    def scale(self, part: str) -> tuple[SplitInput, ...]:
         return self._tensor(f"{part}.scale", Kind.WEIGHT)
 
-    def factors(self) -> tuple[Brought, ...]:
-        """What the rotation takes besides the positions, where the model has it once for all layers."""
+    def factors(self) -> tuple[SplitInput, ...]:
+        """Give what RoPE takes besides the positions, where the model has it once for all layers."""
         return (self.shared_factors,) if self.shared_factors else ()
 
-    def _tensor(self, name: str, kind: Kind) -> tuple[Brought, ...]:
+    def _tensor(self, name: str, kind: Kind) -> tuple[SplitInput, ...]:
         tensor = self.tensors.get(name)
-        return (Brought(kind, name, aligned(tensor_gpu_bytes(tensor))),) if tensor else ()
+        return (SplitInput(kind, name, aligned(tensor_gpu_bytes(tensor))),) if tensor else ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.llama.attention import borrowed_layers
+from launchdeck.planning.llama.attention import reused_layers
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.contradiction import misshapen
 from launchdeck.planning.llama.replay.known_blocks import INDEXER, is_known
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 _LEAST_TOKENS = 32
 # llama.cpp tries operations that do much at once with 16 tokens of each sequence.
 _LEAST_SEQUENCES_APART = _LEAST_TOKENS // 16
-_SCALES_EMBEDDINGS = frozenset(
-    {"afmoe", "muse-glimmer", "gemma", "gemma-embedding", "gemma2", "gemma3", "gemma4", "grok", "minicpm", "minicpm3"}
-)
-# They put their parts together in orders of their own: the closed forms are nearer.
-_IN_THEIR_OWN_ORDER = frozenset({"talkie"})
 _FLOAT_BYTES = 4
 
 
@@ -59,23 +54,23 @@ class Blocks:
         self._cuts_late = cuts_late
         self._routing = read_routing(hp)
         self._added = _added_to_embeddings(hp)
-        self._scales = hp.architecture in _SCALES_EMBEDDINGS or bool(hp.get("embedding_scale"))
+        self._scales = hp.traits.scales_embeddings or bool(hp.get("embedding_scale"))
         blocks = [_signed(block) for block in read_blocks(hp, cache)]
         alike = dict(blocks)
         places = {signature: place for place, signature in enumerate(alike)}
         self._alike = [*alike.values()]
         self._which = [places[signature] for signature, _ in blocks]
-        known = (is_known(block, hp.architecture) for block in self._alike)
-        self._is_known = bool(blocks) and hp.architecture not in _IN_THEIR_OWN_ORDER and all(known)
-        self._lenders = borrowed_layers(hp)[: len(self._which)]
+        known = (is_known(block, hp.traits) for block in self._alike)
+        self._is_known = bool(blocks) and hp.traits.replayed and all(known)
+        self._reused = reused_layers(hp)[: len(self._which)]
         self._is_indexed = any(block.has(part) for block in self._alike for part in INDEXER)
         self._goes_by_sequences = any(block.has("ssm_x") or block.has("shortconv.conv") for block in self._alike)
         self._targets, self._first_targets = self._fetched()
 
     @property
-    def lenders(self) -> tuple[int, ...]:
+    def reused(self) -> tuple[int, ...]:
         """The layers whose caches others read as well."""
-        return tuple(sorted({lender for layer, lender in enumerate(self._lenders) if layer != lender}))
+        return tuple(sorted({source for layer, source in enumerate(self._reused) if layer != source}))
 
     @property
     def embeds_each(self) -> bool:
@@ -88,9 +83,9 @@ class Blocks:
         return any(block.is_delta_net for block in self._alike)
 
     def rehearsal(self, work: Work, surroundings: Surroundings) -> Rehearsal | None:
-        """How GPUs work with these blocks; None where that is not known, or for so few tokens that nothing is lent.
+        """Make the rehearsal of these blocks; None where their steps are not known, or too few tokens for offloading.
 
-        Some recurrent layers go sequence by sequence: there it is the tokens of each that are too few to be lent.
+        Some recurrent layers go sequence by sequence: there it is the tokens of each that are too few to be offloaded.
         """
         if not self._is_known or work.tokens < _LEAST_TOKENS or (self._is_indexed and work.cells.streams > 1):
             return None
@@ -98,8 +93,10 @@ class Blocks:
 
         def program(layer: int, setting: Setting) -> Program:
             block, place = self._alike[self._which[layer]], setting.place
-            is_away = block.borrows and self._lenders[layer] < surroundings.own_from and place is not Place.LENT
-            cache = f" for {layer}" if is_away else ""
+            is_copied = (
+                block.reuses_cache and self._reused[layer] < surroundings.own_from and place is not Place.OFFLOADED
+            )
+            cache = f" for {layer}" if is_copied else ""
             embedding = f" for {layer}" if block.has("inp_gate") and not surroundings.is_first else ""
             differs = setting.fetches_first or (block.is_biased and place is Place.OWN)
             last = layer == len(self._which) - 1
@@ -109,8 +106,8 @@ class Blocks:
                 programs[key] = self._program(layer, block, work, setting, surroundings)
             return programs[key]
 
-        lends = not self._goes_by_sequences or work.tokens // work.cells.sequences >= _LEAST_TOKENS
-        return Rehearsal(program, self._targets, self._first_targets, lends=lends)
+        offloads = not self._goes_by_sequences or work.tokens // work.cells.sequences >= _LEAST_TOKENS
+        return Rehearsal(program, self._targets, self._first_targets, offloads=offloads)
 
     def _fetched(self) -> tuple[list[int | None], list[int | None]]:
         """For every layer the one whose state is fetched within it, and before it where its GPU begins with it.
@@ -136,8 +133,8 @@ class Blocks:
         mixing = next((block for block in before if block.mixes), None)
         makes_gate = mixing is not None and mixing.is_recurrent and not mixing.has_experts
         adds_up = mixing is not None and mixing.adds_after_experts
-        leaves = layer > 0 and not adds_up
-        return First(fetches=True, leaves=leaves, gate_of=mixing if makes_gate else None, adds_up=adds_up)
+        ends_split = layer > 0 and not adds_up
+        return First(fetches=True, ends_split=ends_split, gate_of=mixing if makes_gate else None, adds_up=adds_up)
 
     def _program(self, layer: int, block: Block, work: Work, setting: Setting, surroundings: Surroundings) -> Program:
         last, place, begin = layer == len(self._which) - 1, setting.place, setting.begin
@@ -152,7 +149,7 @@ class Blocks:
             place=place,
             rows=rows,
             cuts=cuts,
-            ends_early=cuts and place is Place.LENT and rows < _LEAST_TOKENS,
+            ends_early=cuts and place is Place.OFFLOADED and rows < _LEAST_TOKENS,
             gives_results=last and self._cuts_late and surroundings.gives_results and work.outputs < work.tokens,
             scales=begin.is_embedded and self._scales,
             added=tuple(self._added) if begin.is_embedded else None,
@@ -190,6 +187,6 @@ def _signed(block: Block) -> tuple[object, Block]:
         block.in_window,
         block.rotates,
         block.shared_factors,
-        block.borrows,
+        block.reuses_cache,
     )
     return (parts, attention), block

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 def lacks(tensor: str) -> LaunchdeckError:
-    """A layer's error for weights ("attn_qkv.weight") that its other weights are nothing without."""
+    """Make a layer's error for weights ("attn_qkv.weight") that its other weights are nothing without."""
     return unusable(Message("The model is incomplete: a layer lacks its weights {tensor}.", tensor=tensor), AGAIN)
 
 
 def misshapen(tensor: str) -> LaunchdeckError:
-    """A layer's error for weights with which nothing can be computed."""
+    """Make a layer's error for weights with which nothing can be computed."""
     return unusable(
         Message("The model's header contradicts itself: its weights {tensor} cannot have this shape.", tensor=tensor),
         AGAIN,
@@ -25,5 +25,5 @@ def misshapen(tensor: str) -> LaunchdeckError:
 
 
 def disjointed() -> LaunchdeckError:
-    """The error of layers of which one computes with what none before it makes."""
+    """Make the error of layers of which one computes with what none before it makes."""
     return unusable(Message("The model is incomplete: its layers do not fit together."), AGAIN)

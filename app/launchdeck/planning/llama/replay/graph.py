@@ -1,4 +1,14 @@
-"""The sizes that make up a graph's buffers, and what of them one device needs."""
+"""The sizes that make up a graph's buffers, and what of them one device needs.
+
+A `Role` is asked for; `Graph` answers by the rehearsal of that part where all its steps are known, which is llama.cpp's
+number to the byte, and otherwise by closed forms: what is alive at the most crowded moment of a layer, added up, plus
+all that stays. They are kept for models that are not known step by step, and for what cannot be rehearsed: T5's bias on
+another device, more split inputs than one split may have (`GGML_SCHED_MAX_SPLIT_INPUTS`), a host that does a part of
+the work itself.
+
+Source of the order: `graph_reserve` of llama.cpp, which reserves for a full batch with the whole cache in use, and
+`ggml_gallocr_reserve_n`; of the four copies in a pipeline: `ggml_backend_sched_new` with `parallel`.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +30,32 @@ _TOKEN_BYTES = 4
 
 
 class Role(NamedTuple):
-    """A GPU's part: how many blocks it has, whether the model's last block is one of them (`ends`), whether it is the
-    `first` GPU and whether it has the output layer (`last`).
-
-    `full` and `window`: whether it works with layers that see everything, and with such that look through a window.
-    `pipeline`: several GPUs hold the whole model and work on several batches at once. Otherwise the first GPU also
-    works with the `lent_blocks` that stay on the host; `lent_bytes` is the room for their weights, and
-    `lent_experts_bytes` that for experts which stay there while the rest of their block does not. `borrowed_bytes` are
-    the caches of other devices that its layers read. (A tuple, because one is made for each GPU at every tick.)
-    """
+    """A GPU's part; a tuple, because one is made for each GPU at every tick of the layer slider."""
 
     blocks: int
+    """How many of the model's blocks it has."""
     ends: bool
+    """The model's last block is one of them."""
     first: bool
+    """It is the first GPU, which works with layers in RAM as well."""
     last: bool
+    """It has the output layer."""
     full: bool
+    """It works with layers that see everything."""
     window: bool
+    """It works with layers that look through a window."""
     pipeline: bool
-    lent_blocks: int
-    lent_bytes: int
-    lent_experts_bytes: int = 0
+    """Several GPUs hold the whole model, and work on several batches at once."""
+    offloaded_blocks: int
+    """Blocks that stay in RAM, and whose operations are offloaded to the first GPU."""
+    offloaded_bytes: int
+    """The room for a copy of their weights."""
+    offloaded_experts_bytes: int = 0
+    """The same for experts that stay in RAM while the rest of their block does not."""
     n_cpu_moe: int = 0
-    borrowed_bytes: int = 0
+    """Of how many first blocks the experts stay in RAM."""
+    reused_bytes: int = 0
+    """The caches of other devices that its layers read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,42 +87,51 @@ class Crossing:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The sizes that make up the buffers, in bytes. All devices' buffers follow from them.
+    """The sizes that make up the buffers, in bytes; all devices' buffers follow from them.
 
-    `row`: one number for each token and each of the model's dimensions; `inputs`: the tokens' positions; `seen`: places
-    in the cache and masks; `feed_forward` and `attention`: the most that is alive at once within these parts of a
-    layer, `product` a piece of the former that comes late; `scratch`: what attention needs besides; `lent_cache`: a
-    copy of a layer's cache, and `keeps_two_keys` where the next layer's keys never find a place in what the last ones
-    left (with keys narrower than the model they sometimes do: half is counted); `output`: the results, which `outputs`
-    counts, `logits` among them, which an encoder does not give; `norms_output`: before that, with weights;
-    `keeps_norm`: what that makes of all tokens is kept for what predicts further ones; `brought`: what only the device
-    that has the first layers keeps; `host_only`: the tokens' numbers; `crossing`: what goes from device to device;
-    `biased`: what T5 needs besides.
+    They are the closed forms: upper bounds of what is alive at once, for layers whose steps are not known. Where they
+    are, `rehearsals` has the number that llama.cpp's own allocator comes to, and most of these are not asked.
     """
 
     row: int
+    """One number for each token and each of the model's dimensions."""
     inputs: int
+    """The tokens' positions, and what rotates a quantised cache."""
     seen: ByKind
+    """Places in the cache, and masks."""
     feed_forward: int
+    """The most that is alive at once within this part of a layer."""
     product: int
+    """A piece of that which comes late."""
     attention: int
+    """The most that is alive at once within this part of a layer."""
     scratch: ByKind
-    lent_cache: int
+    """What attention needs besides."""
+    offloaded_cache: int
+    """A copy of a layer's cache."""
     output: int
-    brought: int
+    """The results, logits among them."""
+    layer_embeddings: int
+    """Embeddings for each layer, which only the device with the first layers keeps."""
     host_only: int
+    """The tokens' numbers."""
     outputs: int
+    """How many tokens give results."""
     logits: int
+    """What of the output an encoder does not give."""
     norms_output: bool
+    """There is a norm with weights before the output."""
     keeps_two_keys: bool
+    """The next layer's keys never find a place in what the last ones left; narrower ones sometimes do: half counts."""
     crossing: Crossing
     biased: Biased
     whole: Role
     rehearsals: Rehearsals
     keeps_norm: bool
+    """What the last norm makes of all tokens is kept for what predicts further ones."""
 
     def gpu_bytes(self, role: Role) -> int:
-        """Bytes on one GPU. The first has some even without layers: it is lent those of the host."""
+        """Add up the bytes on one GPU. The first has some even without layers: those in RAM are offloaded to it."""
         output = self.output if role.last else 0
         rehearsal = self._rehearsal_of(role)
         if rehearsal:
@@ -121,15 +144,15 @@ class Graph:
         inputs = self.inputs + self.seen.full * role.full + self.seen.window * role.window
         inputs += self._results_bytes if role.last else 0
         if role.pipeline:
-            copied = inputs + role.borrowed_bytes + self._entering(role) + self._copied_for_bias(role)
-            own = self._own_layer(role) + self.brought * role.first
+            copied = inputs + role.reused_bytes + self._entering(role) + self._copied_for_bias(role)
+            own = self._own_layer(role) + self.layer_embeddings * role.first
             return _PIPELINE_COPIES * copied + max(own, output)
-        inputs += role.borrowed_bytes
+        inputs += role.reused_bytes
         if role.first:
-            layer = self._lent_layer(role) if role.lent_blocks else self._layer(role)
-            if role.lent_experts_bytes:
-                layer = max(layer, self.feed_forward + self.row + role.lent_experts_bytes)
-            return max(inputs + layer + self.brought, output)
+            layer = self._offloaded_layer(role) if role.offloaded_blocks else self._layer(role)
+            if role.offloaded_experts_bytes:
+                layer = max(layer, self.feed_forward + self.row + role.offloaded_experts_bytes)
+            return max(inputs + layer + self.layer_embeddings, output)
         return max(inputs + self._own_layer(role) - self.row * (role.blocks > 1 or not role.ends), output)
 
     @property
@@ -144,17 +167,17 @@ class Graph:
         if not (role.blocks or role.first):
             return None
         shared = self.biased.is_shared
-        if shared and not (role.pipeline or role.lent_blocks or role.ends):
+        if shared and not (role.pipeline or role.offloaded_blocks or role.ends):
             return None
         surroundings = Surroundings(
-            own_from=role.lent_blocks,
+            own_from=role.offloaded_blocks,
             is_first=role.first,
             gives_results=role.last or not role.ends,
-            fuses=not role.lent_blocks if role.first else role.pipeline or role.n_cpu_moe > 0,
-            bias_is_elsewhere=shared and role.pipeline and role.lent_blocks > 0,
+            fuses=not role.offloaded_blocks if role.first else role.pipeline or role.n_cpu_moe > 0,
+            bias_is_elsewhere=shared and role.pipeline and role.offloaded_blocks > 0,
         )
         rehearsal = self.rehearsals.of(surroundings)
-        if rehearsal is None or (role.first and role.lent_blocks and not rehearsal.lends):
+        if rehearsal is None or (role.first and role.offloaded_blocks and not rehearsal.offloads):
             return None
         return rehearsal if rehearsal.fits(self._part(role)) else None
 
@@ -162,10 +185,10 @@ class Graph:
         """Bytes that go to the GPU with the first block, which looks up T5's bias, for all others; or come from it."""
         if not role.blocks or not self.biased.is_shared:
             return 0
-        if role.lent_blocks:
-            return role.blocks * self.biased.found
+        if role.offloaded_blocks:
+            return role.blocks * self.biased.copied_back
         late = max(role.blocks - self.biased.blocks_at_once, 0)
-        return late * self.biased.buckets + (self.whole.blocks - role.blocks) * self.biased.handed_over
+        return late * self.biased.buckets + (self.whole.blocks - role.blocks) * self.biased.copied_there
 
     def _output_alone(self, role: Role) -> int:
         """Bytes on a GPU without layers: with nothing at all, or with what turns the last one's result into tokens.
@@ -185,12 +208,12 @@ class Graph:
         return max(2 * entering, self.output) if entering >= self.row else self.output
 
     def _part(self, role: Role) -> Part:
-        lent = min(role.lent_blocks, self.whole.blocks)
-        begin, end = 0 if role.first else lent, lent + role.blocks
+        offloaded = min(role.offloaded_blocks, self.whole.blocks)
+        begin, end = 0 if role.first else offloaded, offloaded + role.blocks
         logits = self.logits if role.last else 0
-        if self.biased.is_shared and lent and not role.pipeline:  # the bias is looked up in RAM for all layers
-            return Part(begin, lent, end, end, logits_bytes=logits)
-        return Part(begin, lent, end, role.n_cpu_moe * role.first, role.pipeline, logits)
+        if self.biased.is_shared and offloaded and not role.pipeline:  # the bias is looked up in RAM for all layers
+            return Part(begin, offloaded, end, end, logits_bytes=logits)
+        return Part(begin, offloaded, end, role.n_cpu_moe * role.first, role.pipeline, logits)
 
     def _entering(self, role: Role) -> int:
         if role.first:
@@ -208,38 +231,38 @@ class Graph:
     def _attention(self, role: Role) -> int:
         return self.attention + self.scratch.max_of(role)
 
-    def _lent_layer(self, role: Role) -> int:
+    def _offloaded_layer(self, role: Role) -> int:
         """The most that is alive within one of the host's layers, with a copy of its weights or of its cache.
 
         What the first layer's cache leaves free is used again, but a weight that is larger comes behind it.
         """
-        left, beside = self.lent_cache + 3 * self.row, self.feed_forward - self.product
-        if role.lent_bytes > left:
-            feed_forward = max(left, beside) + min(left, beside) // 3 + role.lent_bytes
+        left, beside = self.offloaded_cache + 3 * self.row, self.feed_forward - self.product
+        if role.offloaded_bytes > left:
+            feed_forward = max(left, beside) + min(left, beside) // 3 + role.offloaded_bytes
         else:  # half of it fits into gaps: an average
-            feed_forward = self.feed_forward + self.row + role.lent_bytes // 2
-        return max(feed_forward, self._lent_caches(role) + self._attention(role) + self.row)
+            feed_forward = self.feed_forward + self.row + role.offloaded_bytes // 2
+        return max(feed_forward, self._offloaded_caches(role) + self._attention(role) + self.row)
 
-    def _lent_caches(self, role: Role) -> int:
-        keys = self.lent_cache // 2
-        if role.lent_blocks > 1 and self.keeps_two_keys and keys > self._layer(role):
+    def _offloaded_caches(self, role: Role) -> int:
+        keys = self.offloaded_cache // 2
+        if role.offloaded_blocks > 1 and self.keeps_two_keys and keys > self._layer(role):
             return 3 * keys
-        if role.lent_blocks > 1 and not self.keeps_two_keys and keys > 4 * self.row:
+        if role.offloaded_blocks > 1 and not self.keeps_two_keys and keys > 4 * self.row:
             return 2 * keys + keys // 2
         return 2 * keys
 
     def host_bytes(self, *, pipeline: bool) -> int:
-        """Bytes of the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
+        """Add up the host's buffer beside GPUs: the inputs, and the embeddings on their way in and out."""
         own = 2 * self.row + self.host_only + self.biased.host
         return own + self._host_inputs * (_PIPELINE_COPIES if pipeline else 1)
 
     @property
     def host_working_bytes(self) -> int:
         """Bytes of the host's buffer where it works with the layers that it holds, and others with the output."""
-        return self._host_inputs + self.host_only + self._layer(self.whole) + self.brought + self.row
+        return self._host_inputs + self.host_only + self._layer(self.whole) + self.layer_embeddings + self.row
 
     def host_alone_bytes(self) -> int:
-        """Bytes of the host's buffer without any GPU."""
+        """Add up the host's buffer without any GPU."""
         return max(self.host_working_bytes, self.output + self.row)
 
     @property
@@ -248,5 +271,5 @@ class Graph:
 
 
 def padded(size: int, multiple: int) -> int:
-    """The next multiple that is not smaller."""
+    """Round up to a multiple."""
     return -(-size // multiple) * multiple

@@ -9,6 +9,7 @@ from launchdeck.planning.llama.replay.layers.recurrent import scans_on_gpu
 from launchdeck.planning.llama.replay.layers.short_convolution import is_known_convolution
 
 if TYPE_CHECKING:
+    from launchdeck.models.architectures.traits import Traits
     from launchdeck.planning.llama.replay.block import Block
 
 _KNOWN_PARTS = frozenset({
@@ -23,11 +24,6 @@ _KNOWN_PARTS = frozenset({
     "shortconv.in_proj", "shortconv.out_proj", "ssm_a", "ssm_alpha", "ssm_b_norm", "ssm_ba", "ssm_beta", "ssm_c_norm",
     "ssm_conv1d", "ssm_d", "ssm_dt", "ssm_dt_norm", "ssm_in", "ssm_norm", "ssm_out", "ssm_x", "token_embd_norm",
 })  # fmt: skip
-# Recurrent layers in the ways that are known; in others the same weights are used otherwise.
-_RECURRENT = frozenset({
-    "falcon-h1", "granitehybrid", "jamba", "lfm2", "lfm2moe", "mamba", "mamba2", "nemotron_h", "qwen35", "qwen35moe",
-    "qwen3next",
-})  # fmt: skip
 # An indexer for sparse attention needs no room of its own where all sequences share a cache. Measured for MiniMax M3.
 INDEXER = frozenset({"indexer.k_norm", "indexer.k_proj", "indexer.q_norm", "indexer.q_proj"})
 _SPLIT_ATTENTION = frozenset({"attn_q", "attn_k", "attn_v"})
@@ -41,11 +37,11 @@ _MATRICES = frozenset({
 })  # fmt: skip
 
 
-def is_known(block: Block, architecture: str) -> bool:
-    """Whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
+def is_known(block: Block, traits: Traits) -> bool:
+    """Tell whether it attends and feeds forward with weights whose use is known, and has all that this takes."""
     parts = {name.rpartition(".")[0] for name in block.tensors}
     weights = {part for part in parts if block.has(part)}
-    may_lack = architecture in _RECURRENT
+    may_lack = traits.replays_recurrence  # in other recurrent layers the same weights are used otherwise
     return (
         parts <= _KNOWN_PARTS | INDEXER
         and all(len(block.tensors[f"{part}.weight"].shape) > 1 for part in _MATRICES & weights)
@@ -73,7 +69,7 @@ def _attention_weights(block: Block) -> frozenset[str]:
     if block.encoded:
         return _SPLIT_ATTENTION | _CROSS_ATTENTION
     if block.norms_values:
-        return frozenset({"attn_q"} if block.borrows else {"attn_q", "attn_k"})
+        return frozenset({"attn_q"} if block.reuses_cache else {"attn_q", "attn_k"})
     return _SPLIT_ATTENTION if block.has("attn_q") or block.is_biased else frozenset({"attn_qkv"})
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.llama.replay.steps import given
+from launchdeck.planning.llama.replay.steps import graph_input
 
 if TYPE_CHECKING:
     from launchdeck.planning.llama.replay.block import Block
     from launchdeck.planning.llama.replay.layers.feed_forward import Routing
     from launchdeck.planning.llama.replay.program import Fetch, Place
-    from launchdeck.planning.llama.replay.steps import Brought, Steps
+    from launchdeck.planning.llama.replay.steps import SplitInput, Steps
     from launchdeck.planning.llama.work import Work
 
 _FLOAT_BYTES = 4
@@ -19,44 +19,47 @@ _OUTPUT_BYTES = 4
 
 
 class First(NamedTuple):
-    """What a GPU does before its first layer: it fetches the state for the next recurrent one, and makes the gate that
-    ends a layer like `gate_of` on another device. With `leaves` that one goes on with its layer then; but where that
-    would only have to add what its experts made to what went past them, this GPU `adds_up`.
-    """
+    """What a GPU does before its first layer, while the device before has not come to the end of its last one."""
 
     fetches: bool = False
-    leaves: bool = False
+    """It fetches the state for the next recurrent layer."""
+    ends_split: bool = False
+    """The device before goes on with its layer then."""
     gate_of: Block | None = None
+    """It makes the gate that ends a layer like this on the device before."""
     adds_up: bool = False
+    """It adds what the other device's experts made to what went past them, which is all that was left to do there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One block at one kind of work. `index`: which of the layers it is, where they differ in nothing else.
-
-    `rows`: with how many tokens it goes on after its attention; the last block `cuts` off all but the results there.
-    `ends_early`: after its attention there is nothing more to do on the GPU; `gives_results`: the results are taken
-    out at its end; `scales`: what enters are embeddings, which are scaled first; `added`: to which these are added,
-    None where no embeddings enter; `bias_is_elsewhere`: T5's, on another GPU. `fetch` says who fetches the state of
-    the next recurrent layer meanwhile, and `first` what else its GPU does before it; `fuses`: what can be is done as
-    one.
-    """
+    """One block at one kind of work."""
 
     block: Block
     routing: Routing
     work: Work
     n_embd: int
     index: int
+    """Which of the layers it is, where they differ in nothing else."""
     place: Place
     rows: int
+    """With how many tokens it goes on after its attention."""
     cuts: bool
+    """It is the last one, and leaves all tokens there that give no results (`inp_out_ids`)."""
     ends_early: bool
+    """After its attention there is nothing more to do on the GPU."""
     gives_results: bool
+    """The results are taken out at its end."""
     scales: bool
+    """What enters are embeddings, which are scaled first."""
     added: tuple[str, ...] | None
+    """What is added to the embeddings; None where none enter."""
     bias_is_elsewhere: bool
+    """T5's bias is on another GPU."""
     fetch: Fetch | None
+    """Who fetches the state of the next recurrent layer meanwhile."""
     fuses: bool
+    """What can be is done as one operation."""
     first: First
 
     @property
@@ -89,9 +92,9 @@ class Layer:
         return block.feeds_past or (block.has("attn_norm") and not self.norm_before and not self.has_norms_after)
 
     @property
-    def places_of_results(self) -> tuple[Brought, ...]:
+    def places_of_results(self) -> tuple[SplitInput, ...]:
         """Which of the tokens give results."""
-        return given("results", _OUTPUT_BYTES * self.work.outputs)
+        return graph_input("results", _OUTPUT_BYTES * self.work.outputs)
 
     def normed(self, steps: Steps, part: str, entering: str, size: int, *, in_place: bool = False) -> str:
         """Normalise it, with the weights of this norm if there are any."""
@@ -104,4 +107,4 @@ class Layer:
 
     def cut(self, steps: Steps, result: str) -> str:
         """Go on with the tokens that give results, if this is where the others are left."""
-        return steps.add(self.row_bytes, result, brought=self.places_of_results) if self.cuts else result
+        return steps.add(self.row_bytes, result, inputs=self.places_of_results) if self.cuts else result

@@ -1,7 +1,16 @@
-"""A layer as a GPU works with it: what is copied there before which results, and whose place each of them takes.
+"""A layer as the scheduler hands it to a GPU: cut into splits, with places taken and given back instead of results.
 
-Source: `ggml_backend_sched_split_graph` (a weight in RAM begins a new piece of the graph, and all that a piece needs is
-copied before it begins) and `ggml_gallocr_alloc_graph_impl` of llama.cpp b10605.
+Source: `ggml_backend_sched_split_graph` (ggml-backend.cpp) and `ggml_gallocr_alloc_graph_impl` (ggml-alloc.c) of
+llama.cpp b10605.
+
+Why splits matter to memory: all inputs of a split are copied before its first node is computed, and are given back when
+the last node has read them. A weight in RAM begins a new split (`need_new_split`), so the copies of an offloaded
+layer's matrices come one after the other and reuse each other's room, whereas the inputs of one long split over many
+layers on the GPU are all there from its beginning. And a GPU's split ends where another device has to do
+something, even if that is only to write into a cache in RAM.
+
+Why steps are compiled: which results are read for the last time, and which take another's place, is the same whenever
+the layer is played. `Program` has that worked out, as the bare taking and giving back that `rehearsal` repeats.
 """
 
 from __future__ import annotations
@@ -10,31 +19,33 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
-from launchdeck.planning.llama.replay.steps import ENTERING, Brought, Kind
+from launchdeck.planning.llama.replay.steps import ENTERING, Kind, SplitInput
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from launchdeck.planning.llama.replay.steps import Step
 
-STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT, Kind.AWAY})
-_BEGIN_A_PIECE = frozenset({Kind.WEIGHT, Kind.EXPERTS, Kind.SHARED})
+STAY = frozenset({Kind.INPUT, Kind.SHARED, Kind.KEPT, Kind.KEPT_COPY})
+_BEGIN_A_SPLIT = frozenset({Kind.WEIGHT, Kind.EXPERTS, Kind.SHARED})
 
 
 class Place(IntEnum):
-    """Where a layer is: in the GPU's own memory, with or without its experts, or lent to it by the host."""
+    """Where a layer's weights are: in the GPU's own memory, with or without its experts, or in RAM, with its operations
+    offloaded to the GPU all the same (`op_offload` of ggml's scheduler).
+    """
 
     OWN = 0
-    EXPERTS_LENT = 1
-    LENT = 2
+    EXPERTS_OFFLOADED = 1
+    OFFLOADED = 2
 
     @property
     def in_ram(self) -> frozenset[Kind]:
-        """What is copied to the GPU when it is its turn."""
+        """What is copied to the GPU before it is read."""
         return _IN_RAM[self]
 
 
-_ALWAYS = frozenset({Kind.INPUT, Kind.HANDED, Kind.AWAY})
+_ALWAYS = frozenset({Kind.INPUT, Kind.COPY, Kind.KEPT_COPY})
 _IN_RAM = (_ALWAYS, _ALWAYS | {Kind.EXPERTS}, frozenset(Kind) - {Kind.KEPT})
 
 
@@ -46,9 +57,9 @@ class Begin(IntEnum):
 
     NOT = 0
     EMBEDDED = 1
-    HANDED_OVER = 2
+    COPIED = 2
     KEPT_EMBEDDED = 3
-    KEPT_HANDED_OVER = 4
+    KEPT_COPIED = 4
     KEPT_NOT = 5
 
     @property
@@ -64,8 +75,8 @@ class Begin(IntEnum):
         return self in {Begin.EMBEDDED, Begin.KEPT_EMBEDDED}
 
     @property
-    def is_handed_over(self) -> bool:
-        return self in {Begin.HANDED_OVER, Begin.KEPT_HANDED_OVER}
+    def is_copied(self) -> bool:
+        return self in {Begin.COPIED, Begin.KEPT_COPIED}
 
 
 class Fetch(Enum):
@@ -104,46 +115,46 @@ class Action(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Split:
     """What is copied before it begins, and what it does."""
 
-    brought: tuple[Brought, ...]
+    inputs: tuple[SplitInput, ...]
     actions: tuple[Action, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """A layer in pieces. The first goes on with the last one of the layer before, which brings what it needs; where the
+    """A layer in splits. The first goes on with the last one of the layer before, which brings what it needs; where the
     layer is the first one, it brings that itself, and what enters, which has `entering_bytes`. Other devices
-    hand it `handed_bytes` besides.
+    hand it `copied_bytes` besides.
     """
 
-    pieces: tuple[Piece, ...]
+    splits: tuple[Split, ...]
     result: str
     inputs: Mapping[str, int]
     entering_bytes: int = 0
-    handed_bytes: int = 0
+    copied_bytes: int = 0
 
     @classmethod
     def of(cls, steps: Sequence[Step], place: Place, begin: Begin, entering: Mapping[str, int]) -> Program:
-        """`entering`: what enters the first layer, with its bytes."""
+        """Compile the steps. `entering`: what enters the first layer, with its bytes."""
         entering = {**entering} if begin.is_first else {}
         norm = next((step for step in steps if ENTERING in step.reads), None)
         if norm is None:
             entering.pop(ENTERING, None)
-        elif begin.is_handed_over and norm.reads == (ENTERING,) and not norm.brought:
+        elif begin.is_copied and norm.reads == (ENTERING,) and not norm.inputs:
             entering[norm.name] = norm.size
             steps = [step for step in steps if step is not norm]
         entering_bytes = sum(entering.values())
-        handed_bytes = sum(one.size for step in steps for one in step.brought if one.kind is Kind.HANDED)
+        copied_bytes = sum(one.size for step in steps for one in step.inputs if one.kind is Kind.COPY)
         compiler = _Compiler(steps, place, entering, are_kept=begin.is_kept)
         for step in steps:
             compiler.compile(step)
-        return cls(compiler.pieces, steps[-1].name, compiler.inputs, entering_bytes, handed_bytes)
+        return cls(compiler.splits, steps[-1].name, compiler.inputs, entering_bytes, copied_bytes)
 
 
 class _Compiler:
-    """Makes pieces of steps. `entering` is copied when it is read first; where such copies `are_kept`, and those of
+    """Makes splits of steps. `entering` is copied when it is read first; where such copies `are_kept`, and those of
     inputs, they have their own room, and are not looked after here.
     """
 
@@ -151,49 +162,51 @@ class _Compiler:
         self.inputs: dict[str, int] = {}
         self._place = place
         self._last_read = {name: step for step in steps for name in step.reads}
-        self._last_copy = {one.name: step for step in steps for one in step.brought}
-        handed = (one.name for step in steps for one in step.brought if one.kind is Kind.HANDED)
-        self._kept = frozenset((*entering, *handed)) if are_kept else frozenset[str]()
+        self._last_copy = {one.name: step for step in steps for one in step.inputs}
+        copies = (one.name for step in steps for one in step.inputs if one.kind is Kind.COPY)
+        self._kept = frozenset((*entering, *copies)) if are_kept else frozenset[str]()
         self._are_kept = are_kept
         self._entering = {} if are_kept else entering
-        self._leaves_gpu = False
+        self._split_ended = False
         self._there: set[str] = set()
-        # In the first piece the layer before brought something, if there was one.
+        # In the first split the layer before copied something, if there was one.
         self._has_copies = not entering
-        self._pieces: list[tuple[list[Brought], list[Action]]] = [([], [])]
+        self._splits: list[tuple[list[SplitInput], list[Action]]] = [([], [])]
 
     @property
-    def pieces(self) -> tuple[Piece, ...]:
-        return tuple(Piece(tuple(brought), tuple(actions)) for brought, actions in self._pieces)
+    def splits(self) -> tuple[Split, ...]:
+        return tuple(Split(tuple(inputs), tuple(actions)) for inputs, actions in self._splits)
 
     def compile(self, step: Step) -> None:
-        leaves = step.leaves or (step.stores and self._place is Place.LENT)
-        brought = [] if leaves else [one for one in step.brought if one.kind in self._place.in_ram]
-        if not leaves and (self._leaves_gpu or (_begins_a_piece(brought) and self._has_copies)):
-            self._pieces.append(([], []))
-            self._leaves_gpu = self._has_copies = False
-        self._leaves_gpu = self._leaves_gpu or leaves
-        new = [one for one in brought if one.name not in self._there and not self._are_kept]
-        entered = [Brought(Kind.CACHE, name, self._entering.pop(name)) for name in step.reads if name in self._entering]
-        self._pieces[-1][0].extend((*new, *entered))
+        ends_split = step.ends_split or (step.stores and self._place is Place.OFFLOADED)
+        inputs = [] if ends_split else [one for one in step.inputs if one.kind in self._place.in_ram]
+        if not ends_split and (self._split_ended or (_begins_a_split(inputs) and self._has_copies)):
+            self._splits.append(([], []))
+            self._split_ended = self._has_copies = False
+        self._split_ended = self._split_ended or ends_split
+        new = [one for one in inputs if one.name not in self._there and not self._are_kept]
+        entered = [
+            SplitInput(Kind.CACHE, name, self._entering.pop(name)) for name in step.reads if name in self._entering
+        ]
+        self._splits[-1][0].extend((*new, *entered))
         self._there.update(one.name for one in new)
         self._has_copies = self._has_copies or bool(new or entered)
-        self._pieces[-1][1].append(self._action(step, brought))
+        self._splits[-1][1].append(self._action(step, inputs))
 
-    def _action(self, step: Step, brought: Sequence[Brought]) -> Action:
-        kept = (one for one in step.brought if one.kind is Kind.KEPT)
-        inputs = {one.name: one.size for one in (*brought, *kept) if one.kind in STAY}
-        self.inputs.update(inputs)
+    def _action(self, step: Step, inputs: Sequence[SplitInput]) -> Action:
+        kept = (one for one in step.inputs if one.kind is Kind.KEPT)
+        lasting = {one.name: one.size for one in (*inputs, *kept) if one.kind in STAY}
+        self.inputs.update(lasting)
         reads = (name for name in dict.fromkeys(step.reads) if name not in self._kept)
         done = [name for name in reads if self._last_read[name] is step]
         place_of = next((name for name in done if name in step.in_place_of), None)
         if place_of:
             done.remove(place_of)
-        copies = (one.name for one in brought if one.kind not in STAY and self._last_copy[one.name] is step)
+        copies = (one.name for one in inputs if one.kind not in STAY and self._last_copy[one.name] is step)
         done += (name for name in copies if name not in self._kept and name not in self._last_read)
-        read = tuple(name for name in inputs if self._last_copy[name] is step)
+        read = tuple(name for name in lasting if self._last_copy[name] is step)
         return Action(step.name, step.size, place_of, tuple(done), read, step.stays)
 
 
-def _begins_a_piece(brought: Sequence[Brought]) -> bool:
-    return any(one.kind in _BEGIN_A_PIECE for one in brought)
+def _begins_a_split(inputs: Sequence[SplitInput]) -> bool:
+    return any(one.kind in _BEGIN_A_SPLIT for one in inputs)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from launchdeck.models.architectures.traits import RelativeBias
 from launchdeck.planning.llama.attention import (
-    borrowed_layers,
     factor_layers,
     reads_cache,
     recurrent_state,
+    reused_layers,
     rotating_layers,
     window,
 )
 from launchdeck.planning.llama.replay.allocator import aligned
 from launchdeck.planning.llama.replay.block import Block
 from launchdeck.planning.llama.replay.layers.feed_forward import Routing
-from launchdeck.planning.llama.replay.steps import Brought, Kind
+from launchdeck.planning.llama.replay.steps import Kind, SplitInput
 
 if TYPE_CHECKING:
     from launchdeck.models.gguf.header import GgufTensor
@@ -25,53 +26,32 @@ if TYPE_CHECKING:
 # They are where the first layer is, and so is what is done with them.
 _WITH_FIRST_LAYER = frozenset({"per_layer_model_proj", "per_layer_proj_norm", "token_embd_norm"})
 _SHARED_FACTORS = frozenset({"rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"})
-# They do so whatever they say; others only if they say so.
-_NORMALISED = frozenset({
-    "arctic", "dbrx", "ernie4_5-moe", "gemma4", "granite", "granitehybrid", "granitemoe", "grok", "grovemoe",
-    "hunyuan-moe", "kimi-linear", "lfm2moe", "llama", "mellum", "mimo2", "minimax-01", "minimax-m2", "mistral3",
-    "phimoe", "qwen35moe", "qwen3moe", "qwen3next", "qwen3vlmoe", "rnd1", "smallthinker",
-})  # fmt: skip
-# What is called otherwise elsewhere; or like something else, as Grok's norms are like those that encoders have.
-_OTHER_NAMES = {
-    "dbrx": {"attn_output_norm": "ffn_norm"},
-    "grok": {"attn_output_norm": "post_attention_norm", "layer_output_norm": "post_ffw_norm"},
-    "lfm2": {"token_embd_norm": "output_norm"},
-    "lfm2moe": {"token_embd_norm": "output_norm"},
-    "t5": {"attn_o": "attn_output", "cross_attn_o": "cross_attn_output"},
-    "t5encoder": {"attn_o": "attn_output"},
-}
-_ROTATES_FIRST = frozenset({"hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "maincoder"})
 # Of tokens that stand for parts of a picture: time, height, width, and one more.
 _POSITIONS_IN_SPACE = 4
 # What has no kind in its name is a weight, but for this.
 _KINDS = {"exp_probs_b": "bias"}
-_NORMS_PLAINLY = frozenset({"olmo"})
-# How they add up the results of both parts that they make side by side, if not as most do. See `Block`.
-_SUMS_OF_PARTS = {"falcon": "fa+p+", "phi2": "af+p+", "plamo": "fa+p+", "stablelm": "fap++"}
-_USUAL_SUM_OF_PARTS = "fp+a+"
-_ADDS_TO_PAST = frozenset({"jamba", "lfm2", "lfm2moe", "phi3", "phimoe"})
-_ADDS_TO_ENTERING = frozenset({"jamba", "lfm2", "lfm2moe", "openelm"})
 _SOFTMAX_OF_CHOSEN = 3
 
 
 def read_routing(hp: Hyperparameters) -> Routing:
-    """How tokens come to experts."""
+    """Read how tokens come to experts."""
     scale = hp.get("expert_weights_scale")
     return Routing(
         used=hp.integer("expert_used_count"),
-        softened=hp.integer("expert_gating_func") == _SOFTMAX_OF_CHOSEN or hp.architecture == "gpt-oss",
-        normalised=hp.architecture in _NORMALISED or hp.get("expert_weights_norm") is True,
+        softened=hp.traits.softens_chosen or hp.integer("expert_gating_func") == _SOFTMAX_OF_CHOSEN,
+        normalised=hp.traits.normalises_experts or hp.get("expert_weights_norm") is True,
         scaled=isinstance(scale, float) and scale not in {0.0, 1.0},
-        weighs_before=hp.architecture == "llama4",
+        weighs_before=hp.traits.weighs_before_experts,
         groups=hp.integer("expert_group_count"),
         groups_used=hp.integer("expert_group_used_count"),
     )
 
 
 def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
-    """All blocks that a server works with, in their order."""
-    half = "dec." if hp.architecture == "t5" else "enc."
-    named = _OTHER_NAMES.get(hp.architecture, {})
+    """Read all blocks that a server works with, in their order."""
+    traits = hp.traits
+    half = (traits.relative_bias or RelativeBias.IN_ENCODER).value
+    named = traits.names
     tensors: list[dict[str, GgufTensor]] = [{} for _ in range(hp.n_layer)]
     for tensor in hp.header.tensors:
         prefix, _, rest = tensor.name.removeprefix(half).partition(".")
@@ -87,7 +67,7 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         return []
     factors = _shared_factors(hp)
     rank = hp.integer("attention.kv_lora_rank")
-    lenders, states = borrowed_layers(hp), recurrent_state(hp)
+    reused, states = reused_layers(hp), recurrent_state(hp)
     in_window, rotates, has_factors = window(hp).layers, rotating_layers(hp), factor_layers(hp)
     lengths = {slides: hp.head_lengths(in_window=slides) for slides in (False, True)}
     reads = reads_cache(hp)
@@ -97,29 +77,29 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
         Block(
             tensors=parts,
             n_head=hp.n_head[layer],
-            key_row=rows[lenders[layer]][0],
-            value_row=rows[lenders[layer]][1],
+            key_row=rows[reused[layer]][0],
+            value_row=rows[reused[layer]][1],
             widest_value_row=widest,
             key_length=lengths[in_window[layer]][0],
             value_length=lengths[in_window[layer]][1],
             latent_rank=rank if "attn_kv_a_mqa.weight" in parts and "attn_kv_b.weight" not in parts else 0,
-            is_biased=hp.architecture in {"t5", "t5encoder"},
-            encoded=hp.integer("context_length") if hp.architecture == "t5" else 0,
+            is_biased=traits.relative_bias is not None,
+            encoded=hp.integer("context_length") if traits.relative_bias is RelativeBias.IN_DECODER else 0,
             reads_cache=reads,
-            borrows=lenders[layer] != layer,
-            norms_values=hp.architecture == "gemma4",
+            reuses_cache=reused[layer] != layer,
+            norms_values=traits.norms_values,
             in_window=in_window[layer],
             keys_first=any(in_window) or not reads,
             rotates=rotates[layer],
-            rotates_first=hp.architecture in _ROTATES_FIRST,
+            rotates_first=traits.rotates_before_norm,
             positions_per_token=_positions_per_token(hp),
-            scales_query=hp.architecture == "llama4",
-            adds_to_past=hp.architecture in _ADDS_TO_PAST,
-            adds_to_entering=hp.architecture in _ADDS_TO_ENTERING,
-            routes_first=hp.architecture == "smallthinker",
-            norms_plainly=hp.architecture in _NORMS_PLAINLY,
-            feeds_past=hp.architecture == "gptneox" and hp.get("use_parallel_residual") is True,
-            sum_of_parts=_SUMS_OF_PARTS.get(hp.architecture, _USUAL_SUM_OF_PARTS),
+            scales_query=traits.scales_query,
+            adds_to_past=traits.adds_to_past,
+            adds_to_entering=traits.adds_to_entering,
+            routes_first=traits.routes_first,
+            norms_plainly=traits.norms_plainly,
+            feeds_past=traits.may_feed_past and hp.get("use_parallel_residual") is True,
+            sum_of_parts=traits.sum_of_parts,
             shared_factors=factors if has_factors[layer] else None,
             state_rows=states,
             norms_scan_inputs=hp.get("ssm.dt_b_c_rms") is True or "ssm_dt_norm.weight" in parts,
@@ -129,12 +109,12 @@ def read_blocks(hp: Hyperparameters, cache: KvCache) -> list[Block]:
 
 
 def _positions_per_token(hp: Hyperparameters) -> int:
-    in_space = hp.get("rope.dimension_sections") is not None or hp.architecture == "paddleocr"
+    in_space = hp.traits.positions_in_space or hp.get("rope.dimension_sections") is not None
     return _POSITIONS_IN_SPACE if in_space else 1
 
 
-def _shared_factors(hp: Hyperparameters) -> Brought | None:
+def _shared_factors(hp: Hyperparameters) -> SplitInput | None:
     """Of two sets, for short and for long contexts, one is used; they are of the same size."""
     named = {tensor.name: tensor for tensor in hp.header.tensors if tensor.name in _SHARED_FACTORS}
     factors = next(iter(named.values()), None)
-    return Brought(Kind.SHARED, "factors", aligned(factors.n_bytes)) if factors else None
+    return SplitInput(Kind.SHARED, "factors", aligned(factors.n_bytes)) if factors else None

@@ -1,7 +1,16 @@
-"""How much room a GPU needs for its part of a graph: everything that is put there is played through, in its order.
+"""The peak of a GPU's compute buffer: all that is put there is played through, in its order.
 
-Layers that stay in RAM are worked with on the first GPU: llama.cpp copies their weights and caches to it, piece by
-piece, and reuses the room of what is done with.
+Source: `ggml_gallocr_alloc_graph_impl` of ggml, which walks through the nodes once, gives each a place, and frees its
+parents when their last child has one; and `ggml_backend_sched_alloc_splits` for the order of the copies.
+
+Why it is done in states: the peak of n layers is that of a walk over n layers, and the slider asks for every n. Between
+two layers all that matters is a `_State`: the gaps, where the last result lies, and which inputs are still there. The
+same layer begun in the same state always ends in the same one (`_played`), and after the first few layers the states
+repeat themselves. What offloaded layers come to does not depend on how many follow (`_offloaded`), and the rest of
+a part is looked up from its end (`_rests`). A walk is thus a few look-ups, and not some thousands of allocations.
+
+Layers that stay in RAM are worked with on the first GPU: llama.cpp copies their weights and caches to it, split by
+split, and reuses the room of what is done with.
 """
 
 from __future__ import annotations
@@ -18,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from launchdeck.planning.llama.replay.allocator import Gaps
-    from launchdeck.planning.llama.replay.program import Piece, Program
-    from launchdeck.planning.llama.replay.steps import Brought
+    from launchdeck.planning.llama.replay.program import Program, Split
+    from launchdeck.planning.llama.replay.steps import SplitInput
 
     # The state before a layer, this layer, and what matters of its part to it and those after it.
     _Rest = tuple["_State", int, int, int, bool, int]
@@ -27,22 +36,25 @@ if TYPE_CHECKING:
 _PIPELINE_COPIES = 4
 # GGML_SCHED_MAX_SPLIT_INPUTS; the last layer's result and its norm, or a weight, are among them.
 _MOST_INPUTS = 30
-_BROUGHT_BESIDES = 2
+_INPUTS_BESIDES = 2
 _NOTHING = frozenset[str]()
 
 
 class Part(NamedTuple):
-    """A GPU's part: it works with the layers `begin` to `end`-1. Those before `lent` are in RAM (the first GPU's part,
-    which begins with 0), and the experts of those before `n_cpu_moe`. `pipeline`: with several batches at once;
-    `logits_bytes`: what is made of the last layer's result, after a norm that takes its place.
-    """
+    """A GPU's part of a graph."""
 
     begin: int
-    lent: int
+    """Its first layer; 0 for the first GPU, which works with offloaded layers as well."""
+    offloaded: int
+    """Layers before this one are in RAM."""
     end: int
+    """The layer after its last."""
     n_cpu_moe: int = 0
+    """Of layers before this one the experts are in RAM."""
     pipeline: bool = False
+    """Several batches are worked with at once (pipeline parallelism), with copies of all split inputs."""
     logits_bytes: int = 0
+    """What is made of the last layer's result, after a norm that takes its place."""
 
 
 class _State(NamedTuple):
@@ -63,7 +75,7 @@ class _Move(NamedTuple):
     """A layer, what the next one needs before it begins, and the inputs that nobody needs after this one."""
 
     program: Program
-    after: tuple[Brought, ...]
+    after: tuple[SplitInput, ...]
     expiring: frozenset[str]
 
 
@@ -73,20 +85,20 @@ class _Layers:
     def __init__(self, programs: Sequence[Program]) -> None:
         self.programs = programs
         self._readers: dict[str, list[int]] = {}
-        self._heads: dict[Brought, list[tuple[int, int]]] = {}
+        self._heads: dict[SplitInput, list[tuple[int, int]]] = {}
         for layer, program in enumerate(programs):
             for name in program.inputs:
                 self._readers.setdefault(name, []).append(layer)
-            for place, one in enumerate(program.pieces[0].brought):
+            for place, one in enumerate(program.splits[0].inputs):
                 self._heads.setdefault(one, []).append((layer, place))
 
     def last_readers(self, begin: int, end: int) -> dict[str, int]:
-        """For every input that these layers read, the last that does."""
+        """Find for every input that these layers read the last that does."""
         found = ((name, readers, bisect_left(readers, end)) for name, readers in self._readers.items())
         return {name: readers[place - 1] for name, readers, place in found if place and readers[place - 1] >= begin}
 
-    def needed(self, begin: int, end: int) -> tuple[Brought, ...]:
-        """What the first pieces of these layers read, in the order in which they do."""
+    def needed(self, begin: int, end: int) -> tuple[SplitInput, ...]:
+        """Find what the first splits of these layers read, in the order in which they do."""
         found = ((one, layers, bisect_left(layers, (begin, 0))) for one, layers in self._heads.items())
         firsts = ((layers[place], one) for one, layers, place in found if place < len(layers))
         return tuple(one for (layer, _), one in sorted(firsts) if layer < end)
@@ -97,8 +109,8 @@ class Rehearsal:
 
     `program(layer, setting)` is a layer's program, the same object for layers that are alike.
     `targets` has for every layer the recurrent one whose state is fetched within it, None where that happens in none;
-    `first_targets` the same for what its GPU does before it where it is the first one. `lends`: whether layers in RAM
-    are known as well, which they are not where the host does a part of their matrices.
+    `first_targets` the same for what its GPU does before it where it is the first one. `offloads`: whether layers in
+    RAM are known as well, which they are not where the host does a part of their matrices.
     """
 
     def __init__(
@@ -107,32 +119,32 @@ class Rehearsal:
         targets: Sequence[int | None],
         first_targets: Sequence[int | None],
         *,
-        lends: bool,
+        offloads: bool,
     ) -> None:
-        self.lends = lends
+        self.offloads = offloads
         self._n_layer = len(targets)
         self._program = program
         self._targets = targets
         self._first_targets = first_targets
         self._fetches = any(target is not None for target in first_targets)
         self._layers: dict[tuple[Place, Begin], _Layers] = {}
-        self._lent: list[tuple[_State, int]] = [(_BEGINNING, 0)]
+        self._offloaded: list[tuple[_State, int]] = [(_BEGINNING, 0)]
         self._played: dict[tuple[_State, _Move], tuple[_State, int]] = {}
         self._rests: dict[_Rest, int] = {}
         self._fits: dict[Part, bool] = {}
         self._rooms: dict[Part, tuple[int, int]] = {}
 
     def fits(self, part: Part) -> bool:
-        """Whether all copies of what is on other devices are made at once: otherwise pieces begin in between."""
+        """Tell whether all copies of what is on other devices are made at once: otherwise splits begin in between."""
         fits = self._fits.get(part)
         if fits is None:
-            needed = () if part.pipeline else self._at(Place.OWN).needed(max(part.begin, part.lent), part.end)
-            is_away = any(one.kind is Kind.AWAY for one in needed)
-            fits = self._fits[part] = not is_away or len(needed) + _BROUGHT_BESIDES <= _MOST_INPUTS
+            needed = () if part.pipeline else self._at(Place.OWN).needed(max(part.begin, part.offloaded), part.end)
+            has_copies = any(one.kind is Kind.KEPT_COPY for one in needed)
+            fits = self._fits[part] = not has_copies or len(needed) + _INPUTS_BESIDES <= _MOST_INPUTS
         return fits
 
     def room(self, part: Part) -> tuple[int, int]:
-        """Bytes that a GPU with at least one layer, its own or lent, keeps, and the most that it needs besides."""
+        """Add up what a GPU with at least one layer keeps, in bytes, and the most that it needs besides."""
         room = self._rooms.get(part)
         if room is None:
             room = self._rooms[part] = (self._kept_bytes(part), self._peak(part))
@@ -147,8 +159,8 @@ class Rehearsal:
             return _PIPELINE_COPIES * (self._first_program(part).entering_bytes + sum(one.size for one in needed))
         programs = self._programs(part)
         inputs = {name: size for program in programs for name, size in program.inputs.items()}
-        handed_bytes = sum(program.handed_bytes for program in programs)
-        return _PIPELINE_COPIES * (programs[0].entering_bytes + handed_bytes + sum(inputs.values()))
+        copied_bytes = sum(program.copied_bytes for program in programs)
+        return _PIPELINE_COPIES * (programs[0].entering_bytes + copied_bytes + sum(inputs.values()))
 
     def _programs(self, part: Part) -> list[Program]:
         """Those of all its layers."""
@@ -156,16 +168,16 @@ class Rehearsal:
         return [self._first_program(part), *others]
 
     def _peak(self, part: Part) -> int:
-        """Lent layers do not depend on what comes after them, but the last one, and those after which an input that
-        others read as well is needed no more.
+        """Play the part. Offloaded layers do not depend on what comes after them, but for the last one and those after
+        which an input that others read as well is needed no more.
         """
         expiring = {} if part.pipeline else self._expiring(part)
-        shared = max(min(self._last_of_lent(part), *expiring, part.end), 0) if not part.begin else part.begin
-        state, peak = self._after_lent(shared) if not part.begin else (_BEGINNING, 0)
+        shared = max(min(self._last_of_offloaded(part), *expiring, part.end), 0) if not part.begin else part.begin
+        state, peak = self._after_offloaded(shared) if not part.begin else (_BEGINNING, 0)
         played: list[tuple[_Rest | None, int]] = []
         for layer in range(shared, part.end):
             experts = max(part.n_cpu_moe - layer, 0)
-            own = layer >= part.lent and layer > part.begin
+            own = layer >= part.offloaded and layer > part.begin
             key = (state, layer, part.end, experts, part.pipeline, part.logits_bytes) if own else None
             known = self._rests.get(key) if key else None
             if known is not None:
@@ -182,35 +194,34 @@ class Rehearsal:
                 self._rests[key] = rest
         return max(peak, rest)
 
-    def _after_lent(self, count: int) -> tuple[_State, int]:
-        """The state after so many lent layers, with more to follow, and the peak until then."""
+    def _after_offloaded(self, count: int) -> tuple[_State, int]:
+        """The state after so many offloaded layers, with more to follow, and the peak until then."""
         part = Part(0, self._n_layer, self._n_layer)
-        while len(self._lent) <= count:
-            state, peak = self._lent[-1]
-            state, reached = self._play(state, self._move(len(self._lent) - 1, part, _NOTHING))
-            self._lent.append((state, max(peak, reached)))
-        return self._lent[count]
+        while len(self._offloaded) <= count:
+            state, peak = self._offloaded[-1]
+            state, reached = self._play(state, self._move(len(self._offloaded) - 1, part, _NOTHING))
+            self._offloaded.append((state, max(peak, reached)))
+        return self._offloaded[count]
 
     def _move(self, layer: int, part: Part, expiring: frozenset[str]) -> _Move:
         begins = layer == part.begin
         program = self._first_program(part) if begins else self._program_in(part, layer)
-        brings = not part.pipeline and (begins or len(program.pieces) > 1)
+        brings = not part.pipeline and (begins or len(program.splits) > 1)
         return _Move(program, self._needed_by(layer + 1, part) if brings else (), expiring)
 
     def _first_program(self, part: Part) -> Program:
-        lent, experts_lent = part.lent > part.begin, part.n_cpu_moe > part.begin
-        place = Place.LENT if lent else Place.EXPERTS_LENT if experts_lent else Place.OWN
+        place = _place(part, part.begin)
         if part.pipeline:
-            begin = Begin.KEPT_HANDED_OVER if part.begin else Begin.KEPT_EMBEDDED
+            begin = Begin.KEPT_COPIED if part.begin else Begin.KEPT_EMBEDDED
         else:
-            begin = Begin.HANDED_OVER if part.begin else Begin.EMBEDDED
+            begin = Begin.COPIED if part.begin else Begin.EMBEDDED
         target = self._first_targets[part.begin]
-        fetches = target is not None and part.lent <= target < part.end
+        fetches = target is not None and part.offloaded <= target < part.end
         return self._program(part.begin, Setting(place, begin, self._fetch(part, part.begin), fetches))
 
     def _program_in(self, part: Part, layer: int) -> Program:
         """That of a layer which is not the first one."""
-        place = Place.LENT if layer < part.lent else Place.EXPERTS_LENT if layer < part.n_cpu_moe else Place.OWN
+        place = _place(part, layer)
         fetch, begin = self._fetch(part, layer), Begin.KEPT_NOT if part.pipeline else Begin.NOT
         if fetch is None:
             return self._at(place, begin).programs[layer]
@@ -220,7 +231,7 @@ class Rehearsal:
         target = self._targets[layer]
         if target is None:
             return None
-        if target < part.lent:
+        if target < part.offloaded:
             return Fetch.IN_RAM
         return Fetch.HERE if target < part.end else Fetch.THERE
 
@@ -228,12 +239,12 @@ class Rehearsal:
         """The one before this layer that fetches the state of this or a later one."""
         return next((index for index in range(layer - 1, -1, -1) if (self._targets[index] or 0) >= layer), None)
 
-    def _last_of_lent(self, part: Part) -> int:
-        """The first lent layer that depends on what comes after these."""
-        if (self._first_targets[0] or 0) >= part.lent:
+    def _last_of_offloaded(self, part: Part) -> int:
+        """The first offloaded layer that depends on what comes after these."""
+        if (self._first_targets[0] or 0) >= part.offloaded:
             return 0
-        fetcher = self._fetcher(part.lent)
-        return part.lent - 1 if fetcher is None else fetcher
+        fetcher = self._fetcher(part.offloaded)
+        return part.offloaded - 1 if fetcher is None else fetcher
 
     def _at(self, place: Place, begin: Begin = Begin.NOT) -> _Layers:
         layers = self._layers.get((place, begin))
@@ -242,22 +253,22 @@ class Rehearsal:
             layers = self._layers[place, begin] = _Layers(programs)
         return layers
 
-    def _needed_by(self, layer: int, part: Part) -> tuple[Brought, ...]:
-        """What has to be there before this layer begins: for its first piece, and where that is all, for the next."""
-        if layer < part.lent:
-            return self._at(Place.LENT).needed(layer, layer + 1)
-        needed: dict[Brought, None] = {}
+    def _needed_by(self, layer: int, part: Part) -> tuple[SplitInput, ...]:
+        """What has to be there before this layer begins: for its first split, and where that is all, for the next."""
+        if layer < part.offloaded:
+            return self._at(Place.OFFLOADED).needed(layer, layer + 1)
+        needed: dict[SplitInput, None] = {}
         while layer < min(part.n_cpu_moe, part.end):
-            layers = self._at(Place.EXPERTS_LENT)
+            layers = self._at(Place.EXPERTS_OFFLOADED)
             needed.update(dict.fromkeys(layers.needed(layer, layer + 1)))
-            if len(layers.programs[layer].pieces) > 1:
+            if len(layers.programs[layer].splits) > 1:
                 return tuple(needed)
             layer += 1
         if not self._fetches:
             needed.update(dict.fromkeys(self._at(Place.OWN).needed(layer, part.end)))
         else:
             programs = (self._program_in(part, following) for following in range(layer, part.end))
-            needed.update(dict.fromkeys(one for program in programs for one in program.pieces[0].brought))
+            needed.update(dict.fromkeys(one for program in programs for one in program.splits[0].inputs))
         return tuple(needed)
 
     def _expiring(self, part: Part) -> dict[int, frozenset[str]]:
@@ -266,9 +277,9 @@ class Rehearsal:
             programs = enumerate(self._programs(part), part.begin)
             last_readers = {name: layer for layer, program in programs for name in program.inputs}
         else:
-            lent = part.lent > part.begin
-            last_readers = self._at(Place.LENT).last_readers(part.begin, part.lent) if lent else {}
-            last_readers |= self._at(Place.OWN).last_readers(part.lent, part.end)
+            offloaded = part.offloaded > part.begin
+            last_readers = self._at(Place.OFFLOADED).last_readers(part.begin, part.offloaded) if offloaded else {}
+            last_readers |= self._at(Place.OWN).last_readers(part.offloaded, part.end)
         return {
             layer: frozenset(name for name, last in last_readers.items() if last == layer)
             for layer in {*last_readers.values()}
@@ -284,6 +295,12 @@ class Rehearsal:
         return played
 
 
+def _place(part: Part, layer: int) -> Place:
+    if layer < part.offloaded:
+        return Place.OFFLOADED
+    return Place.EXPERTS_OFFLOADED if layer < part.n_cpu_moe else Place.OWN
+
+
 class _Gpu:
     """The room of one GPU while it works with a layer."""
 
@@ -297,30 +314,30 @@ class _Gpu:
 
     def play(self, move: _Move) -> tuple[_State, int]:
         """Take and give back room as the layer does; the state after it, and the peak."""
-        pieces, program = move.program.pieces, move.program
-        for piece in pieces:
-            if self._begins or piece is not pieces[0]:
-                self._bring(piece.brought)
-            if piece is pieces[-1]:
+        splits, program = move.program.splits, move.program
+        for split in splits:
+            if self._begins or split is not splits[0]:
+                self._bring(split.inputs)
+            if split is splits[-1]:
                 self._bring(move.after)
-            self._act(piece, move.expiring)
+            self._act(split, move.expiring)
         inputs = tuple((name, *place) for name, place in self._inputs.items())
         state = _State(self._pool.state, self._alive.get(program.result), self._alive.get(AHEAD), inputs)
         return state, self._pool.peak_bytes
 
     def peak_with(self, size: int) -> int:
-        """The peak if something of this size is made of the layer's result."""
+        """Give the peak if something of this size is made of the layer's result."""
         self._pool.take(size)
         return self._pool.peak_bytes
 
-    def _bring(self, brought: Iterable[Brought]) -> None:
-        for one in brought:
+    def _bring(self, inputs: Iterable[SplitInput]) -> None:
+        for one in inputs:
             copies = self._inputs if one.kind in STAY else self._alive
             if one.name not in copies:
                 copies[one.name] = (self._pool.take(one.size), one.size)
 
-    def _act(self, piece: Piece, expiring: frozenset[str]) -> None:
-        for name, size, place_of, done, inputs, stays in piece.actions:
+    def _act(self, split: Split, expiring: frozenset[str]) -> None:
+        for name, size, place_of, done, inputs, stays in split.actions:
             if place_of is not None:
                 self._alive[name] = self._alive.pop(place_of)
             elif name:

@@ -1,4 +1,9 @@
-"""What a graph computes, one result after the other, and what each step has to bring to the GPU."""
+"""What a graph computes, one node after the other, and which inputs each of them has to find on the GPU.
+
+Source: the `build_*` functions of llama-graph.cpp, whose order the layers' modules keep. Only the order, the sizes and
+who reads what are written down, because nothing else decides where a result lies; that a norm is RMS or not is no
+matter, that it takes its input's place is.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +20,27 @@ AHEAD = "ahead"
 
 
 class Kind(IntEnum):
-    """What lies in RAM where its layer does: weights (`EXPERTS` may stay there alone, `SHARED` ones belong to all
-    layers), and the cache. An `INPUT` always comes from there. Inputs and shared weights are copied once, and stay; so
-    does what an earlier layer made and `KEPT`, or another device, `AWAY`. What that made for a step is `HANDED` over.
-    """
+    """What a step reads besides results, by where that is and for how long a copy of it stays."""
 
     WEIGHT = 0
+    """In RAM if its layer is."""
     EXPERTS = 1
+    """A weight that may be in RAM alone (`--n-cpu-moe`)."""
     SHARED = 2
+    """A weight of all layers: copied once where it is in RAM, and kept until the last of them has read it."""
     CACHE = 3
+    """Keys, values or a state: in RAM if its layer is."""
     INPUT = 4
-    HANDED = 5
+    """An input of the graph: always made in RAM, copied once and kept."""
+    COPY = 5
+    """A copy of what another device has made for this step."""
     KEPT = 6
-    AWAY = 7
+    """What an earlier layer made on this device, and kept."""
+    KEPT_COPY = 7
+    """A layer's own copy of what an earlier layer made on another device; it is kept, too."""
 
 
-class Brought(NamedTuple):
+class SplitInput(NamedTuple):
     """Something that a step reads besides results, with the bytes of a copy."""
 
     kind: Kind
@@ -39,95 +49,96 @@ class Brought(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One result of `size` bytes, made of the results it `reads`.
-
-    `in_place_of`: it takes the place of the first of these that nobody reads any more (llama.cpp does so for most sums
-    and norms, but not where they look at a part or at another shape of a result). `stores`: it is written into the
-    cache, wherever that is, and is no result itself. `leaves`: another device does something before this one goes on.
-    `stays`: until no layer on this device reads it any more. A copy that is among what it `reads` is a result of
-    another device.
-    """
+    """One node of the graph: a result, made of other results and of split inputs."""
 
     name: str
     size: int
+    """Bytes, padded as the backend pads them."""
     reads: tuple[str, ...]
-    brought: tuple[Brought, ...] = ()
+    """The results that it is made of; a copy among them is a result of another device."""
+    inputs: tuple[SplitInput, ...] = ()
     in_place_of: tuple[str, ...] = ()
+    """It takes the place of the first of these that nobody reads any more: ggml does so for most sums and norms
+    (`ggml_op_can_inplace`), but not where they look at a part or at another shape of a result.
+    """
     stores: bool = False
-    leaves: bool = False
+    """It is written into the cache, wherever that is, and is no result itself."""
+    ends_split: bool = False
+    """Another device does something before this one goes on."""
     stays: bool = False
+    """It is kept until no layer on this device reads it any more."""
 
 
 class Steps(list[Step]):
     """Steps in their order. The last one's result is what the layer gives to the next."""
 
     def add(
-        self, size: int, *reads: str, brought: tuple[Brought, ...] = (), in_place: bool = False, in_place_of: str = ""
+        self, size: int, *reads: str, inputs: tuple[SplitInput, ...] = (), in_place: bool = False, in_place_of: str = ""
     ) -> str:
-        """Another result, in the place of any that it reads or of the one that is named; its name is returned."""
+        """Add a result, in the place of any that it reads or of the one that is named; its name is returned."""
         name = str(len(self))
         replaced = reads if in_place else (in_place_of,) if in_place_of else ()
-        self.append(Step(name, aligned(size), reads, brought, replaced))
+        self.append(Step(name, aligned(size), reads, inputs, replaced))
         return name
 
-    def change(self, size: int, result: str, *brought: tuple[Brought, ...]) -> str:
+    def change(self, size: int, result: str, *inputs: tuple[SplitInput, ...]) -> str:
         """Work a weight into a result that nobody else reads, for each one that is there."""
-        for weight in filter(None, brought):
-            result = self.add(size, result, brought=weight, in_place=True)
+        for weight in filter(None, inputs):
+            result = self.add(size, result, inputs=weight, in_place=True)
         return result
 
     def keep(self, size: int, result: str, name: str) -> None:
         """Make something that layers to come read as well, by this name."""
         self.append(Step(name, aligned(size), (result,), stays=True))
 
-    def store(self, *results: str, places: tuple[Brought, ...] = ()) -> None:
+    def store(self, *results: str, places: tuple[SplitInput, ...] = ()) -> None:
         """Write results into the cache, or hand them to a device that keeps copies of them or works with them there."""
         self.append(Step("", 0, results, places, stores=True))
 
-    def leave(self, *results: str) -> None:
+    def end_split(self, *results: str) -> None:
         """Hand results to another device, which goes on for a while."""
-        self.append(Step("", 0, results, leaves=True))
+        self.append(Step("", 0, results, ends_split=True))
 
 
-def given(name: str, size: int) -> tuple[Brought, ...]:
-    """One of the graph's inputs."""
-    return (Brought(Kind.INPUT, name, aligned(size)),)
+def graph_input(name: str, size: int) -> tuple[SplitInput, ...]:
+    """Read one of the graph's inputs."""
+    return (SplitInput(Kind.INPUT, name, aligned(size)),)
 
 
-def away(name: str, size: int) -> tuple[Brought, ...]:
-    """A layer's own copy of what an earlier layer made on another device."""
-    return (Brought(Kind.AWAY, name, aligned(size)),)
+def kept_backend_copy(name: str, size: int) -> tuple[SplitInput, ...]:
+    """Read a layer's own copy of what an earlier layer made on another device."""
+    return (SplitInput(Kind.KEPT_COPY, name, aligned(size)),)
 
 
-def kept(name: str) -> tuple[Brought, ...]:
-    """What an earlier layer made for this one."""
-    return (Brought(Kind.KEPT, name, 0),)
+def kept(name: str) -> tuple[SplitInput, ...]:
+    """Read what an earlier layer made for this one."""
+    return (SplitInput(Kind.KEPT, name, 0),)
 
 
-def cached(name: str, size: int) -> tuple[Brought, ...]:
-    """A layer's keys or values, its state, or what was made of these in RAM."""
-    return (Brought(Kind.CACHE, name, aligned(size)),)
+def cached(name: str, size: int) -> tuple[SplitInput, ...]:
+    """Read a layer's keys or values, its state, or what was made of these in RAM."""
+    return (SplitInput(Kind.CACHE, name, aligned(size)),)
 
 
-def handed(name: str, size: int) -> tuple[Brought, ...]:
-    """What another device made."""
-    return (Brought(Kind.HANDED, name, aligned(size)),)
+def backend_copy(name: str, size: int) -> tuple[SplitInput, ...]:
+    """Read a copy of what another device has made."""
+    return (SplitInput(Kind.COPY, name, aligned(size)),)
 
 
 def take_up_state(steps: Steps, size: int, sequences: int, name: str = "") -> str:
     """Copy a state of all sequences out of the cache; the result has that `name`, if there is one."""
-    places = given("states' places", _PLACE_BYTES * sequences)
+    places = graph_input("states' places", _PLACE_BYTES * sequences)
     if name:
         steps.append(Step(name, aligned(size), (), places))
     else:
-        name = steps.add(size, brought=places)
-    leave_other_states(steps)
+        name = steps.add(size, inputs=places)
+    keep_other_states(steps)
     return name
 
 
-def leave_other_states(steps: Steps) -> None:
-    """Those of sequences that have nothing in the batch are copied to where they belong. Here there are none, but that
-    takes its place, too, see `allocator`.
+def keep_other_states(steps: Steps) -> None:
+    """Copy those of sequences that have nothing in the batch to where they belong. Here there are none, but that takes
+    its place, too, see `allocator`.
     """
-    copied = steps.add(0, brought=given("other states' places", 0))
+    copied = steps.add(0, inputs=graph_input("other states' places", 0))
     steps.append(Step("", 0, (copied,)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from launchdeck.planning.llama.replay.steps import Brought, Steps
+    from launchdeck.planning.llama.replay.steps import SplitInput, Steps
 
 _FLOAT_BYTES = 4
 _CHUNK = 64
@@ -20,14 +20,14 @@ _CHUNK = 64
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What makes the inputs when it is their turn, and the state, which may be brought by who reads it first."""
+    """What makes the inputs when they are needed, and the state, which is copied for the first that reads it."""
 
     forgets: Callable[[], str]
     mixed: Callable[[], str]
     key: Callable[[str], str]
     learns: Callable[[], str]
     state: str
-    state_copy: tuple[Brought, ...]
+    state_copy: tuple[SplitInput, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Chunks:
     tokens: int
 
     def result(self, inputs: Inputs) -> str:
-        """The states, chunk by chunk, and then the outputs, which need what all of those left."""
+        """Make the states, chunk by chunk, and then the outputs, which need what all of those left."""
         add, heads = self.steps.add, _FLOAT_BYTES * self.heads * self.sequences
         count = -(-self.tokens // _CHUNK)
         gates, rows, pairs = (heads * count * _CHUNK * length for length in (1, self.length, _CHUNK))
@@ -50,7 +50,7 @@ class Chunks:
         sums = add(gates, add(gates, add(gates, inputs.forgets())))
         last = add(heads * count, sums)
         decays = add(heads * count, last)
-        state = add(state_bytes, inputs.state, decays, brought=inputs.state_copy)
+        state = add(state_bytes, inputs.state, decays, inputs=inputs.state_copy)
         mixed = inputs.mixed()
         key = add(rows, inputs.key(mixed))
         since = add(gates, sums, last)
@@ -79,12 +79,12 @@ class Chunks:
         queries = add(rows, query, add(gates, sums))
         weights = ""
         for begun, changed in zip(states, changes, strict=False):
-            found = add(chunk_bytes, begun, queries)
+            output = add(chunk_bytes, begun, queries)
             if not weights:
                 weights = add(pairs, key, query)
                 weights = add(pairs, add(pairs, weights, distances, in_place_of=weights))
-            found = add(chunk_bytes, found, add(chunk_bytes, changed, weights), in_place_of=found)
-            values = add(rows, values, found, in_place_of=values)
+            output = add(chunk_bytes, output, add(chunk_bytes, changed, weights), in_place_of=output)
+            values = add(rows, values, output, in_place_of=values)
         return values
 
     def _attention(self, pairs: int, sums: str, key: str, learned: str) -> tuple[str, str]:

@@ -23,7 +23,7 @@ _STATE_IN_RAM = "state"
 
 
 def is_known_delta_net(block: Block) -> bool:
-    """Whether it has all that this takes, in a size that a GPU can work with."""
+    """Tell whether it has all that this takes, in a size that a GPU can work with."""
     needed = {"attn_qkv", "attn_gate", "ssm_conv1d", "ssm_a", "ssm_norm", "ssm_out"}
     rates = {"ssm_ba"} if block.has("ssm_ba") else {"ssm_alpha", "ssm_beta"}
     return (
@@ -34,19 +34,19 @@ def is_known_delta_net(block: Block) -> bool:
 
 
 def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Place, *, fused: bool) -> str:
-    """From what enters the part to what is added to what went past it."""
-    row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.LENT
+    """Do the part: from what enters it to what is added to what went past it."""
+    row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.OFFLOADED
     conv_bytes, state_bytes = (_FLOAT_BYTES * size * sequences for size in block.state_rows)
     taps, channels = block.shape("ssm_conv1d.weight", 2)
     inner = row * block.depth("ssm_out")
 
     if in_ram:
-        steps.leave()
+        steps.end_split()
     before = () if in_ram else (take_up_state(steps, conv_bytes, sequences),)
-    projected = steps.add(row * block.width("attn_qkv"), entering, brought=block.weight("attn_qkv"))
+    projected = steps.add(row * block.width("attn_qkv"), entering, inputs=block.weight("attn_qkv"))
     copy = cached("convolution", conv_bytes) if in_ram else ()
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
-    joined = steps.add(joined_bytes, *before, projected, brought=copy)
+    joined = steps.add(joined_bytes, *before, projected, inputs=copy)
     steps.store(joined)
     state = _STATE_IN_RAM if in_ram else take_up_state(steps, state_bytes, sequences)
     copy = cached(_STATE_IN_RAM, state_bytes) if in_ram else ()
@@ -56,7 +56,7 @@ def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Plac
         mixed = _convolved(steps, block, row, joined)
         query, key = _key(steps, block, row, mixed, fused=True), _key(steps, block, row, mixed, fused=True)
         reads = (query, key, mixed, rates.forgets(), rates.learns(), state)
-        result = steps.add(inner + state_bytes, *reads, brought=copy)
+        result = steps.add(inner + state_bytes, *reads, inputs=copy)
         steps.store(result)
     else:
         inputs = Inputs(
@@ -71,13 +71,13 @@ def delta_net(steps: Steps, block: Block, work: Work, entering: str, place: Plac
         length = block.depth("ssm_out") // heads
         result = Chunks(steps, heads, length, sequences, work.tokens // sequences).result(inputs)
     result = steps.change(inner, steps.add(inner, result), block.weight("ssm_norm"))
-    gate = steps.add(inner, steps.add(inner, entering, brought=block.weight("attn_gate")))
+    gate = steps.add(inner, steps.add(inner, entering, inputs=block.weight("attn_gate")))
     result = steps.add(inner, result, gate, in_place=True)
-    return steps.add(row * block.width("ssm_out"), result, brought=block.weight("ssm_out"))
+    return steps.add(row * block.width("ssm_out"), result, inputs=block.weight("ssm_out"))
 
 
 def _convolved(steps: Steps, block: Block, row: int, joined: str) -> str:
-    return steps.add(row * block.width("ssm_conv1d"), joined, brought=block.weight("ssm_conv1d"))
+    return steps.add(row * block.width("ssm_conv1d"), joined, inputs=block.weight("ssm_conv1d"))
 
 
 def _key(steps: Steps, block: Block, row: int, mixed: str, *, fused: bool) -> str:
@@ -101,15 +101,15 @@ class _Rates:
         steps, block, size = self._steps, self._block, self._size
         bias = block.bias("ssm_dt")
         if block.has("ssm_ba"):
-            self._both = steps.add(self._row * block.width("ssm_ba"), self._entering, brought=block.weight("ssm_ba"))
+            self._both = steps.add(self._row * block.width("ssm_ba"), self._entering, inputs=block.weight("ssm_ba"))
             alpha = steps.change(size, steps.add(size, self._both), bias)
         else:
-            alpha = steps.add(size, self._entering, brought=block.weight("ssm_alpha"))
-            alpha = steps.add(size, alpha, brought=bias)
+            alpha = steps.add(size, self._entering, inputs=block.weight("ssm_alpha"))
+            alpha = steps.add(size, alpha, inputs=bias)
         return steps.change(size, alpha, block.weight("ssm_a"))
 
     def learns(self) -> str:
         steps, block, size = self._steps, self._block, self._size
         if self._both:
             return steps.add(size, self._both)
-        return steps.add(size, steps.add(size, self._entering, brought=block.weight("ssm_beta")))
+        return steps.add(size, steps.add(size, self._entering, inputs=block.weight("ssm_beta")))

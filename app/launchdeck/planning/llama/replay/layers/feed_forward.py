@@ -49,7 +49,7 @@ def feed_forward(
     *,
     after_experts: Callable[[], None],
 ) -> str:
-    """All that a layer does to `entering` after its attention. Experts may be `chosen` already."""
+    """Do all that a layer does to `entering` after its attention. Experts may be `chosen` already."""
     if block.has_experts:
         result = _experts(steps, block, routing, entering, n_embd, tokens, chosen)
         after_experts()
@@ -59,12 +59,12 @@ def feed_forward(
 
 
 def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, suffix: str = "") -> str:
-    """Gate, up and their product; or up alone, changed in its place; or both in one matrix."""
+    """Feed forward: gate, up and their product; or up alone, changed in its place; or both in one matrix."""
     row, up, down = _FLOAT_BYTES * tokens, f"ffn_up{suffix}", f"ffn_down{suffix}"
     inner = row * block.width(up)
 
     def matrix(part: str) -> str:
-        result = steps.add(inner, entering, brought=block.weight(part))
+        result = steps.add(inner, entering, inputs=block.weight(part))
         return steps.change(inner, result, block.bias(part), block.scale(part))
 
     if block.has(f"ffn_gate{suffix}"):
@@ -76,7 +76,7 @@ def dense(steps: Steps, block: Block, entering: str, n_embd: int, tokens: int, s
     if norm := block.weight(f"ffn_sub_norm{suffix}"):
         inner = row * block.depth(down)
         result = steps.change(inner, steps.add(inner, result, in_place=True), norm)
-    result = steps.add(row * n_embd, result, brought=block.weight(down))
+    result = steps.add(row * n_embd, result, inputs=block.weight(down))
     return steps.change(row * n_embd, result, block.bias(down), block.scale(down))
 
 
@@ -90,9 +90,9 @@ def _experts(
         into = steps.add(weighed, steps.add(weighed, entering), shares, in_place=True)
 
     def matrix(part: str, entering: str, size: int) -> str:
-        result = steps.add(size, entering, chosen, brought=block.weight(part, Kind.EXPERTS))
+        result = steps.add(size, entering, chosen, inputs=block.weight(part, Kind.EXPERTS))
         if scale := block.scale("ffn_up_exps" if part == "ffn_gate_up_exps" else part):
-            scales = steps.add(row * block.width("ffn_gate_inp"), brought=scale)
+            scales = steps.add(row * block.width("ffn_gate_inp"), inputs=scale)
             result = steps.add(size, result, steps.add(row * used, scales, chosen), in_place=True)
         return steps.change(size, result, block.bias(part))
 
@@ -114,17 +114,17 @@ def _experts(
 
 def _router(steps: Steps, block: Block, routing: Routing, entering: str, tokens: int) -> Routed:
     scores = _FLOAT_BYTES * tokens * block.width("ffn_gate_inp")
-    likely = steps.add(scores, entering, brought=block.weight("ffn_gate_inp"))
+    likely = steps.add(scores, entering, inputs=block.weight("ffn_gate_inp"))
     return routed(steps, block, routing, likely, tokens)
 
 
 def routed(steps: Steps, block: Block, routing: Routing, likely: str, tokens: int) -> Routed:
-    """Which experts every token goes to, and with what weights, by how `likely` each of them is."""
+    """Choose the experts that every token goes to, and their weights, by how `likely` each of them is."""
     row = _FLOAT_BYTES * tokens
     scores = row * block.width("ffn_gate_inp")
     biased = likely = steps.change(scores, likely, block.bias("ffn_gate_inp"))
     if bias := block.bias("exp_probs_b"):
-        biased = steps.add(scores, likely, brought=bias)
+        biased = steps.add(scores, likely, inputs=bias)
     elif routing.weighs_before:
         likely = steps.add(scores, likely)
     chosen = steps.add(scores, _of_groups(steps, routing, biased, scores, row))  # all of them, sorted
@@ -153,7 +153,7 @@ def _with_shared_expert(steps: Steps, block: Block, entering: str, experts: str,
     row = _FLOAT_BYTES * tokens
     shared = dense(steps, block, entering, n_embd, tokens, "_shexp")
     if block.has("ffn_gate_inp_shexp"):
-        score = steps.add(row, entering, brought=block.weight("ffn_gate_inp_shexp"))
+        score = steps.add(row, entering, inputs=block.weight("ffn_gate_inp_shexp"))
         weight = steps.add(row, steps.add(row, score), score, in_place=True)
         shared = steps.add(row * n_embd, shared, weight, in_place=True)
     return steps.add(row * n_embd, experts, shared, in_place=True)

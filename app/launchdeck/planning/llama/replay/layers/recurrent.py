@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from launchdeck.planning.llama.replay.program import Place
-from launchdeck.planning.llama.replay.steps import AHEAD, cached, given, handed, leave_other_states, take_up_state
+from launchdeck.planning.llama.replay.steps import (
+    AHEAD,
+    backend_copy,
+    cached,
+    graph_input,
+    keep_other_states,
+    take_up_state,
+)
 
 if TYPE_CHECKING:
     from launchdeck.planning.llama.replay.block import Block
@@ -36,7 +43,7 @@ class Scanned(NamedTuple):
 
 
 def scans_on_gpu(block: Block) -> bool:
-    """Whether a GPU can do this: with other shapes the host does it, wherever the layer is."""
+    """Tell whether a GPU can do this: with other shapes the host does it, wherever the layer is."""
     needed = {"ssm_in", "ssm_conv1d", "ssm_out", "ssm_a", "ssm_d"} | ({"ssm_dt"} if block.has("ssm_x") else set())
     if not all(map(block.has, needed)) or "ssm_dt.bias" not in block.tensors:
         return False
@@ -56,18 +63,18 @@ def fetch(steps: Steps, block: Block, work: Work) -> None:
 
 
 def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place) -> Scanned:
-    """From what enters the part to what the scan makes of it."""
-    row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.LENT
-    projected = steps.add(row * block.width("ssm_in"), entering, brought=block.weight("ssm_in"))
+    """Scan: from what enters the part to what the scan makes of it."""
+    row, sequences, in_ram = _FLOAT_BYTES * work.tokens, work.cells.sequences, place is Place.OFFLOADED
+    projected = steps.add(row * block.width("ssm_in"), entering, inputs=block.weight("ssm_in"))
     taps, channels = block.shape("ssm_conv1d.weight", 2)
     state = _FLOAT_BYTES * block.state_rows[0] * sequences
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
     if in_ram:
-        joined = steps.add(joined_bytes, projected, brought=cached("convolution", state))
+        joined = steps.add(joined_bytes, projected, inputs=cached("convolution", state))
     else:
         joined = steps.add(joined_bytes, projected, AHEAD)
     steps.store(joined)
-    mixed = steps.add(row * channels, joined, brought=block.weight("ssm_conv1d"))
+    mixed = steps.add(row * channels, joined, inputs=block.weight("ssm_conv1d"))
     mixed = steps.change(row * channels, mixed, block.bias("ssm_conv1d"))
     if block.has("ssm_x"):
         reads = (mixed, *_time_steps_of_channels(steps, block, row, mixed))
@@ -77,36 +84,36 @@ def scanned(steps: Steps, block: Block, work: Work, entering: str, place: Place)
         steps.store(*reads)
         return Scanned("scan", projected, mixed)
     size = row * block.depth("ssm_out") + _FLOAT_BYTES * block.state_rows[1] * sequences
-    result = steps.add(size, *reads, brought=given("states' places", _PLACE_BYTES * sequences))
-    leave_other_states(steps)
+    result = steps.add(size, *reads, inputs=graph_input("states' places", _PLACE_BYTES * sequences))
+    keep_other_states(steps)
     return Scanned(result, projected, mixed)
 
 
-def gated(steps: Steps, block: Block, work: Work, scan: Scanned, *, place: Place, gate_handed: bool) -> str:
-    """The end: the scan's result with what went past it, gated, and as wide as the model again."""
+def gated(steps: Steps, block: Block, work: Work, scan: Scanned, *, place: Place, gate_is_copied: bool) -> str:
+    """Add what went past the scan to its result, gate it, and make it as wide as the model again."""
     row = _FLOAT_BYTES * work.tokens
     inner = row * block.depth("ssm_out")
-    if gate_handed:
-        gate, gate_brought = "gate", handed("gate", inner)
+    if gate_is_copied:
+        gate, gate_inputs = "gate", backend_copy("gate", inner)
     else:
-        gate, gate_brought = steps.add(inner, scan.projected), ()
-    past = steps.add(inner, scan.mixed, brought=block.weight("ssm_d"), in_place=block.has("ssm_x"))
-    if place is Place.LENT:
-        result = steps.add(inner, scan.result, past, brought=cached("scan", inner), in_place=True)
+        gate, gate_inputs = steps.add(inner, scan.projected), ()
+    past = steps.add(inner, scan.mixed, inputs=block.weight("ssm_d"), in_place=block.has("ssm_x"))
+    if place is Place.OFFLOADED:
+        result = steps.add(inner, scan.result, past, inputs=cached("scan", inner), in_place=True)
     else:
         result = steps.add(inner, past, scan.result, in_place=True)
-    result = steps.add(inner, gate, result, brought=gate_brought)
+    result = steps.add(inner, gate, result, inputs=gate_inputs)
     if block.has("ssm_norm"):
         result = steps.change(inner, steps.add(inner, result), block.weight("ssm_norm"))
-    return steps.add(row * block.width("ssm_out"), result, brought=block.weight("ssm_out"))
+    return steps.add(row * block.width("ssm_out"), result, inputs=block.weight("ssm_out"))
 
 
 def gate_for_another(steps: Steps, block: Block, work: Work) -> None:
-    """A piece of the end of another device's layer: the copy that it needs is as long as all that this is a part of."""
+    """Make the gate at the end of another device's layer; the copy that it needs is as long as all it is a part of."""
     row = _FLOAT_BYTES * work.tokens
     inner = row * block.depth("ssm_out")
     behind = _FLOAT_BYTES * (work.tokens - 1) * (block.width("ssm_in") - block.depth("ssm_out"))
-    steps.leave(steps.add(inner, brought=handed("projected", inner + behind)))
+    steps.end_split(steps.add(inner, inputs=backend_copy("projected", inner + behind)))
 
 
 def _time_steps_of_heads(steps: Steps, block: Block, row: int, projected: str) -> str:
@@ -117,12 +124,12 @@ def _time_steps_of_heads(steps: Steps, block: Block, row: int, projected: str) -
 
 def _time_steps_of_channels(steps: Steps, block: Block, row: int, mixed: str) -> tuple[str, ...]:
     """Mamba makes them, and the scan's other inputs, of what comes out of the convolution."""
-    made = steps.add(row * block.width("ssm_x"), mixed, brought=block.weight("ssm_x"))
+    made = steps.add(row * block.width("ssm_x"), mixed, inputs=block.weight("ssm_x"))
     inputs, steps_of = [made], made
     if block.norms_scan_inputs:
         steps_of = _normed(steps, block, "ssm_dt_norm", row * block.depth("ssm_dt"), made)
     size = row * block.width("ssm_dt")
-    inputs.append(steps.change(size, steps.add(size, steps_of, brought=block.weight("ssm_dt")), block.bias("ssm_dt")))
+    inputs.append(steps.change(size, steps.add(size, steps_of, inputs=block.weight("ssm_dt")), block.bias("ssm_dt")))
     if block.norms_scan_inputs:
         length = row * block.depth("ssm_a")
         inputs[:1] = [_normed(steps, block, part, length, made) for part in ("ssm_b_norm", "ssm_c_norm")]

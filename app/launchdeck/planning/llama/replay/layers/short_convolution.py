@@ -20,21 +20,21 @@ _CHANNELS_MULTIPLE = 128
 
 
 def is_known_convolution(block: Block) -> bool:
-    """Whether it has all that this takes, in a size that a GPU can work with."""
+    """Tell whether it has all that this takes, in a size that a GPU can work with."""
     needed = ("shortconv.conv", "shortconv.in_proj", "shortconv.out_proj")
     return all(map(block.has, needed)) and block.width("shortconv.conv") % _CHANNELS_MULTIPLE == 0
 
 
 def joined_before_convolution(steps: Steps, block: Block, work: Work, entering: str, place: Place) -> tuple[str, str]:
-    """The tokens behind those that the state has, and what they and the gate after the convolution are parts of."""
+    """Put the tokens behind the state's; besides, give what they and the gate after the convolution are parts of."""
     row, sequences = _FLOAT_BYTES * work.tokens, work.cells.sequences
     taps, channels = block.shape("shortconv.conv.weight", 2)
-    projected = steps.add(row * block.width("shortconv.in_proj"), entering, brought=block.weight("shortconv.in_proj"))
+    projected = steps.add(row * block.width("shortconv.in_proj"), entering, inputs=block.weight("shortconv.in_proj"))
     gated = steps.add(row * channels, projected)
     joined_bytes = _FLOAT_BYTES * (work.tokens + (taps - 1) * sequences) * channels
-    if place is Place.LENT:
+    if place is Place.OFFLOADED:
         copy = cached("convolution", _FLOAT_BYTES * block.state_rows[0] * sequences)
-        joined = steps.add(joined_bytes, gated, brought=copy)
+        joined = steps.add(joined_bytes, gated, inputs=copy)
     else:
         joined = steps.add(joined_bytes, gated, AHEAD)
     steps.store(joined)
@@ -42,9 +42,9 @@ def joined_before_convolution(steps: Steps, block: Block, work: Work, entering: 
 
 
 def convolved(steps: Steps, block: Block, work: Work, joined: str, projected: str) -> str:
-    """The convolution, gated, and as wide as the model."""
+    """Convolve, gate, and make it as wide as the model."""
     row = _FLOAT_BYTES * work.tokens
     channels = block.width("shortconv.conv")
-    result = steps.add(row * channels, joined, brought=block.weight("shortconv.conv"))
+    result = steps.add(row * channels, joined, inputs=block.weight("shortconv.conv"))
     result = steps.add(row * channels, projected, result, in_place_of=result)
-    return steps.add(row * block.width("shortconv.out_proj"), result, brought=block.weight("shortconv.out_proj"))
+    return steps.add(row * block.width("shortconv.out_proj"), result, inputs=block.weight("shortconv.out_proj"))

@@ -17,7 +17,7 @@ from launchdeck.planning.llama.replay.layers.mixing import (
 )
 from launchdeck.planning.llama.replay.layers.recurrent import fetch, gate_for_another
 from launchdeck.planning.llama.replay.program import Fetch
-from launchdeck.planning.llama.replay.steps import ENTERING, Steps, handed
+from launchdeck.planning.llama.replay.steps import ENTERING, Steps, backend_copy
 
 if TYPE_CHECKING:
     from launchdeck.planning.llama.replay.layer import Layer
@@ -28,7 +28,7 @@ _PARTS = ("past", "experts")
 
 
 def layer_steps(layer: Layer) -> Steps:
-    """With norms before each part, after each part, or one norm for both parts side by side; or one part alone."""
+    """Write down a layer: norms before each part, after each part, or one for both side by side; or one part alone."""
     steps, block = Steps(), layer.block
     _begin(layer, steps)
     selected = selected_embeddings(layer, steps) if block.has("per_layer_model_proj") else ""
@@ -51,7 +51,7 @@ def layer_steps(layer: Layer) -> Steps:
     result = steps.change(layer.row_bytes, result, block.weight("layer_output_scale"))
     result = layer.normed_if_named(steps, "layer_output_norm", result, layer.row_bytes)
     if layer.gives_results:
-        steps.add(_FLOAT_BYTES * layer.work.outputs * layer.n_embd, result, brought=layer.places_of_results)
+        steps.add(_FLOAT_BYTES * layer.work.outputs * layer.n_embd, result, inputs=layer.places_of_results)
     return steps
 
 
@@ -61,15 +61,15 @@ def _begin(layer: Layer, steps: Steps) -> None:
         fetch(steps, layer.block, layer.work)
     if layer.first.gate_of:
         gate_for_another(steps, layer.first.gate_of, layer.work)
-    elif layer.first.leaves:
-        steps.leave()
+    elif layer.first.ends_split:
+        steps.end_split()
 
 
 def _entered(layer: Layer, steps: Steps) -> str:
     """What enters, added up of what another GPU made, or of what is added to embeddings."""
     whole = layer.whole_bytes
     if layer.first.adds_up:
-        return steps.add(whole, *_PARTS, brought=sum((handed(part, whole) for part in _PARTS), ()), in_place=True)
+        return steps.add(whole, *_PARTS, inputs=sum((backend_copy(part, whole) for part in _PARTS), ()), in_place=True)
     entering = steps.add(whole, ENTERING, in_place=True) if layer.scales else ENTERING
     if layer.added is None or not layer.block.has("token_embd_norm"):
         return entering
@@ -111,7 +111,7 @@ def _past_feed_forward(layer: Layer, steps: Steps, past: str, chosen: Routed | N
         result = layer.normed(steps, layer.norm_before, past, row) if layer.norm_before else past
         result = _fed(layer, steps, result, chosen)
     if layer.fetch is Fetch.THERE and block.adds_after_experts:
-        steps.leave(past, result)
+        steps.end_split(past, result)
         return ""
     result = layer.normed_if_named(steps, "post_ffw_norm", result, row, in_place=True)
     return steps.add(row, *((past, result) if block.adds_to_past else (result, past)), in_place=True)
@@ -129,7 +129,7 @@ def _added(layer: Layer, steps: Steps, result: str, past: str) -> str:
 
 def _added_up(layer: Layer, steps: Steps, entering: str, before: str) -> str:
     """What is made side by side, in its order."""
-    found = attended(layer, steps, entering)
+    output = attended(layer, steps, entering)
     row, past = layer.row_bytes, ""
     made: list[str] = []
     for sign in layer.block.sum_of_parts:
@@ -137,7 +137,7 @@ def _added_up(layer: Layer, steps: Steps, entering: str, before: str) -> str:
             second, first = made.pop(), made.pop()
             made.append(steps.add(row, first, second, in_place=True))
         elif sign == "a":
-            made.append(layer.cut(steps, put_together(layer, steps, found)))
+            made.append(layer.cut(steps, put_together(layer, steps, output)))
         elif sign == "p":
             made.append(past or layer.cut(steps, before))
         elif layer.ends_early:
@@ -158,18 +158,18 @@ def _beside(layer: Layer, steps: Steps, entering: str, before: str) -> str:
 
 
 def _crossed(layer: Layer, steps: Steps, before: str) -> str:
-    """What was found in what was encoded."""
+    """Attend to what was encoded."""
     normed = layer.normed(steps, "cross_attn_norm", before, layer.whole_bytes)
-    found = cross_attention(steps, layer.block, layer.work, normed, layer.n_embd)
-    return steps.add(layer.whole_bytes, found, brought=layer.block.weight("cross_attn_output"))
+    output = cross_attention(steps, layer.block, layer.work, normed, layer.n_embd)
+    return steps.add(layer.whole_bytes, output, inputs=layer.block.weight("cross_attn_output"))
 
 
 def _routed(layer: Layer, steps: Steps, before: str) -> Routed:
     """To which experts what entered goes, before the attention's results are put together."""
     row = _FLOAT_BYTES * layer.block.width("ffn_gate_inp")
-    scores = steps.add(row * layer.work.tokens, before, brought=layer.block.weight("ffn_gate_inp"))
+    scores = steps.add(row * layer.work.tokens, before, inputs=layer.block.weight("ffn_gate_inp"))
     if layer.cuts:
-        scores = steps.add(row * layer.rows, scores, brought=layer.places_of_results)
+        scores = steps.add(row * layer.rows, scores, inputs=layer.places_of_results)
     return routed(steps, layer.block, layer.routing, scores, layer.rows)
 
 
@@ -178,7 +178,7 @@ def _fed_twice(layer: Layer, steps: Steps, past: str) -> str:
     block, row = layer.block, layer.row_bytes
     scored = steps.change(row, steps.add(row, past), block.scale("ffn_gate_inp"))
     scores = _FLOAT_BYTES * layer.rows * block.width("ffn_gate_inp")
-    scored = steps.add(scores, scored, brought=block.weight("ffn_gate_inp"))
+    scored = steps.add(scores, scored, inputs=block.weight("ffn_gate_inp"))
     chosen = routed(steps, block, layer.routing, scored, layer.rows)
     result = _fed(layer, steps, layer.normed(steps, "pre_ffw_norm_2", past, row), chosen)
     shared = dense(steps, block, layer.normed(steps, "ffn_norm", past, row), layer.n_embd, layer.rows)

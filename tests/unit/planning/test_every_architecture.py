@@ -1,0 +1,97 @@
+"""Every architecture that the table knows has a model in the zoo, and llama.cpp says the same of it as we do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from conftest import skip_or_fail
+from fakes.gguf_asked import asked_architectures
+from fakes.gguf_encoders import jina_bert, modern_bert, neo_bert, nomic_bert_moe
+from fakes.gguf_newer import newer_architectures
+from fakes.gguf_orders import own_orders
+from fakes.gguf_t5 import t5
+from fakes.gguf_zoo import every_architecture
+from launchdeck.models.architectures.table import ARCHITECTURES
+from launchdeck.models.describe import ENCODERS
+from launchdeck.models.gguf.gguf import read_header
+from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
+from memory_truth import Sizes, ask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from launchdeck.domain.plan import DeviceEstimate
+
+GPU = Device("GPU", 24 << 30)
+ONE = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
+LOADS = [ONE, replace(ONE, n_ctx=20000, devices=(GPU,) * 3, split=(3.0, 1.0, 2.0))]
+ASKED = dict(asked_architectures())
+NEWER = dict(newer_architectures())
+# llama.cpp's own graph of it does not go together, in either build.
+NOT_LOADED = {"plm"}
+# Their layers are not known step by step, so that what they need for computing is near, and not exact.
+NOT_REPLAYED = {
+    "arctic", "arwkv7", "bailingmoe3", "chameleon", "cogvlm", "dots3note", "glm-dsa", "grovemoe", "hy_v3", "kimi-k3",
+    "kimi-linear", "minicpm3", "minimax-01", "nemotron_h_moe", "plamo2", "rwkv6", "rwkv6qwen2", "rwkv7", "talkie",
+    "wavtokenizer-dec",
+}  # fmt: skip
+
+
+def test_the_zoo_has_a_model_of_every_architecture() -> None:
+    others = (neo_bert(), modern_bert(), jina_bert("jina-bert-v2"), jina_bert("jina-bert-v3"), nomic_bert_moe(), t5())
+    models = (
+        *(model for _, model in (*every_architecture(), *own_orders())),
+        *ASKED.values(),
+        *NEWER.values(),
+        *others,
+    )
+    assert {model.metadata["general.architecture"] for model in models} == ARCHITECTURES.keys()
+
+
+@pytest.mark.parametrize("load", LOADS, ids=["one GPU", "three GPUs"])
+@pytest.mark.parametrize("name", sorted(ASKED.keys() - NOT_LOADED))
+def test_what_the_engine_says(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    """Weights and cache to the byte, and the rest where the layers' steps are known."""
+    path = ASKED[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    load = replace(load, embedding=name in ENCODERS)
+    truths = ask(engine_bin, path, load, sorted({1, 2, model.layer_count - 1, model.layer_count}))
+    assert truths
+    for layers, truth in truths.items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        ours, true = [*map(_sizes, estimate.devices)], [*truth.gpus]
+        if name in NOT_REPLAYED:
+            ours, true = ([replace(sizes, compute=0) for sizes in both] for both in (ours, true))
+        assert ours == true, layers
+        host, true_host = _sizes(estimate.host), truth.host
+        assert (host.weights, host.kv) == (true_host.weights, true_host.kv), layers
+
+
+@pytest.mark.parametrize("load", LOADS, ids=["one GPU", "three GPUs"])
+@pytest.mark.parametrize("name", NEWER)
+def test_what_a_newer_engine_says(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+    """Weights and cache to the byte; what that build needs for computing is another matter."""
+    path = NEWER[name].write(tmp_path / "m.gguf")
+    model = MemoryModel.of(read_header(path))
+    truths = ask(newer_bin(engine_bin), path, load, range(1, model.layer_count + 1))
+    assert truths
+    for layers, truth in truths.items():
+        estimate = model.estimate(replace(load, n_gpu_layers=layers))
+        ours = [(sizes.weights, sizes.kv) for sizes in map(_sizes, (*estimate.devices, estimate.host))]
+        assert ours == [(sizes.weights, sizes.kv) for sizes in (*truth.gpus, truth.host)], layers
+    assert model.is_known
+
+
+def newer_bin(engine_bin: Path) -> Path:
+    """The folder with build 11434."""
+    folder = engine_bin / "b11434"
+    if not folder.is_dir():
+        skip_or_fail(f"{folder} has no newer engines")
+    return folder
+
+
+def _sizes(estimate: DeviceEstimate) -> Sizes:
+    return Sizes(estimate.weights_bytes, estimate.kv_bytes, estimate.compute_bytes)
