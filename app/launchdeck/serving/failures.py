@@ -61,7 +61,7 @@ def port_taken(port: int, holder: tuple[int, str] | None = None, free_port: int 
 def stalled(silent_s: float) -> Failure:
     return Failure(
         Cause.STALLED,
-        Message("Loading stalled: the engine said nothing for {seconds} s.", seconds=round(silent_s)),
+        Message("Loading stalled: the engine said nothing and did nothing for {seconds} s.", seconds=round(silent_s)),
         Message("Look at the end of the log. If the disk is slow, allow more time in the settings."),
     )
 
