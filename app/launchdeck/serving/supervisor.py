@@ -3,65 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import binascii
 import logging
 import math
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.engines.adapter import READY
-from launchdeck.engines.placed import misplaced
 from launchdeck.serving.codec import to_json
-from launchdeck.serving.failures import gpus_lost, port_taken, supervisor_lost, unexpected
-from launchdeck.serving.findings import LogReader
+from launchdeck.serving.failures import port_taken, supervisor_lost, unexpected
 from launchdeck.serving.health_watch import HealthWatch
+from launchdeck.serving.hearing import Hearing
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.recall import explain, is_supervised, reach
-from launchdeck.serving.records import ShimStatus
+from launchdeck.serving.recall import is_supervised, reach
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ShimClient
 from launchdeck.serving.sockets import holder_of_port
+from launchdeck.serving.turns import Turn
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
-    from typing import Protocol
+    from collections.abc import Awaitable, Callable
 
     from launchdeck.domain.gpu import Inventory
     from launchdeck.domain.plan import LaunchPlan
-    from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.launches import Launches
+    from launchdeck.serving.records import ShimStatus
     from launchdeck.settings.schema import Settings
-
-    class Launches(Protocol):
-        """How a manager starts what is supervised. What gives a path or a plan raises LaunchdeckError."""
-
-        def why_not_yet(self, deployment: Deployment) -> Message | None:
-            """What its launch has to wait for; None: nothing."""
-
-        async def plan_in_turn(self, deployment: Deployment) -> LaunchPlan:
-            """The same launch once more, now that it is its turn: what is free has changed meanwhile."""
-
-        async def start(self, deployment: Deployment, api_key: str | None) -> Path:
-            """The socket of its shim; what an earlier launch left on disk is gone."""
-
-        async def plan_on_next_port(self, deployment: Deployment) -> LaunchPlan:
-            """The same launch once more: its port went to another program."""
-
-        def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
-            """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
-
-        def suggest_port(self) -> int | None:
-            """One that is free."""
-
-        def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
-            """The failure with what would help in numbers. Any thread."""
-
 
 logger = logging.getLogger(__name__)
 
@@ -85,23 +56,19 @@ class Supervisor:
     ) -> None:
         self.deployment = deployment
         self.log = log
-        self.last_sign_s = 0.0
         self.api_key: str | None = None
-        self._adapter = adapter
+        self._hearing = Hearing(self, adapter, log)
         self._settings = settings
         self._launches = launches
         self._changed = changed
-        self._reader = LogReader(adapter, log)
         self._client: ShimClient | None = None
-        self._status: ShimStatus | None = None
         self._policy: str | None = None
-        self._log_offset = 0
         self._stop_asked = asyncio.Event()
         self._backoff = Backoff()
         self._ready_at_s: float | None = None  # monotonic
         self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
         self._attached = asyncio.Event()
-        self._stirred = asyncio.Event()
+        self._turn = Turn(launches, self._stop_asked)
         self._task: asyncio.Task[None] | None = None
 
     # What the manager does with it
@@ -110,16 +77,16 @@ class Supervisor:
         """Start the model, or queue it until it is its turn."""
         reason = self._launches.why_not_yet(self.deployment)
         if reason is None:
-            self._change(Event.LAUNCH)
+            self.change(Event.LAUNCH)
             life = self._launch()
         else:
-            self._change(queued_because=reason)
+            self.change(queued_because=reason)
             life = self._launch_in_turn()
         self._task = asyncio.create_task(self._run(life))
 
     def stir(self) -> None:
         """Something has changed: it may be its turn now."""
-        self._stirred.set()
+        self._turn.stir()
 
     async def adopt(self, client: ShimClient) -> None:
         """Take over a model that was launched by another run of the application. Returns when its state is known."""
@@ -129,7 +96,7 @@ class Supervisor:
 
     def adopt_later(self, status: ShimStatus) -> None:
         """Its shim lives and does not answer, say because its disk hangs: take it over as soon as it does."""
-        self._status = status
+        self._hearing.status = status
         self._ready_at_s = None if self.deployment.ready_at_s is None else time.monotonic()
         self._attached.set()  # a quit leaves it as it is
         self._task = asyncio.create_task(self._run(self._supervise_later(status)))
@@ -142,7 +109,7 @@ class Supervisor:
         self.stir()
         if self.deployment.state is not State.STOPPING:
             self._failure = None  # a lost port does not count any more
-            self._change(Event.STOP, queued_because=None)
+            self.change(Event.STOP, queued_because=None)
         await self._tell_stop()
         await asyncio.wait({self._task})
 
@@ -166,7 +133,7 @@ class Supervisor:
     ) -> None:
         if self.deployment.state.is_live:
             vram_bytes = sum(size for _, size in vram_by_gpu) if vram_by_gpu else None
-            self._change(
+            self.change(
                 rss_bytes=rss_bytes, own_ram_bytes=own_ram_bytes, vram_bytes=vram_bytes, vram_by_gpu=vram_by_gpu
             )
 
@@ -174,12 +141,17 @@ class Supervisor:
         """Where its GPUs stand in the list now, and which of them do not answer any more."""
         gpus = [gpu.uuid for gpu in self.deployment.plan.gpus if gpu.is_identified]
         here = {reading.gpu.uuid: reading for reading in inventory.gpus}
-        self._change(places=tuple((uuid, here[uuid].gpu.index) for uuid in gpus if uuid in here))
+        self.change(places=tuple((uuid, here[uuid].gpu.index) for uuid in gpus if uuid in here))
         if self.deployment.state.is_live:
             lost = (uuid for uuid in gpus if uuid not in here or not here[uuid].sample.state.answers)
-            self._change(lost_gpus=() if inventory.replayed else tuple(lost))
+            self.change(lost_gpus=() if inventory.replayed else tuple(lost))
 
-    # What the health watch sees
+    # What the health watch sees, and what is heard from the shim
+
+    @property
+    def last_sign_s(self) -> float:
+        """When the engine last said anything (monotonic seconds)."""
+        return self._hearing.last_sign_s
 
     def is_loading(self) -> bool:
         return self.deployment.state in {State.STARTING, State.LOADING} and not self.is_ending()
@@ -189,12 +161,12 @@ class Supervisor:
 
     def misplaced(self) -> Failure | None:
         """The engine says that it has taken a GPU for another one; None where it has not."""
-        return misplaced(self.deployment.plan, self._reader.findings.applied)
+        return self._hearing.misplaced()
 
     async def fresh_pids(self) -> tuple[int, ...]:
         """The engine's tree at this moment. Raises ConnectionError."""
         if self._client is not None:
-            self._take_status((await self._client.ask("status"))["status"])
+            self._hearing.take_status((await self._client.ask("status"))["status"])
         return self.deployment.pids
 
     async def be_ready(self) -> None:
@@ -207,7 +179,7 @@ class Supervisor:
         if failure is not None:
             await self.give_up(failure)
             return
-        self._change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
+        self.change(Event.READY, ready_at_s=ready_at_s, progress=None, stage=None)
         if self._client is not None:
             await self._client.ask("note", note={"ready_at_s": ready_at_s})
 
@@ -216,7 +188,7 @@ class Supervisor:
         and may be a moment behind the health check; an engine that never says it is ready is not waited for long.
         """
         until_s = time.monotonic() + READINESS_PATIENCE_S
-        while self._reader.findings.stage != READY and time.monotonic() < until_s and not self.is_ending():
+        while self._hearing.findings.stage != READY and time.monotonic() < until_s and not self.is_ending():
             await self.fresh_pids()  # the shim sends all it has before it answers, or right after
             await asyncio.sleep(READINESS_POLL_S)
 
@@ -224,7 +196,7 @@ class Supervisor:
         """End it; it is failed when nothing is left. A port that was lost leads to another attempt instead."""
         self._failure = failure
         if failure.cause is not Cause.PORT_TAKEN:
-            self._change(Event.STOP)
+            self.change(Event.STOP)
             if self._client is not None:
                 await self._client.ask("note", note={"failure": to_json(failure)})
         await self._tell_stop()
@@ -239,13 +211,13 @@ class Supervisor:
     def hear(self, *, answers: bool) -> None:
         state = self.deployment.state
         if answers and state is State.UNRESPONSIVE:
-            self._change(Event.ANSWERED)
+            self.change(Event.ANSWERED)
         elif not answers and state is State.RUNNING:
-            self._change(Event.MISSED)
+            self.change(Event.MISSED)
 
     # The life of a deployment
 
-    def _change(self, event: Event | None = None, **changes: Any) -> None:
+    def change(self, event: Event | None = None, **changes: Any) -> None:
         """Raises ValueError if the event cannot happen now."""
         if event is not None:
             changes["state"] = next_state(self.deployment.state, event)
@@ -267,14 +239,11 @@ class Supervisor:
     def _pause_before_restart_s(self, failure: Failure | None) -> float | None:
         """None: it is not started again."""
         settings = self._settings()
-        is_recognised = self._reader.findings.failure is not None or (
-            self._status is not None and self._status.start_error is not None
-        )
         if failure is None or settings.restart == "never" or self._stop_asked.is_set():
             return None
         if self.deployment.state in {State.QUEUED, State.STOPPING}:  # it did not come to a launch, or shall end
             return None
-        if not may_help(failure, is_recognised=is_recognised):
+        if not may_help(failure, is_recognised=self._hearing.is_recognised):
             return None
         served_s = 0.0 if self._ready_at_s is None else time.monotonic() - self._ready_at_s
         return self._backoff.next_pause_s(settings.restart_pause_s, served_s)
@@ -284,15 +253,15 @@ class Supervisor:
         self._attached.set()  # there is nothing now that a quit would have to wait for
         self._ready_at_s = None
         unmeasured: dict[str, Any] = {"rss_bytes": None, "own_ram_bytes": None, "vram_bytes": None}
-        self._change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), **unmeasured)
+        self.change(Event.RETRY, ready_at_s=None, progress=None, stage=None, pids=(), **unmeasured)
         until_s = time.monotonic() + pause_s
         while (left_s := until_s - time.monotonic()) > 0 and not self._stop_asked.is_set():
-            self._change(restart=Restart(self._backoff.restarts, MOST_RESTARTS, math.ceil(left_s)))
+            self.change(restart=Restart(self._backoff.restarts, MOST_RESTARTS, math.ceil(left_s)))
             try:
                 await asyncio.wait_for(self._stop_asked.wait(), min(left_s, 1.0))
             except TimeoutError:
                 continue
-        self._change(restart=None)
+        self.change(restart=None)
 
     async def _outcome(self, life: Awaitable[Failure | None]) -> Failure | None:
         """Why this life ended; None as asked. Whatever goes wrong on the way is a failure too: a row that stays as it
@@ -331,11 +300,11 @@ class Supervisor:
         if self._stop_asked.is_set() and self._failure is None:
             failure = None  # whatever it was, it did not hinder the stop
         if failure is None and self.deployment.state is not State.STOPPING:
-            self._change(Event.STOP)
-        self._change(
+            self.change(Event.STOP)
+        self.change(
             Event.ENDED if failure is None else Event.FAILED,
             failure=failure,
-            exit=self._status and self._status.exit,
+            exit=self._hearing.status and self._hearing.status.exit,
             ended_at_s=time.time(),
             queued_because=None,
             progress=None,
@@ -349,39 +318,12 @@ class Supervisor:
     async def _launch_in_turn(self) -> Failure | None:
         plan: LaunchPlan | None = self.deployment.plan
         if self._launches.why_not_yet(self.deployment) is not None:
-            plan = await self._plan_in_turn()
+            self._attached.set()  # there is nothing that a quit would have to wait for
+            plan = await self._turn.plan(lambda: self.deployment, lambda reason: self.change(queued_because=reason))
         if plan is None:
             return None
         self._begin_again(plan)
         return await self._launch()
-
-    async def _plan_in_turn(self) -> LaunchPlan | None:
-        """Wait, and plan anew as soon as it may start. None: it was stopped. Raises LaunchdeckError."""
-        self._attached.set()  # there is nothing that a quit would have to wait for
-        plan = None
-        while not self._stop_asked.is_set():
-            self._stirred.clear()
-            reason = self._launches.why_not_yet(self.deployment)
-            if reason is not None:
-                plan = None
-                self._change(queued_because=reason)
-                await self._stirred.wait()
-            elif plan is not None:
-                return plan
-            else:
-                plan = await self._unless_stopped(self._launches.plan_in_turn(self.deployment))
-        return None
-
-    async def _unless_stopped(self, planning: Coroutine[Any, Any, LaunchPlan]) -> LaunchPlan | None:
-        task = asyncio.create_task(planning)
-        stop = asyncio.create_task(self._stop_asked.wait())
-        try:
-            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
-            return None if self._stop_asked.is_set() else task.result()
-        finally:
-            task.cancel()
-            stop.cancel()
-            await asyncio.gather(task, stop, return_exceptions=True)
 
     async def _launch(self) -> Failure | None:
         for attempts_left in reversed(range(PORT_ATTEMPTS)):
@@ -404,19 +346,17 @@ class Supervisor:
         return failure is not None and failure.cause is Cause.PORT_TAKEN and not self._stop_asked.is_set()
 
     def _begin_again(self, plan: LaunchPlan) -> None:
-        self._failure = self._status = None
+        self._failure = None
+        self._hearing.begin_again()
         self._attached.clear()
-        self._reader = LogReader(self._adapter, self.log)
-        self._change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied(), queued_because=None)
+        self.change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied(), queued_because=None)
 
     async def _supervise(self, client: ShimClient) -> Failure | None:
         """Stay with this shim until its engine is gone; say why it went, None if as asked."""
         ended = asyncio.get_running_loop().create_future()
-        listening = client.listen(lambda event: self._on_event(event, ended))
+        listening = client.listen(lambda event: self._hearing.on_event(event, ended))
         self._client = client
-        self._log_offset = 0
-        self.last_sign_s = time.monotonic()
-        self._take_status(client.status)
+        self._hearing.begin(client.status)
         working = asyncio.create_task(self._work(client))
         try:
             done, _ = await asyncio.wait({ended, listening, working}, return_when=asyncio.FIRST_COMPLETED)
@@ -455,7 +395,7 @@ class Supervisor:
         self._policy = self._settings().when_app_dies
         await client.ask("hold", when_app_dies=self._policy)
         self.api_key = (await client.ask("secrets"))["secrets"].get("api_key")
-        await client.ask("follow", offset=self._log_offset)
+        await client.ask("follow", offset=self._hearing.log_offset)
         if self.is_ending():
             await self._tell_stop()
         elif self.deployment.state is State.RUNNING:  # adopted
@@ -468,7 +408,7 @@ class Supervisor:
         failure, plan = self.misplaced(), self.deployment.plan
         if failure is not None and failure.message not in plan.warnings:
             logger.warning("%s: %s", plan.model_id, failure.message)
-            self._change(plan=replace(plan, warnings=(*plan.warnings, failure.message)))
+            self.change(plan=replace(plan, warnings=(*plan.warnings, failure.message)))
 
     async def _until_attached(self) -> None:
         if self._task is None:
@@ -485,57 +425,9 @@ class Supervisor:
             except ConnectionError:
                 logger.warning("The supervisor of %s is gone", self.deployment.id)
 
-    def _on_event(self, event: dict[str, Any], ended: asyncio.Future[None]) -> None:
-        match event["event"]:
-            case "log":
-                self._log_offset = event["end"]
-                self._take_log(binascii.a2b_base64(event["data"]))
-            case "dropped":
-                self.log.note_dropped(event["size"])
-            case "tree":
-                if self._status is not None:
-                    tree = tuple((pid, start) for pid, start in event["tree"])
-                    self._status = replace(self._status, tree=tree)
-                    self._change(pids=tuple(pid for pid, _ in tree))
-            case "stopping":
-                if not self.is_ending():  # asked for by someone else
-                    self._change(Event.STOP)
-            case "warning":
-                logger.warning("The log of %s cannot be written: %s", self.deployment.id, event["reason"])
-            case "ended":
-                self._take_status(event["status"])
-                if event["following"] and not ended.done():  # else it is told again, when the log is here
-                    self._reader.end()
-                    ended.set_result(None)
-
-    def _take_status(self, facts: dict[str, Any]) -> None:
-        self._status = status = ShimStatus.of(facts)
-        if self.deployment.state is State.STARTING and status.engine is not None and not self.is_ending():
-            self._change(Event.STARTED)
-        self._change(pids=tuple(pid for pid, _ in status.tree))
-
-    def _take_log(self, data: bytes) -> None:
-        self.last_sign_s = time.monotonic()
-        before = self._reader.findings
-        self._reader.feed(data)
-        findings = self._reader.findings
-        if findings is before:
-            return
-        if self.is_loading():
-            self._change(progress=findings.progress, stage=findings.stage, applied=findings.applied)
-        else:
-            self._change(applied=findings.applied)
-
     def _explain(self) -> Failure | None:
         """Why the engine is gone, now that its shim has told how it went."""
-        status = self._status
-        if self._failure is not None or status is None:
-            return self._failure
-        if status.stop_asked:
-            return None
-        failure = explain(status, self._reader, self._adapter)
-        lost = self.deployment.lost_gpus
-        return gpus_lost(self.deployment, failure) if lost and self._reader.findings.failure is None else failure
+        return self._failure or self._hearing.explain()
 
     async def _lose(self) -> Failure | None:
         """The shim is gone without a word."""
@@ -544,10 +436,11 @@ class Supervisor:
 
     async def _sweep(self) -> None:
         """Leave nothing of it, whoever has died."""
-        if self._status is None:
+        status = self._hearing.status
+        if status is None:
             return
-        engine = self._status.engine
+        engine = status.engine
         session = frozenset(() if engine is None else (engine[0],))
-        left = await asyncio.to_thread(self._launches.clear, self._status, session)
+        left = await asyncio.to_thread(self._launches.clear, status, session)
         if left:
             logger.error("%s left processes that cannot be killed: %s", self.deployment.id, left)

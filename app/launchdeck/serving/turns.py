@@ -12,10 +12,13 @@ from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.text import Message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any
 
     from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.gpu import Inventory
+    from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.serving.launches import Launches
 
 # A vLLM that ends gives memory back, and another one that measures meanwhile takes that for a mistake.
 _BUSY: Final = frozenset({State.STARTING, State.LOADING, State.STOPPING})
@@ -77,3 +80,50 @@ class LatestReading:
         except TimeoutError:
             return False
         return True
+
+
+class Turn:
+    """One model's waiting for its turn; lives in one event loop. `stop_asked` ends the waiting."""
+
+    def __init__(self, launches: Launches, stop_asked: asyncio.Event) -> None:
+        self._launches = launches
+        self._stop_asked = stop_asked
+        self._stirred = asyncio.Event()
+
+    def stir(self) -> None:
+        """Look again: something has changed."""
+        self._stirred.set()
+
+    async def plan(self, deployment: Callable[[], Deployment], queue: Callable[[Message], None]) -> LaunchPlan | None:
+        """Wait, and plan anew as soon as it may start; `queue` is called with every reason to wait.
+
+        Returns:
+            None where it was stopped.
+
+        Raises:
+            LaunchdeckError: what the new plan refuses.
+        """
+        plan = None
+        while not self._stop_asked.is_set():
+            self._stirred.clear()
+            reason = self._launches.why_not_yet(deployment())
+            if reason is not None:
+                plan = None
+                queue(reason)
+                await self._stirred.wait()
+            elif plan is not None:
+                return plan
+            else:
+                plan = await self._unless_stopped(self._launches.plan_in_turn(deployment()))
+        return None
+
+    async def _unless_stopped(self, planning: Coroutine[Any, Any, LaunchPlan]) -> LaunchPlan | None:
+        task = asyncio.create_task(planning)
+        stop = asyncio.create_task(self._stop_asked.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            return None if self._stop_asked.is_set() else task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)
