@@ -84,11 +84,12 @@ async def loading_status_stream(backend: Backend, request: Request) -> ASGIApp:
 async def unload(backend: Backend, request: Request) -> ASGIApp:
     """Stop it, and answer when nothing is left. One that has failed is only forgotten."""
     deployment = backend.find(parse(NameBody, await request.body()).model_id)
-    await backend.manager.stop(deployment.id)
+    ended = await backend.manager.stop(deployment.id)
     if not deployment.state.is_live:
         backend.dismiss(deployment)
     gone = {"id": deployment.id, "model_id": deployment.plan.model_id, "status": "stopped", "state": "stopped"}
-    return _json(dumps(gone | {"was_live": deployment.state.is_live}))
+    note = None if ended.ended_how is None else str(ended.ended_how)
+    return _json(dumps(gone | {"was_live": deployment.state.is_live, "note": note}))
 
 
 async def restart(backend: Backend, request: Request) -> ASGIApp:

@@ -114,7 +114,7 @@ class Deployment:
     `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the UUIDs of
     those of its GPUs that do not answer any more. `places` are pairs of the UUID and the place in our list of those of
     its GPUs that are in it now, None before anybody has looked. `queued_because` is a clause while it waits for its
-    turn to be launched.
+    turn to be launched, `ended_how` one where it could not be stopped as usual.
     """
 
     id: str
@@ -138,6 +138,7 @@ class Deployment:
     places: tuple[tuple[str, int], ...] | None = None
     adopted: bool = False
     queued_because: Message | None = None
+    ended_how: Message | None = None
 
     def place_of(self, gpu: PlannedGpu) -> int | None:
         """Where this GPU of the plan stands in our list now; None: it is not there, or not known which it is.

@@ -8,6 +8,7 @@ from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from launchdeck.domain.deployment import Deployment
@@ -18,6 +19,27 @@ def supervisor_lost() -> Failure:
         Cause.SUPERVISOR_LOST,
         Message("The process that supervised this model was killed, and the model with it."),
         Message("Start the model again."),
+    )
+
+
+def ended_by_force() -> Message:
+    """A clause: how a model ended whose shim had to be killed."""
+    return Message("stopped by force: the process that supervised it did not answer")
+
+
+def cannot_be_ended(model_id: str, left: Iterable[tuple[int, int]]) -> Failure:
+    """`left`: the processes (pid, start time) that are still there after they were killed."""
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message(
+            "{name} was killed, and is still there: processes {pids} hang in the kernel.",
+            name=model_id,
+            pids=", ".join(str(pid) for pid, _ in left),
+        ),
+        Message(
+            "They end as soon as the disk or the driver that they wait for answers. If it never does, restart the "
+            "computer."
+        ),
     )
 
 
@@ -88,11 +110,9 @@ def not_found(deployment_id: str) -> LaunchdeckError:
     )
 
 
-def shim_silent(model_id: str) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.SUPERVISOR_LOST,
-        Message("The process that supervises {name} does not answer.", name=model_id),
-        Message("Start Launchdeck: it takes over what runs, and cleans up what is lost."),
+def shim_silent(model_id: str) -> Message:
+    return Message(
+        "The process that supervises {name} does not answer. To stop the model ends both by force.", name=model_id
     )
 
 

@@ -30,8 +30,9 @@ from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.readings import own_ram_bytes, rss_bytes, vram_by_gpu
 from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
-from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
+from launchdeck.serving.records import Record, ShimStatus, read_again, read_record, read_records
 from launchdeck.serving.shim_client import NewerShimError
+from launchdeck.serving.shim_record import RECORD_NAME
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
@@ -87,6 +88,7 @@ class ProcessManager:
         self._reading = LatestReading()
         self._inventory: Inventory | None = None
         self._naming = asyncio.Lock()
+        self._restarting: set[str] = set()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
 
@@ -129,27 +131,68 @@ class ProcessManager:
         if sys.platform != "linux":
             raise linux_only()
         async with self._naming:
-            supervisor = await self._prepare(request, only_if)
-            plan = supervisor.deployment.plan
-            if plan.secret_env and self._settings().model_api_keys:
-                supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
-            supervisor.launch()  # tells of it: whoever is planned next has to find this one's memory promised
-        return supervisor.deployment
+            return self._begin(await self._prepare(request, only_if))
 
-    async def stop(self, deployment_id: str) -> None:
-        """Returns when nothing is left of it. Raises LaunchdeckError if there is no such deployment."""
-        await self._find(deployment_id).stop()
+    async def stop(self, deployment_id: str) -> Deployment:
+        """How it stands when nothing is left of it. Raises LaunchdeckError if there is no such deployment, or if it
+        cannot be ended.
+        """
+        supervisor = self._find(deployment_id)
+        was_live = supervisor.deployment.state.is_live
+        await supervisor.stop()
+        if was_live and supervisor.remains is not None:
+            raise LaunchdeckError(supervisor.remains)
+        return supervisor.deployment
 
     async def stop_all(self) -> None:
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors.values()))
 
     async def restart(self, deployment_id: str) -> Deployment:
-        """The same request once more, as a new deployment in the place of the old one. Raises LaunchdeckError."""
-        supervisor = self._find(deployment_id)
-        await supervisor.stop()
-        started = await self.load(supervisor.deployment.plan.request)
-        self.dismiss(deployment_id)
+        """The same request once more, as a new deployment in the place of the old one, on its port and under its name.
+
+        It is planned first, as if what the old one holds were free. Raises LaunchdeckError: where the plan fails,
+        nothing has changed; where the old one cannot be ended, nothing was started.
+        """
+        old = self._find(deployment_id).deployment
+        name = old.plan.model_id
+        if name in self._restarting:
+            raise name_in_use(name)
+        self._restarting.add(name)
+        try:
+            started = await self._replace(old) if old.state.is_live else None
+        finally:
+            self._restarting.remove(name)
+        started = started or await self.load(old.plan.request)
+        if deployment_id in self._supervisors:
+            self.dismiss(deployment_id)
         return started
+
+    async def _replace(self, old: Deployment) -> Deployment | None:
+        """None: it has ended by itself meanwhile. Raises LaunchdeckError."""
+        named = replace(old.plan.request, model_id=old.plan.model_id)
+        async with self._naming:
+            plan = await asyncio.to_thread(self._planner, named, old.plan.port)
+        await _refuse(plan, _no_condition)
+        if old.id not in self._ports_in_use:
+            return None
+        plan = replace(plan, request=old.plan.request)
+        successor = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+        self._ports_in_use[successor.id] = self._ports_in_use.pop(old.id)
+        try:
+            await self.stop(old.id)
+        except BaseException:
+            self._ports.release(self._ports_in_use.pop(successor.id))
+            raise
+        return self._begin(self._add(successor, LogBuffer()))
+
+    def _begin(self, supervisor: Supervisor) -> Deployment:
+        """Launch it under a key of its own. It tells of itself at once: whoever is planned next has to find its memory
+        promised.
+        """
+        if supervisor.deployment.plan.secret_env and self._settings().model_api_keys:
+            supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
+        supervisor.launch()
+        return supervisor.deployment
 
     def dismiss(self, deployment_id: str) -> None:
         """Remove an ended deployment with its record and log. Raises LaunchdeckError."""
@@ -210,7 +253,7 @@ class ProcessManager:
         if self._inventory is not None:
             supervisor.note_gpus(self._inventory)
         self._tell(supervisor.deployment)
-        return shim_silent(record.plan.model_id).failure.message if is_hanging else None
+        return shim_silent(record.plan.model_id) if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
         """What every deployment takes, by the processes of its tree; where its GPUs stand, and which are gone."""
@@ -248,6 +291,13 @@ class ProcessManager:
             plan = await asyncio.to_thread(self._planner, named, deployment.plan.port)
         await _refuse(plan, self._only_if.get(deployment.id, _no_condition))
         return replace(plan, request=replace(plan.request, model_id=request.model_id))
+
+    def recorded(self, deployment_id: str) -> ShimStatus | None:
+        """Give what its shim has written down; None where there is nothing that can be read. Blocks."""
+        try:
+            return read_record(self._paths.records / deployment_id / RECORD_NAME).status
+        except (OSError, ValueError):
+            return None
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
@@ -339,7 +389,8 @@ class ProcessManager:
     ) -> LaunchPlan:
         """A plan that can be started, under a name that no other model has. Raises LaunchdeckError."""
         plan = await asyncio.to_thread(self._planner, request, port)
-        names = {deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live}
+        live = (deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live)
+        names = {*live, *self._restarting}
         if plan.model_id in names:
             if request.model_id is not None:
                 raise name_in_use(plan.model_id)
