@@ -98,8 +98,6 @@ def test_fault_12_a_load_that_stalls_fails_though_its_supervisor_hangs() -> None
         await until_async(lambda: len(bench.get(deployment_id).pids) == 3)
         pids = bench.get(deployment_id).pids
         shim = shim_of(pids[0])
-        stalled = asyncio.create_task(until_async(lambda: bench.get(deployment_id).state is State.STOPPING))
-        await stalled
         hang(shim)
         await until_async(lambda: not bench.get(deployment_id).state.is_live, patience_s=PATIENCE_S)
         failed = bench.get(deployment_id)

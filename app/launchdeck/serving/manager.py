@@ -15,6 +15,7 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.files.removal import remove_tree
 from launchdeck.serving.failures import (
+    cannot_be_ended,
     linux_only,
     name_in_use,
     newer_shim,
@@ -173,8 +174,11 @@ class ProcessManager:
         async with self._naming:
             plan = await asyncio.to_thread(self._planner, named, old.plan.port)
         await _refuse(plan, _no_condition)
-        if old.id not in self._ports_in_use:
+        now = self._find(old.id).deployment
+        if not now.state.is_live:
             return None
+        if now.plan.port != old.plan.port:  # it has lost that to another program
+            return await self._replace(now)
         plan = replace(plan, request=old.plan.request)
         successor = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
         self._ports_in_use[successor.id] = self._ports_in_use.pop(old.id)
@@ -230,7 +234,7 @@ class ProcessManager:
         return problems
 
     async def _adopt(self, record: Record) -> Message | None:
-        log = LogBuffer()
+        log, left = LogBuffer(), []
         try:
             client = await reach(record.status, ADOPTION_PATIENCE_S)
         except NewerShimError:
@@ -247,12 +251,14 @@ class ProcessManager:
             supervisor.adopt_later(record.status)
         else:
             record = read_again(record)
-            await asyncio.to_thread(clear, record.status, self._paths.sockets)
+            left = await asyncio.to_thread(clear, record.status, self._paths.sockets)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         if self._inventory is not None:
             supervisor.note_gpus(self._inventory)
         self._tell(supervisor.deployment)
+        if left:
+            return cannot_be_ended(record.plan.model_id, left).message
         return shim_silent(record.plan.model_id) if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:

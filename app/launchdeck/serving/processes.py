@@ -87,7 +87,8 @@ def descendants(pids: set[int], stats: list[Stat] | None = None) -> list[Process
 
 
 def send_signal(process: Process, signum: int, is_meant: Callable[[Process], bool] = is_alive) -> bool:
-    """Signal exactly this process, never another that was given its pid meanwhile. False: it is gone.
+    """Signal exactly this process, never another that was given its pid meanwhile. False: it is gone. One that has
+    become somebody else's, say by sudo, stays as it is, and is there.
 
     `is_meant` looks at it once more while it is held: what holds then, holds for whoever is signalled.
     """
@@ -101,6 +102,8 @@ def send_signal(process: Process, signum: int, is_meant: Callable[[Process], boo
         signal.pidfd_send_signal(handle, signum)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True
     finally:
         os.close(handle)
     return True
