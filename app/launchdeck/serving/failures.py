@@ -112,7 +112,7 @@ def not_found(deployment_id: str) -> LaunchdeckError:
 
 def shim_silent(model_id: str) -> Message:
     return Message(
-        "The process that supervises {name} does not answer. To stop the model ends both by force.", name=model_id
+        "The process that supervises {name} does not answer. Stopping the model ends both by force.", name=model_id
     )
 
 

@@ -21,6 +21,8 @@ from launchdeck.serving.processes import Process, Stat, all_stats, descendants, 
 from launchdeck.serving.shim_mark import carries
 
 SWEEP_POLL_S: Final = 0.02
+NO_SESSION: Final = 0
+"""What the kernel's own threads have, and in a container whoever was put into it from outside."""
 QUIET_LOOKS: Final = 3
 """A look at /proc is no moment: who is born while it is taken, of a parent that dies, shows in the next one. And a
 process that is just becoming another program shows no environment at all.
@@ -81,7 +83,7 @@ def sweep(
 
 def _relatives(stats: list[Stat], wanted: set[Process], marked: list[Stat], sessions: frozenset[int]) -> set[Process]:
     """Who is seen at this look to belong to these: the members of their sessions, and all that they started."""
-    ours = (sessions | {stat.session for stat in marked}) - {os.getsid(0)}
+    ours = (sessions | {stat.session for stat in marked}) - {NO_SESSION, os.getsid(0)}
     members = {stat.process for stat in stats if stat.session in ours and not stat.is_zombie}
     here = {stat.process for stat in stats if stat.process in wanted and not stat.is_zombie}
     roots = here | members | {stat.process for stat in marked}

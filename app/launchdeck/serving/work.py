@@ -14,7 +14,6 @@ LOOK_INTERVAL_S: Final = 1.0
 BUSY_CPU_SHARE: Final = 0.05
 """Of one core. Answering our health checks, or waiting with a short sleep, takes less."""
 BUSY_READ_BYTES_A_S: Final = 64 * 1024
-_TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 class Spent(NamedTuple):
@@ -58,7 +57,7 @@ def spent_by(pid: int) -> Spent:
     folder = Path(f"/proc/{pid}")
     try:
         fields = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
-        cpu_s = (int(fields[11]) + int(fields[12])) * _TICK_S  # utime, stime
+        cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
     except (OSError, IndexError):
         return Spent(0.0, 0)
     try:
