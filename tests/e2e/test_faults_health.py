@@ -35,6 +35,26 @@ def test_fault_12_silence_while_loading_is_a_stall() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("toil", ["compute", "read"])
+def test_fault_12_an_engine_that_works_in_silence_has_not_stalled(toil: str) -> None:
+    async def scenario() -> None:
+        bench = Bench("--load-s", 8, "--toil", toil, stall_timeout_s=3.0)
+        running = await bench.running()
+        assert running.ready_at_s - running.created_at_s >= 8
+        await bench.manager.stop(running.id)
+
+    asyncio.run(scenario())
+
+
+def test_fault_12_an_engine_that_works_for_ever_ends_at_the_cap() -> None:
+    async def scenario() -> None:
+        bench = Bench("--load-s", 600, "--toil", "compute", stall_timeout_s=1.5, load_timeout_s=5.0)
+        failed = await bench.until_state(await bench.load(), State.FAILED)
+        assert "longer than 5 s" in str(failed.failure)
+
+    asyncio.run(scenario())
+
+
 def test_fault_13_output_while_loading_extends_the_patience_up_to_the_cap() -> None:
     async def scenario() -> None:
         bench = Bench("--load-s", 600, "--chatter", stall_timeout_s=1.0, load_timeout_s=4.0)

@@ -179,7 +179,7 @@ def test_fault_12_and_13_silence_is_a_stall_and_output_extends_it_to_the_cap() -
         chatty = app.load("chatty", "--load-s", 600, "--chatter")["id"]
         trees = [*app.tree(silent), *app.tree(chatty)]
         until(lambda: app.entry("silent")["state"] == "failed", "the stall")
-        assert "said nothing for 2 s" in app.entry("silent")["error"]["message"]
+        assert "said nothing and did nothing for 2 s" in app.entry("silent")["error"]["message"]
         until(lambda: app.entry("chatty")["state"] == "failed", "the cap")
         assert time.monotonic() - began_s >= 6.0
         assert "longer than 6 s" in app.entry("chatty")["error"]["message"]

@@ -22,6 +22,7 @@ from fakes.serving import (
     fake_planner,
     no_process_left,
     shim_of,
+    until,
     until_async,
 )
 from launchdeck.domain.deployment import State
@@ -108,6 +109,51 @@ def test_a_restart_is_the_same_request_in_a_new_deployment() -> None:
         await bench.until_state(again.id, State.RUNNING)
         with pytest.raises(LaunchdeckError, match="still runs"):
             bench.manager.dismiss(again.id)
+        await bench.manager.stop(again.id)
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_keeps_the_port_and_name_though_others_ask_for_them() -> None:
+    """One port for all: whoever comes in between would have it."""
+
+    async def scenario() -> None:
+        bench = Bench("--ignore-term", stop_grace_s=1.0)
+        running = await bench.running()
+        restarting = asyncio.create_task(bench.manager.restart(running.id))
+        await until_async(lambda: bench.get(running.id).state is State.STOPPING)
+        with pytest.raises(LaunchdeckError, match="No available ports"):
+            await bench.load()
+        bench.settings = replace(bench.settings, last_port=bench.settings.last_port + 5)
+        with pytest.raises(LaunchdeckError, match="named demo is deployed already"):
+            await bench.load(model_id="demo")
+        with pytest.raises(LaunchdeckError, match="named demo is deployed already"):
+            await bench.manager.restart(running.id)
+        again = await restarting
+        assert (again.plan.port, again.plan.model_id) == (running.plan.port, "demo")
+        await bench.until_state(again.id, State.RUNNING)
+        await bench.manager.stop(again.id)
+        assert bench.manager.suggest_port() == running.plan.port
+
+    asyncio.run(scenario())
+
+
+def test_a_restart_of_a_model_that_ends_meanwhile_starts_it() -> None:
+    async def scenario() -> None:
+        plain, requests = fake_planner(), []
+
+        def plan(request: ModelLoadRequest, port: int) -> LaunchPlan:
+            requests.append(request)
+            if len(requests) == 2:
+                os.kill(first.pids[0], signal.SIGKILL)
+                until(lambda: not bench.get(first.id).state.is_live)
+            return plain(request, port)
+
+        bench = Bench(planner=plan)
+        first = await bench.running()
+        again = await bench.manager.restart(first.id)
+        await bench.until_state(again.id, State.RUNNING)
+        assert [d.id for d in bench.manager.deployments] == [again.id]
         await bench.manager.stop(again.id)
 
     asyncio.run(scenario())

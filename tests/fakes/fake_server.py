@@ -16,7 +16,17 @@ from pathlib import Path
 
 IGNORING_WORKER = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
 WORKER = "import time; time.sleep(600)"
+COMPUTE = "while time.monotonic() - begun_s < 0.03: pass"
+READ = "open('/dev/zero', 'rb').read(1 << 20)"
+TOIL = """
+import time
+end_s = time.monotonic() + {for_s}
+while (begun_s := time.monotonic()) < end_s:
+    {what}
+    time.sleep(0.07)
+"""
 CHATTER_S = 0.05
+BIRTH_S = 0.03
 SERVING_S = 0.1
 WAITING: list[socket.socket] = []  # who has asked and gets no answer
 
@@ -29,8 +39,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--exit-code", type=int, help="end at once with this status")
     parser.add_argument("--die-of", type=int, help="end at once by this signal")
     parser.add_argument("--die-after-s", type=float, default=0.0, help="... after so many seconds")
+    parser.add_argument("--toil", choices=("compute", "read"), help="what a process of its own does while it loads")
     parser.add_argument("--ignore-term", action="store_true")
     parser.add_argument("--workers", type=int, default=0, help="processes in sessions of their own")
+    parser.add_argument(
+        "--births", type=int, default=0, help="... and so many more, one after the other, while it loads"
+    )
     parser.add_argument("--stubborn-workers", action="store_true", help="... that ignore SIGTERM")
     parser.add_argument("--flood-mib", type=int, default=0, help="MiB of output before anything else")
     parser.add_argument("--silent", action="store_true", help="do not say that it listens")
@@ -123,12 +137,29 @@ def wait_for_stdin() -> None:
     os._exit(0)
 
 
+def bear(code: str) -> None:
+    subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)
+
+
+def bear_workers(args: argparse.Namespace) -> None:
+    code = IGNORING_WORKER if args.stubborn_workers else WORKER
+    for _ in range(args.workers):
+        bear(code)
+    if args.toil:
+        bear(TOIL.format(for_s=args.load_s, what=COMPUTE if args.toil == "compute" else READ))
+    threading.Thread(target=bear_more, args=(args.births, code), daemon=True).start()
+
+
+def bear_more(count: int, code: str) -> None:
+    for _ in range(count):
+        time.sleep(BIRTH_S)
+        bear(code)
+
+
 def main() -> None:
     args = parse()
     signal.signal(signal.SIGTERM, signal.SIG_IGN if args.ignore_term else signal.SIG_DFL)
-    for _ in range(args.workers):
-        code = IGNORING_WORKER if args.stubborn_workers else WORKER
-        subprocess.Popen([sys.executable, "-I", "-S", "-c", code], start_new_session=True)
+    bear_workers(args)
     for line in args.say:
         say(line)
     for name in args.say_env:

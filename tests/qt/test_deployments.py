@@ -11,6 +11,7 @@ from fakes import samples
 from launchdeck.domain.deployment import Applied, State
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.text import Message
+from launchdeck.serving.failures import ended_by_force
 from launchdeck.ui.deployments.deployments_model import SORT_ROLE, Column, DeploymentsModel
 from launchdeck.ui.deployments.deployments_view import DeploymentsView
 from launchdeck.ui.kit import i18n, theme
@@ -71,6 +72,11 @@ class TestModel:
         model = DeploymentsModel()
         model.set_deployments((samples.deployment("a", state=State.LOADING, progress=0.62),))
         assert text(model, 0, Column.STATE) == "62 %"
+
+    def test_a_model_that_was_stopped_by_force_says_so(self):
+        model = DeploymentsModel()
+        model.set_deployments((samples.deployment("a", state=State.STOPPED, ended_how=ended_by_force()),))
+        assert text(model, 0, Column.STATE) == str(ended_by_force())
 
     def test_a_failure_is_told_with_its_sentence_and_what_to_do(self):
         model = DeploymentsModel()

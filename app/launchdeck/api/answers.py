@@ -245,13 +245,16 @@ class Marked(Answer):
 
 
 class Stopped(Answer):
-    """`was_live` is false where it had ended before, and was only taken off the list."""
+    """`was_live` is false where it had ended before, and was only taken off the list. `note` tells of one that could
+    not be stopped as usual.
+    """
 
     id: str
     model_id: str
     status: Literal["stopped"]
     state: Literal["stopped"]
     was_live: bool
+    note: str | None
 
 
 class Logs(Answer):

@@ -93,11 +93,12 @@ async def loading_status_stream(backend: Backend, request: Request) -> ASGIApp:
 async def unload(backend: Backend, request: Request) -> ASGIApp:
     """Stop it, and answer when nothing is left, of its record and its log neither."""
     deployment = backend.find(parse(NameBody, await request.body()).model_id)
-    await backend.manager.stop(deployment.id)
+    ended = await backend.manager.stop(deployment.id)
     if backend.manager.find(deployment.id) is not None:  # else another request for the same was faster
         backend.manager.dismiss(deployment.id)
     gone = {"id": deployment.id, "model_id": deployment.plan.model_id, "status": "stopped", "state": "stopped"}
-    return _json(dumps(gone | {"was_live": deployment.state.is_live}))
+    note = None if ended.ended_how is None else str(ended.ended_how)
+    return _json(dumps(gone | {"was_live": deployment.state.is_live, "note": note}))
 
 
 async def restart(backend: Backend, request: Request) -> ASGIApp:

@@ -114,8 +114,8 @@ class Deployment:
     `rss_bytes` that is theirs alone: without the pages of files that they have mapped. `lost_gpus` are the UUIDs of
     those of its GPUs that do not answer any more. `places` are pairs of the UUID and the place in our list of those of
     its GPUs that are in it now, None before anybody has looked. `queued_because` is a clause while it waits for its
-    turn to be launched. `restarts` is how often it was started again in this run of the application: after a failure,
-    or by hand, as the deployment whose place it has taken.
+    turn to be launched, `ended_how` one where it could not be stopped as usual. `restarts` is how often it was started
+    again in this run of the application: after a failure, or by hand, as the deployment whose place it has taken.
     """
 
     id: str
@@ -140,6 +140,7 @@ class Deployment:
     adopted: bool = False
     queued_because: Message | None = None
     restarts: int = 0
+    ended_how: Message | None = None
 
     @property
     def lost(self) -> tuple[PlannedGpu, ...]:

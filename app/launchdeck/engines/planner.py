@@ -197,7 +197,8 @@ class Planner:
 
     def _machine(self, request: ModelLoadRequest | None) -> tuple[Inventory, int] | None:
         """The latest reading for this launch, and `Promises.shared_bytes`. Nothing is promised to itself: what lives
-        under its name is an attempt of the same launch, because no other can have that name.
+        under its name is an attempt of the same launch, or what it is to replace, because no other can have that name.
+        What that holds comes back.
         """
         known, live = self._machines, self._live.values()
         if self._inventory is None:
@@ -212,9 +213,12 @@ class Planner:
             shared = None
         if (own, shared) not in known:
             others = [deployment for deployment in live if deployment.plan.model_id != own]
+            replaced = [deployment for deployment in live if own is not None and deployment.plan.model_id == own]
+            back = self._ended.union(*(deployment.pids for deployment in replaced))
+            ram_bytes = sum(deployment.own_ram_bytes or 0 for deployment in replaced)
             promised = promises(others, self._inventory, before_s=self._before_s, shared=shared)
-            inventory = with_promises(without_processes(self._inventory, self._ended), promised)
-            known[own, shared] = inventory, promised.shared_bytes
+            inventory = without_processes(self._inventory, back, ram_bytes)
+            known[own, shared] = with_promises(inventory, promised), promised.shared_bytes
         return known[own, shared]
 
     def _plan(self, request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:

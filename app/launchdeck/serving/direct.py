@@ -10,19 +10,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import LaunchdeckError
+from launchdeck.domain.text import Message
 from launchdeck.files.removal import remove_tree
-from launchdeck.serving.failures import newer_shim, not_found, record_stays, shim_silent
+from launchdeck.serving.deadline import CLEARING_S
+from launchdeck.serving.failures import cannot_be_ended, ended_by_force, newer_shim, not_found, record_stays
 from launchdeck.serving.findings import READ_BYTES, LogReader
 from launchdeck.serving.healing import read_healed
 from launchdeck.serving.logs import LogBuffer
+from launchdeck.serving.processes import is_alive
 from launchdeck.serving.readings import ram_of
-from launchdeck.serving.recall import is_supervised, reach, recall_ended, recall_live
+from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
 from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
 from launchdeck.serving.shim_log import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from launchdeck.domain.deployment import Deployment
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEEP_TIMEOUT_S: Final = 0.3
+GRACE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +149,27 @@ class LogFollower:
         return buffer
 
 
-async def stop(paths: Paths, name: str) -> bool:
-    """Returns when nothing is left of it; its record goes as well. Tells whether it ran. Raises LaunchdeckError."""
-    return await _stop(_find(paths, name))
+def _log(note: Message) -> None:
+    logger.warning("%s", note)
 
 
-async def stop_all(paths: Paths) -> list[str]:
-    """The names of those that ran. Raises LaunchdeckError for the first that does not answer, when all others are
-    stopped.
+async def stop(paths: Paths, name: str, *, grace_s: float = GRACE_S, tell: Callable[[Message], None] = _log) -> bool:
+    """Returns when nothing is left of it, and then of its record. Tells whether it ran; `tell` hears of one that could
+    not be stopped as usual. `grace_s` is what its engine gets to end by itself. Raises LaunchdeckError.
     """
-    live = [record for record in await asyncio.to_thread(read_healed, paths) if is_supervised(record.status)]
-    for outcome in await asyncio.gather(*map(_stop, live), return_exceptions=True):
+    return await _stop(await asyncio.to_thread(_find, paths, name), paths, grace_s, tell)
+
+
+async def stop_all(paths: Paths, *, grace_s: float = GRACE_S, tell: Callable[[Message], None] = _log) -> list[str]:
+    """The names of those that ran; nothing is left of those either whose supervisors were killed. As `stop`.
+
+    Raises LaunchdeckError for the first that could not be stopped, when all others are.
+    """
+    records = await asyncio.to_thread(read_healed, paths)
+    live = [record for record in records if is_supervised(record.status)]
+    lost = [record for record in records if record.status.survivors() and record not in live]
+    stops = [*(_stop(record, paths, grace_s, tell) for record in live), *(_clear(record, paths) for record in lost)]
+    for outcome in await asyncio.gather(*stops, return_exceptions=True):
         if isinstance(outcome, BaseException):
             raise outcome
     return [record.plan.model_id for record in live]
@@ -188,36 +202,51 @@ def _keep(path: Path) -> None:
             answers += data
 
 
-async def _stop(record: Record) -> bool:
+async def _stop(record: Record, paths: Paths, grace_s: float, tell: Callable[[Message], None]) -> bool:
     try:
         client = await reach(record.status)
     except NewerShimError as error:
         raise LaunchdeckError(newer_shim(record.plan.model_id)) from error
-    if client is not None:
-        await _stop_live(client, record)
-    elif is_supervised(record.status):
-        raise shim_silent(record.plan.model_id)
+    was_live = is_supervised(record.status)
+    has_ended = client is not None and await _stop_live(client, record, grace_s)
+    if not has_ended:
+        is_forced = is_supervised(record.status)
+        await _clear(record, paths)
+        if is_forced:
+            tell(Message("{name}: {how}", name=record.plan.model_id, how=ended_by_force()))
     try:
         remove_tree(record.folder.parent, record.status.id)
     except OSError as error:
         logger.warning("%s", record_stays(record.folder, error))
-    return client is not None
+    return was_live
 
 
-async def _stop_live(client: ShimClient, record: Record) -> None:
+async def _clear(record: Record, paths: Paths) -> None:
+    """Leave nothing of what has no supervisor, or one that hangs. Raises LaunchdeckError for what cannot be killed."""
+    status = read_again(record).status
+    engine = status.engine
+    is_there = engine is not None and engine in status.survivors() and is_alive(engine)
+    session = frozenset((engine[0],) if engine is not None and is_there else ())
+    left = await asyncio.to_thread(clear, status, paths.sockets, session)
+    if left:
+        raise LaunchdeckError(cannot_be_ended(record.plan.model_id, left))
+
+
+async def _stop_live(client: ShimClient, record: Record, grace_s: float) -> bool:
+    """Whether its shim has told in time that nothing is left."""
     ended = asyncio.Event()
     listening = client.listen(lambda event: ended.set() if event["event"] == "ended" else None)
     waiting = asyncio.create_task(ended.wait())
     try:
-        await client.ask("stop")
-        await asyncio.wait({listening, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        await client.ask("stop", grace_s=grace_s)
+        patience_s = grace_s + CLEARING_S
+        await asyncio.wait({listening, waiting}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
     except ConnectionError as error:
-        raise shim_silent(record.plan.model_id) from error
+        logger.warning("The supervisor of %s does not stop it: %s", record.plan.model_id, error)
     finally:
         waiting.cancel()
         await client.close()
-    if not ended.is_set():
-        raise shim_silent(record.plan.model_id)
+    return ended.is_set()
 
 
 def _find(paths: Paths, name: str) -> Record:

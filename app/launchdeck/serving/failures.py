@@ -8,6 +8,7 @@ from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.text import Message
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from launchdeck.domain.deployment import Deployment
@@ -26,6 +27,27 @@ def not_begun(model_id: str) -> Failure:
         Cause.SUPERVISOR_LOST,
         Message("{name} was not started, because Launchdeck ended before it came to that.", name=model_id),
         Message("Start the model again."),
+    )
+
+
+def ended_by_force() -> Message:
+    """A clause: how a model ended whose shim had to be killed."""
+    return Message("stopped by force: the process that supervised it did not answer")
+
+
+def cannot_be_ended(model_id: str, left: Iterable[tuple[int, int]]) -> Failure:
+    """`left`: the processes (pid, start time) that are still there after they were killed."""
+    return Failure(
+        Cause.SUPERVISOR_LOST,
+        Message(
+            "{name} was killed, and is still there: processes {pids} hang in the kernel.",
+            name=model_id,
+            pids=", ".join(str(pid) for pid, _ in left),
+        ),
+        Message(
+            "They end as soon as the disk or the driver that they wait for answers. If it never does, restart the "
+            "computer."
+        ),
     )
 
 
@@ -68,7 +90,7 @@ def port_taken(port: int, holder: tuple[int, str] | None = None, free_port: int 
 def stalled(silent_s: float) -> Failure:
     return Failure(
         Cause.STALLED,
-        Message("Loading stalled: the engine said nothing for {seconds} s.", seconds=round(silent_s)),
+        Message("Loading stalled: the engine said nothing and did nothing for {seconds} s.", seconds=round(silent_s)),
         Message("Look at the end of the log. If the disk is slow, allow more time in the settings."),
     )
 
@@ -95,11 +117,9 @@ def not_found(deployment_id: str) -> LaunchdeckError:
     )
 
 
-def shim_silent(model_id: str) -> LaunchdeckError:
-    return LaunchdeckError.of(
-        Cause.SUPERVISOR_LOST,
-        Message("The process that supervises {name} does not answer.", name=model_id),
-        Message("Start Launchdeck: it takes over what runs, and cleans up what is lost."),
+def shim_silent(model_id: str) -> Message:
+    return Message(
+        "The process that supervises {name} does not answer. Stopping the model ends both by force.", name=model_id
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from launchdeck.serving.failures import port_taken, stalled, took_too_long
 from launchdeck.serving.health import ask_health, ask_question
 from launchdeck.serving.readiness import Owner, owner_of_port
+from launchdeck.serving.work import WorkMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +55,8 @@ class HealthWatch:
         self._asked_at_s = 0.0
         self._asked_before_s = 0.0
         self._misses = 0
+        self._work = WorkMeter()
+        self._worked_at_s = self._since_s
         self._question = Question(watched, settings)
 
     async def run(self) -> None:
@@ -114,13 +118,28 @@ class HealthWatch:
             await self._watched.give_up(failure)
 
     async def _judge_patience(self) -> None:
-        """Any output extends the stall timeout, nothing the hard cap."""
+        """Any output and any work extends the stall timeout, nothing the hard cap."""
         settings = self._settings()
-        now_s = time.monotonic()
-        if now_s - self._since_s > settings.load_timeout_s:
+        if time.monotonic() - self._since_s > settings.load_timeout_s:
             await self._watched.give_up(took_too_long(settings.load_timeout_s))
-        elif now_s - max(self._since_s, self._watched.last_sign_s) > settings.stall_timeout_s:
+            return
+        await self._look_for_work(settings.stall_timeout_s)
+        if self._watched.is_loading() and self._silent_s() > settings.stall_timeout_s:
             await self._watched.give_up(stalled(settings.stall_timeout_s))
+
+    def _silent_s(self) -> float:
+        """How long there has been no sign of life."""
+        return time.monotonic() - max(self._since_s, self._watched.last_sign_s, self._worked_at_s)
+
+    async def _look_for_work(self, stall_timeout_s: float) -> None:
+        """Who works may have been born since the tree was told last: where it matters, ask."""
+        if not self._work.is_due:
+            return
+        if self._silent_s() > stall_timeout_s / 2:
+            with contextlib.suppress(ConnectionError):  # a hanging shim puts off no verdict
+                await self._watched.fresh_pids()
+        if self._work.is_at_work(self._watched.deployment.pids):
+            self._worked_at_s = time.monotonic()
 
     def _judge_running(self, code: int | None) -> None:
         """An engine that is too busy to answer, but still writes its log, does not hang."""

@@ -33,6 +33,9 @@ class Launches(Protocol):
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
 
+    def recorded(self, deployment_id: str) -> ShimStatus | None:
+        """Give what its shim has written down; None where there is nothing that can be read. Blocks."""
+
     def suggest_port(self) -> int | None:
         """Give one that is free."""
 

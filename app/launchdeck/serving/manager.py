@@ -15,6 +15,7 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.files.removal import remove_tree
 from launchdeck.serving.failures import (
+    cannot_be_ended,
     linux_only,
     name_in_use,
     newer_shim,
@@ -29,8 +30,9 @@ from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
-from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
+from launchdeck.serving.records import Record, ShimStatus, read_again, read_record, read_records
 from launchdeck.serving.shim_client import NewerShimError
+from launchdeck.serving.shim_record import RECORD_NAME
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
@@ -91,6 +93,7 @@ class ProcessManager:
         self._inventory: Inventory | None = None
         self._began_at_s = time.time()
         self._naming = asyncio.Lock()
+        self._restarting: set[str] = set()
         self._callbacks: list[Callable[[Deployment], None]] = []
         self._forgotten_callbacks: list[Callable[[Deployment], None]] = []
         self._second_look: asyncio.Task[None] | None = None
@@ -151,29 +154,74 @@ class ProcessManager:
         if sys.platform != "linux":
             raise linux_only()
         async with self._naming:
-            supervisor = await self._prepare(request, only_if)
-            plan = supervisor.deployment.plan
-            if plan.secret_env and self._settings().model_api_keys:
-                supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
-            supervisor.launch()  # tells of it: whoever is planned next has to find this one's memory promised
-        return supervisor.deployment
+            return self._begin(await self._prepare(request, only_if))
 
-    async def stop(self, deployment_id: str) -> None:
-        """Returns when nothing is left of it. Raises LaunchdeckError if there is no such deployment."""
-        await self._find(deployment_id).stop()
+    async def stop(self, deployment_id: str) -> Deployment:
+        """How it stands when nothing is left of it. Raises LaunchdeckError if there is no such deployment, or if it
+        cannot be ended.
+        """
+        supervisor = self._find(deployment_id)
+        was_live = supervisor.deployment.state.is_live
+        await supervisor.stop()
+        if was_live and supervisor.remains is not None:
+            raise LaunchdeckError(supervisor.remains)
+        return supervisor.deployment
 
     async def stop_all(self) -> None:
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors.values()))
 
     async def restart(self, deployment_id: str) -> Deployment:
-        """The same request once more, as a new deployment in the place of the old one. Raises LaunchdeckError."""
-        supervisor = self._find(deployment_id)
-        await supervisor.stop()
-        started = await self.load(supervisor.deployment.plan.request)
-        self._find(started.id).take_the_place_of(supervisor.deployment)
+        """The same request once more, as a new deployment in the place of the old one, on its port and under its name.
+
+        It is planned first, as if what the old one holds were free. Raises LaunchdeckError: where the plan fails,
+        nothing has changed; where the old one cannot be ended, nothing was started.
+        """
+        old = self._find(deployment_id).deployment
+        name = old.plan.model_id
+        if name in self._restarting:
+            raise name_in_use(name)
+        self._restarting.add(name)
+        try:
+            started = await self._replace(old) if old.state.is_live else None
+        finally:
+            self._restarting.remove(name)
+        started = started or await self.load(old.plan.request)
+        self._find(started.id).take_the_place_of(old)
         if deployment_id in self._supervisors:  # else it was removed while the new one was planned
             self.dismiss(deployment_id)
         return self.deployment(started.id)
+
+    async def _replace(self, old: Deployment) -> Deployment | None:
+        """None: it has ended by itself meanwhile. Raises LaunchdeckError."""
+        named = replace(old.plan.request, model_id=old.plan.model_id)
+        async with self._naming:
+            plan = await asyncio.to_thread(self._planner, named, old.plan.port)
+        await _refuse(plan, _no_condition)
+        now = self._find(old.id).deployment
+        if not now.state.is_live:
+            return None
+        if now.plan.port != old.plan.port:  # it has lost that to another program
+            return await self._replace(now)
+        plan = replace(plan, request=old.plan.request)
+        successor = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
+        self._ports_in_use[successor.id] = self._ports_in_use.pop(old.id)
+        await asyncio.to_thread(note_launch, self._paths.records, successor)
+        try:
+            await self.stop(old.id)
+        except BaseException:
+            self._ports.release(self._ports_in_use.pop(successor.id))
+            self._forget_unstarted(successor.id)
+            raise
+        return self._begin(self._add(successor, LogBuffer()))
+
+    def _begin(self, supervisor: Supervisor) -> Deployment:
+        """Launch it under a key of its own. It tells of itself at once: whoever is planned next has to find its memory
+        promised.
+        """
+        if supervisor.deployment.plan.secret_env and self._settings().model_api_keys:
+            supervisor.api_key = secrets.token_urlsafe(API_KEY_BYTES)
+        supervisor.launch()
+        return supervisor.deployment
 
     def dismiss(self, deployment_id: str) -> None:
         """Remove an ended deployment with its record and log. Raises LaunchdeckError."""
@@ -230,7 +278,7 @@ class ProcessManager:
         return problems
 
     async def _adopt(self, record: Record) -> Message | None:
-        log = LogBuffer()
+        log, left = LogBuffer(), []
         try:
             client = await reach(record.status, ADOPTION_PATIENCE_S)
         except NewerShimError:
@@ -247,13 +295,15 @@ class ProcessManager:
             supervisor.adopt_later(record.status)
         else:
             record = read_again(record)
-            await asyncio.to_thread(clear, record.status, self._paths.sockets)
+            left = await asyncio.to_thread(clear, record.status, self._paths.sockets)
             adapter = self._adapters[record.plan.engine.kind]
             supervisor = self._add(await asyncio.to_thread(recall_ended, record, adapter, log), log)
         if self._inventory is not None:
             supervisor.observe(self._inventory)
         self._tell(supervisor.deployment, self._callbacks)
-        return shim_silent(record.plan.model_id).failure.message if is_hanging else None
+        if left:
+            return cannot_be_ended(record.plan.model_id, left).message
+        return shim_silent(record.plan.model_id) if is_hanging else None
 
     def observe(self, inventory: Inventory) -> None:
         """What every deployment takes, by the processes of its tree; where its GPUs stand, and which are gone."""
@@ -285,6 +335,13 @@ class ProcessManager:
         if not await self._reading.after(time.time(), patience_s):
             logger.warning("The GPUs were not read for %s s: %s is planned without", patience_s, deployment.id)
         return await self._plan_again(deployment, deployment.plan.port)
+
+    def recorded(self, deployment_id: str) -> ShimStatus | None:
+        """Give what its shim has written down; None where there is nothing that can be read. Blocks."""
+        try:
+            return read_record(self._paths.records / deployment_id / RECORD_NAME).status
+        except (OSError, ValueError):
+            return None
 
     def clear(self, status: ShimStatus, sessions: frozenset[int]) -> list[Process]:
         """Leave nothing of what a shim that died had, and give back what would not die. Blocks."""
@@ -399,7 +456,8 @@ class ProcessManager:
     ) -> LaunchPlan:
         """A plan that can be started, under a name that no other model has. Raises LaunchdeckError."""
         plan = await asyncio.to_thread(self._planner, request, port)
-        names = {deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live}
+        live = (deployment.plan.model_id for deployment in self.deployments if deployment.state.is_live)
+        names = {*live, *self._restarting}
         if plan.model_id in names:
             if request.model_id is not None:
                 raise name_in_use(plan.model_id)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
+
+TYPE_CHECKING = False  # `typing` is not worth its import time in a shim
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Process = tuple[int, int]
 """pid, and start time in clock ticks since boot."""
 
-SWEEP_POLL_S = 0.02
 STAT_BYTES = 1024
 
 
@@ -67,10 +69,12 @@ def all_stats() -> list[Stat]:
     return [stat for stat in stats if stat is not None]
 
 
-def descendants(pids: set[int]) -> list[Process]:
-    """The living processes below `pids`, without themselves, parents before their children."""
+def descendants(pids: set[int], stats: list[Stat] | None = None) -> list[Process]:
+    """The living processes below `pids`, without themselves, parents before their children; among `stats`, where a
+    look has been taken already.
+    """
     children: dict[int, list[Stat]] = {}
-    for stat in all_stats():
+    for stat in all_stats() if stats is None else stats:
         children.setdefault(stat.parent, []).append(stat)
     found: list[Process] = []
     queue = list(pids)
@@ -82,37 +86,24 @@ def descendants(pids: set[int]) -> list[Process]:
     return found
 
 
-def send_signal(process: Process, signum: int) -> bool:
-    """Signal exactly this process, never another that was given its pid meanwhile. False: it is gone."""
+def send_signal(process: Process, signum: int, is_meant: Callable[[Process], bool] = is_alive) -> bool:
+    """Signal exactly this process, never another that was given its pid meanwhile. False: it is gone. One that has
+    become somebody else's, say by sudo, stays as it is, and is there.
+
+    `is_meant` looks at it once more while it is held: what holds then, holds for whoever is signalled.
+    """
     try:
         handle = os.pidfd_open(process[0])
     except OSError:
         return False
     try:
-        if not is_alive(process):
+        if not is_meant(process):
             return False
         signal.pidfd_send_signal(handle, signum)
     except ProcessLookupError:
         return False
+    except PermissionError:
+        return True
     finally:
         os.close(handle)
     return True
-
-
-def sweep(processes: list[Process], timeout_s: float, sessions: frozenset[int] = frozenset()) -> list[Process]:
-    """Kill these, what they started, and the members of these sessions. Gives back what would not die in time.
-
-    For the case that nobody supervises them any more. A child that lost its parent is found by its session alone.
-    Name a session only if it was seen alive moments ago: its number may be given out again once it is empty.
-    """
-    deadline_s = time.monotonic() + timeout_s
-    wanted = set(processes)
-    while True:
-        wanted |= set(descendants({pid for pid, start in wanted if is_alive((pid, start))}))
-        if sessions:
-            wanted |= {stat.process for stat in all_stats() if stat.session in sessions and not stat.is_zombie}
-        wanted = {process for process in wanted if process[0] != os.getpid()}  # whatever a file says
-        left = [process for process in wanted if send_signal(process, signal.SIGKILL)]
-        if not left or time.monotonic() > deadline_s:
-            return left
-        time.sleep(SWEEP_POLL_S)

@@ -13,9 +13,10 @@ from launchdeck.files.removal import remove_socket
 from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.processes import boot_id, is_alive, sweep
+from launchdeck.serving.processes import boot_id, is_alive
 from launchdeck.serving.records import ShimStatus
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
+from launchdeck.serving.sweeping import sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,7 +79,7 @@ def clear(status: ShimStatus, sockets: Path, sessions: frozenset[int] = frozense
     A socket elsewhere than in `sockets` is of another login's runtime folder, which goes with that. `sessions` as in
     `sweep`.
     """
-    left = sweep(status.survivors(), SWEEP_TIMEOUT_S, sessions)
+    left = sweep(status.survivors(), SWEEP_TIMEOUT_S, sessions, status.survivors_mark())
     if status.socket.parent == sockets:
         try:
             remove_socket(real(sockets), status.socket.name)

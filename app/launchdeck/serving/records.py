@@ -11,7 +11,7 @@ import logging
 import re
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -27,7 +27,9 @@ from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.failures import broken_record, newer_record, unreadable_record
 from launchdeck.serving.first_version import fix_of, plan_of
 from launchdeck.serving.processes import boot_id
+from launchdeck.serving.shim_mark import VALUE
 from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION, SOCKET_SUFFIX
+from launchdeck.serving.sweeping import Mark
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +71,8 @@ class Note:
 class ShimStatus:
     """One moment of a shim, from its socket or its record. Processes are (pid, start time); times are Unix seconds.
 
-    `exit_code` is negative for a signal. `tree` holds the engine first.
+    `exit_code` is negative for a signal. `tree` holds the engine first. `mark` is what all that it started carries in
+    its environment; None: an earlier version wrote the record, and marked nothing.
     """
 
     id: str
@@ -84,6 +87,7 @@ class ShimStatus:
     exit_code: ExitCode | None
     start_error: StartError | None
     note: Note
+    mark: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> ShimStatus:
@@ -93,6 +97,8 @@ class ShimStatus:
             raise ValueError(f"{status.id!r:.100} is no deployment")
         if not status.socket.is_absolute() or status.socket.name != status.id + SOCKET_SUFFIX:
             raise ValueError(f"{str(status.socket)!r:.100} is no socket of {status.id}")
+        if status.mark is not None and not VALUE.fullmatch(status.mark):
+            raise ValueError("the mark is none of ours")
         failure = status.note.failure
         return status if failure is None else replace(status, note=replace(status.note, failure=_usable(failure)))
 
@@ -108,8 +114,20 @@ class ShimStatus:
         return [process for process in known if process is not None]
 
     def survivors(self) -> list[tuple[int, int]]:
-        """What may have outlived its shim; of another boot nothing has."""
-        return self.processes() if self.boot_id == boot_id() and self.ended_at_s is None else []
+        """What is on record and may have outlived its shim, which is older than all it started."""
+        if self.shim is None or not self._may_have_left_any():
+            return []
+        return [process for process in self.processes() if process[1] >= self.shim[1]]
+
+    def survivors_mark(self) -> Mark | None:
+        """What those carry that are not on record; None where nothing can have outlived its shim, or was marked."""
+        if self.shim is None or self.mark is None or not self._may_have_left_any():
+            return None
+        return Mark(self.id, self.mark, since=self.shim[1])
+
+    def _may_have_left_any(self) -> bool:
+        """Of another boot nothing is left, and a shim writes down the end when nothing is."""
+        return self.boot_id == boot_id() and self.ended_at_s is None
 
     @property
     def start_failure(self) -> Failure | None:

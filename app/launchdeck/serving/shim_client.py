@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 MAX_LINE_BYTES = 1024 * 1024
 YIELD_BYTES = 16 * 1024
 ANSWER_TIMEOUT_S = 10.0
+CLOSE_TIMEOUT_S = 1.0
 
 
 class NewerShimError(ConnectionError):
@@ -44,7 +45,8 @@ class ShimClient:
     async def connect(cls, path: Path) -> Self:
         """Raises ConnectionError: nobody answers there; NewerShimError: nobody who speaks our protocol."""
         try:
-            reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):  # one that hangs lets nobody in any more, in the end
+                reader, writer = await asyncio.open_unix_connection(path, limit=MAX_LINE_BYTES)
         except OSError as error:
             raise ConnectionError(str(error)) from error
         try:
@@ -117,8 +119,13 @@ class ShimClient:
             self._listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._listening
-        with contextlib.suppress(OSError):
-            await self._writer.wait_closed()
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._writer.wait_closed()
+        except TimeoutError:
+            self._writer.transport.abort()  # what it does not read is not for it any more
+        except OSError:
+            return
 
 
 async def _read_hello(reader: asyncio.StreamReader, path: Path) -> dict[str, Any]:

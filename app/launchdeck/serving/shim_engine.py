@@ -113,6 +113,17 @@ class Engine:
             if pid == self._pid:
                 self.exit_code = os.waitstatus_to_exitcode(status)
 
+    def _has_nobody(self) -> bool:
+        """Whether the kernel knows no child of ours any more. Whoever loses its parent becomes one, so then nothing is
+        left at all, which no look at /proc could say, where one is born while another dies.
+        """
+        self._reap()
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return True
+        return False
+
     def tree(self) -> list[Process]:
         """Everything that lives, the engine first."""
         return sorted(descendants({os.getpid()}), key=lambda process: process != self.process)
@@ -145,8 +156,7 @@ class Engine:
             return
         self._next_poll_s = now_s + TREE_POLL_S
         tree = self.tree()
-        if not tree:
-            self._reap()
+        if self._has_nobody():
             self.is_gone = True
         if self._stdin is not None and now_s >= self._stdin_until_s:
             os.close(self._stdin)

@@ -7,6 +7,7 @@ import os
 
 from launchdeck.files.removal import remove_file
 from launchdeck.serving.processes import boot_id, read_stat
+from launchdeck.serving.shim_mark import new_value
 
 RECORD_VERSION = 2
 """Raised when an older application would misunderstand a record; it leaves newer ones alone. Older ones are always
@@ -45,7 +46,8 @@ class Record:
     """`facts` is the JSON document. It is replaced as a whole, and only by the shim while that lives.
 
     facts: version, id, boot_id, created_at_s, socket, plan (the application's, kept as it is), note (what the
-    application wants to find again), shim and engine (processes), tree (processes), started_at_s, ended_at_s
+    application wants to find again), mark (the random value that all it starts carries; a secret of this user, which is
+    told to nobody but the application), shim and engine (processes), tree (processes), started_at_s, ended_at_s
     (Unix seconds), stop_asked, exit_code (negative: a signal), start_error, log_size.
     """
 
@@ -59,6 +61,7 @@ class Record:
             "id": spec["id"],
             "boot_id": boot_id(),
             "created_at_s": spec["created_at_s"],
+            "mark": new_value(),
             "socket": spec["socket"],
             "shim": None if own is None else own.process,
             "engine": None,

@@ -11,10 +11,12 @@ import sys
 import time
 
 from launchdeck.files.removal import remove_socket
+from launchdeck.serving.processes import read_stat
 from launchdeck.serving.redaction import Redactor
 from launchdeck.serving.shim_connection import PROTOCOL, Connection
 from launchdeck.serving.shim_engine import Engine
 from launchdeck.serving.shim_log import LogWriter, head_bytes
+from launchdeck.serving.shim_mark import variables
 from launchdeck.serving.shim_record import Record, make_folder
 
 TICK_S = 2.0
@@ -65,6 +67,14 @@ def split_socket(path: str) -> tuple[str, str]:
     return os.path.realpath(folder), name
 
 
+def is_asked_for(spec: dict[str, Any]) -> bool:
+    """Whether the application that asked for this model lives. Looked at once the record is there: an application that
+    dies later is followed by one that finds the record. One of an older version does not say who it is.
+    """
+    launcher = read_stat(os.getppid())
+    return "launched_by" not in spec or (launcher is not None and launcher.parent == spec["launched_by"])
+
+
 def between(low: float, value: Any, high: float) -> Any:
     """The value, or the limit that it is beyond. Raises ValueError for what is no number."""
     if value != value:  # noqa: PLR0124 (that is how NaN is known)
@@ -79,8 +89,9 @@ class Shim:
         self._socket_inode = os.stat(spec["socket"]).st_ino
         self._record = Record(spec["folder"], spec)
         self._record.save()  # before the engine starts: nothing may run that nobody knows of
+        self._refusal = None if is_asked_for(spec) else "the application that asked for it has ended"
         self._log = LogWriter(spec["folder"], spec["log_limit_bytes"])
-        self._redactor = Redactor(spec["redact"])
+        self._redactor = Redactor([*spec["redact"], self._record.facts["mark"]])
         self._engine = Engine()
         self._connections: list[Connection] = []
         self._selector = selectors.DefaultSelector()
@@ -156,15 +167,22 @@ class Shim:
 
     def _start_engine(self) -> None:
         env = {name: value for name, value in os.environ.items() if name not in self._spec["env_unset"]}
+        marks = variables(self._spec["id"], self._record.facts["mark"])
+        if self._refusal is not None:
+            self._end_unstarted(self._refusal)
+            return
         try:
-            self._engine.start(self._spec["argv"], env | self._spec["env"])
+            self._engine.start(self._spec["argv"], env | self._spec["env"] | marks)
         except (OSError, ValueError) as error:
-            self._record.update(start_error={"path": self._spec["argv"][0], "reason": str(error)})
-            self._end()
+            self._end_unstarted(str(error))
             return
         self._hear_engine(is_wanted=True)
         tree = [self._engine.process] if self._engine.process else []
         self._record.update(engine=self._engine.process, tree=tree, started_at_s=time.time())
+
+    def _end_unstarted(self, reason: str) -> None:
+        self._record.update(start_error={"path": self._spec["argv"][0], "reason": reason})
+        self._end()
 
     def _take_output(self) -> None:
         """Called when there is output, and again some time after there was: until then the engine is not heard."""

@@ -13,7 +13,8 @@ from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.engines.adapter import READY
 from launchdeck.serving.codec import to_json
-from launchdeck.serving.failures import port_taken, supervisor_lost, unexpected
+from launchdeck.serving.deadline import CLEARING_S, Deadline
+from launchdeck.serving.failures import cannot_be_ended, ended_by_force, port_taken, supervisor_lost, unexpected
 from launchdeck.serving.health_watch import HealthWatch
 from launchdeck.serving.hearing import Hearing
 from launchdeck.serving.lifecycle import Event, next_state
@@ -21,7 +22,7 @@ from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.readings import observed
 from launchdeck.serving.recall import is_supervised, reach
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
-from launchdeck.serving.shim_client import ShimClient
+from launchdeck.serving.shim_client import ANSWER_TIMEOUT_S, ShimClient
 from launchdeck.serving.sockets import holder_of_port
 from launchdeck.serving.turns import Turn
 
@@ -43,7 +44,10 @@ READINESS_POLL_S: Final = 0.02
 
 
 class Supervisor:
-    """Lives in the event loop. `changed` is called with every new `deployment`."""
+    """Lives in the event loop. `changed` is called with every new `deployment`.
+
+    `remains` tells of processes that were killed and are still there; None: there are none.
+    """
 
     def __init__(
         self,
@@ -58,6 +62,7 @@ class Supervisor:
         self.deployment = deployment
         self.log = log
         self.api_key: str | None = None
+        self.remains: Failure | None = None
         self._hearing = Hearing(self, adapter, log)
         self._settings = settings
         self._launches = launches
@@ -69,6 +74,7 @@ class Supervisor:
         self._ready_at_s: float | None = None  # monotonic
         self._failure: Failure | None = None  # why it is being ended, where nobody has asked for that
         self._attached = asyncio.Event()
+        self._deadline = Deadline()
         self._turn = Turn(launches, self._stop_asked)
         self._task: asyncio.Task[None] | None = None
 
@@ -97,7 +103,7 @@ class Supervisor:
         """Take over a model that was launched by another run of the application. Returns when its state is known."""
         self._ready_at_s = None if self.deployment.ready_at_s is None else time.monotonic()
         self._task = asyncio.create_task(self._run(self._supervise(client)))
-        await self._until_attached()
+        await self._until_attached()  # one that hangs meanwhile is shown as its record has it
 
     def adopt_later(self, status: ShimStatus) -> None:
         """Its shim lives and does not answer, say because its disk hangs: take it over as soon as it does."""
@@ -188,9 +194,16 @@ class Supervisor:
         self._failure = failure
         if failure.cause is not Cause.PORT_TAKEN:
             self.change(Event.STOP)
-            if self._client is not None:
-                await self._client.ask("note", note={"failure": to_json(failure)})
+            await self._note(failure)
         await self._tell_stop()
+
+    async def _note(self, failure: Failure) -> None:
+        """Have it kept for the next application. A shim that hangs cannot; the stop is carried out all the same."""
+        if self._client is not None:
+            try:
+                await self._client.ask("note", note={"failure": to_json(failure)})
+            except ConnectionError as error:
+                logger.warning("Why %s ends is not on record: %s", self.deployment.id, error)
 
     async def keep_policy(self) -> None:
         """Hand on what the setting says now."""
@@ -231,7 +244,7 @@ class Supervisor:
     def _pause_before_restart_s(self, failure: Failure | None) -> float | None:
         """None: it is not started again."""
         settings = self._settings()
-        if failure is None or settings.restart == "never" or self._stop_asked.is_set():
+        if failure is None or settings.restart == "never" or self._stop_asked.is_set() or self.remains is not None:
             return None
         if self.deployment.state in {State.QUEUED, State.STOPPING}:  # it did not come to a launch, or shall end
             return None
@@ -342,24 +355,27 @@ class Supervisor:
         self._failure = None
         self._hearing.begin_again()
         self._attached.clear()
+        self._deadline = Deadline()
         self.change(Event.LAUNCH, plan=plan, progress=None, stage=None, applied=Applied(), queued_because=None)
 
     async def _supervise(self, client: ShimClient) -> Failure | None:
-        """Stay with this shim until its engine is gone; say why it went, None if as asked."""
+        """Stay with this shim until its engine is gone, or it has to be given up; say why it went, None if as asked."""
         ended = asyncio.get_running_loop().create_future()
         listening = client.listen(lambda event: self._hearing.on_event(event, ended))
         self._client = client
         self._hearing.begin(client.status)
         working = asyncio.create_task(self._work(client))
+        overdue = asyncio.create_task(self._deadline.passed())
         try:
-            done, _ = await asyncio.wait({ended, listening, working}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({ended, listening, working, overdue}, return_when=asyncio.FIRST_COMPLETED)
             if working in done:
                 working.result()  # a mistake of ours ends the supervision here
-                await asyncio.wait({ended, listening}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({ended, listening, overdue}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._client = None
             working.cancel()
-            await asyncio.gather(working, return_exceptions=True)
+            overdue.cancel()
+            await asyncio.gather(working, overdue, return_exceptions=True)
             await client.close()
         return self._explain() if ended.done() else await self._lose()
 
@@ -407,29 +423,38 @@ class Supervisor:
         if self._task is None:
             return
         attached = asyncio.create_task(self._attached.wait())
-        await asyncio.wait({self._task, attached}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({self._task, attached}, timeout=ANSWER_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
         attached.cancel()
 
     async def _tell_stop(self) -> None:
         """While it is still being launched, `_work` will do it."""
-        if self._client is not None:
-            try:
-                await self._client.ask("stop", grace_s=self._settings().stop_grace_s)
-            except ConnectionError:
-                logger.warning("The supervisor of %s is gone", self.deployment.id)
+        if self._client is None:
+            return
+        grace_s, deadline = self._settings().stop_grace_s, self._deadline
+        try:
+            await self._client.ask("stop", grace_s=grace_s)
+        except ConnectionError as error:
+            logger.warning("The supervisor of %s does not stop it: %s", self.deployment.id, error)
+            deadline.set_in(0)
+        else:
+            deadline.set_in(grace_s + CLEARING_S)
 
     def _explain(self) -> Failure | None:
         """Why the engine is gone, now that its shim has told how it went."""
         return self._failure or self._hearing.explain()
 
     async def _lose(self) -> Failure | None:
-        """The shim is gone without a word."""
+        """The shim is gone without a word, or hangs and is given up."""
+        is_forced = self.is_ending() and self._hearing.status is not None and is_supervised(self._hearing.status)
         await self._sweep()
+        if is_forced:
+            logger.warning("%s: %s", self.deployment.plan.model_id, ended_by_force())
+            self.change(ended_how=ended_by_force())
         return self._failure or supervisor_lost()
 
     async def _sweep(self) -> None:
-        """Leave nothing of it, whoever has died."""
-        status = self._hearing.status
+        """Leave nothing of it, whoever has died or hangs."""
+        status = self._hearing.status or await asyncio.to_thread(self._launches.recorded, self.deployment.id)
         if status is None:
             return
         engine = status.engine
@@ -437,3 +462,4 @@ class Supervisor:
         left = await asyncio.to_thread(self._launches.clear, status, session)
         if left:
             logger.error("%s left processes that cannot be killed: %s", self.deployment.id, left)
+            self._failure = self.remains = cannot_be_ended(self.deployment.plan.model_id, left)

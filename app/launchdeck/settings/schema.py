@@ -80,7 +80,11 @@ class Settings:
         Section.SERVING, 5.0, Message("Seconds an engine has to end by itself before it is killed"), low=0, high=300
     )
     stall_timeout_s: float = _setting(
-        Section.SERVING, 300.0, Message("Seconds without any output after which loading has failed"), low=1, high=7200
+        Section.SERVING,
+        300.0,
+        Message("Seconds without any output and any work after which loading has failed"),
+        low=1,
+        high=7200,
     )
     load_timeout_s: float = _setting(
         Section.SERVING, 7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400

@@ -16,6 +16,7 @@ from fakes import api, samples
 from fakes.gguf_recurrent import mamba
 from fakes.recorded import offered_fixes
 from fakes.samples import inventory, two_gpus
+from fakes.serving import alive
 from launchdeck.api.documents import failure_document
 from launchdeck.api.requests import MEANINGS, LoadBody, load_request, parse
 from launchdeck.domain.errors import Cause, Failure, Fix
@@ -99,7 +100,7 @@ def test_load_status_and_unload() -> None:
             gone = await http.post("/api/inference/unload", json={"model_id": "tiny"})
             assert gone.status_code == 200
             words = {"model_id": "tiny", "status": "stopped", "state": "stopped"}
-            assert gone.json() == {"id": id_, **words, "was_live": True}
+            assert gone.json() == {"id": id_, **words, "was_live": True, "note": None}
             assert (await http.get("/api/inference/loading-status")).json() == {"models": []}
             assert (await http.post("/api/inference/unload", json={"model_id": "tiny"})).status_code == 404
 
@@ -359,6 +360,31 @@ def test_models_and_restart() -> None:
             await bench.until(http, "tiny", "running")
             metrics = (await http.get("/metrics")).text
             assert 'launchdeck_model_restarts_total{model="tiny"} 1.0' in metrics
+
+    api.run(scenario)
+
+
+@pytest.mark.parametrize("harm", ["gone", "damaged", "moved"])
+def test_a_restart_that_cannot_be_planned_leaves_the_model_running(harm: str) -> None:
+    async def scenario() -> None:
+        async with api.running() as (bench, http):
+            path = bench.model()
+            started = await bench.load(http, model_id="tiny")
+            before = await bench.until(http, "tiny", "running")
+            match harm:
+                case "gone":
+                    path.unlink()
+                case "damaged":
+                    path.write_bytes(path.read_bytes()[:100])
+                case "moved":
+                    path.rename(path.with_name("elsewhere.gguf"))
+            answer = await http.post("/api/inference/restart", json={"model_id": "tiny"})
+            assert answer.status_code == 422
+            assert answer.json()["cause"] == "model_unusable"
+            (entry,) = (await http.get("/api/inference/loading-status")).json()["models"]
+            assert (entry["id"], entry["state"], entry["port"]) == (started["id"], "running", before["port"])
+            assert alive(bench.manager.deployment(started["id"]).pids)
+            assert (await http.get(f"http://127.0.0.1:{before['port']}/health")).status_code == 200
 
     api.run(scenario)
 

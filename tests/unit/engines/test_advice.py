@@ -155,6 +155,18 @@ class TestMemoryGivenBack:
         assert after.estimate.devices[0].free_bytes == 16 * GIB
         assert before.layers.resolved < after.layers.resolved == after.layers.total
 
+    def test_what_a_model_holds_comes_back_for_its_own_restart(self, planner: Planner, models: dict[str, Path]) -> None:
+        planner.inventory = self.held(4242)
+        request = ModelLoadRequest(models["dense"], gpu_uuids=("GPU-0",))
+        running = samples.deployment(pids=(4242,), own_ram_bytes=3 * GIB)
+        planner.on_deployment(running)
+        other = planner.preview(replace(request, model_id="another"), 8001)
+        again = planner.preview(replace(request, model_id=running.plan.model_id), 8001)
+        assert other is not None
+        assert again is not None
+        assert (other.estimate.devices[0].free_bytes, again.estimate.devices[0].free_bytes) == (6 * GIB, 16 * GIB)
+        assert again.estimate.host.free_bytes - other.estimate.host.free_bytes == 3 * GIB
+
     def test_it_is_not_given_back_twice(self, planner: Planner) -> None:
         running: Deployment = samples.deployment(pids=(4242,))
         planner.inventory = self.held(4242)

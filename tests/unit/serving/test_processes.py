@@ -7,18 +7,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from fakes.serving import until
-from launchdeck.serving.processes import boot_id, descendants, identify, is_alive, read_stat, send_signal, sweep
+from launchdeck.serving.processes import boot_id, descendants, identify, is_alive, read_stat, send_signal
 
 if TYPE_CHECKING:
     from launchdeck.serving.processes import Process
 
 SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
-PARENT_CODE = f"""
-import subprocess, sys, time
-subprocess.Popen({SLEEP}, start_new_session=len(sys.argv) > 1)
-time.sleep(60)
-"""
-PARENT = [sys.executable, "-I", "-c", PARENT_CODE]
 
 
 def started(command: list[str]) -> tuple[subprocess.Popen[bytes], Process]:
@@ -42,7 +36,6 @@ def test_another_process_with_the_same_pid_is_left_alone() -> None:
     child, process = started(SLEEP)
     impostor_of = (process[0], process[1] - 1)
     assert not send_signal(impostor_of, signal.SIGKILL)
-    assert sweep([impostor_of], 5) == []
     assert is_alive(process)
     child.kill()
     child.wait()
@@ -54,27 +47,6 @@ def test_a_zombie_is_not_alive() -> None:
     assert read_stat(child.pid) is not None
     assert not is_alive(process)
     child.wait()
-
-
-def test_a_sweep_takes_children_in_and_out_of_the_session() -> None:
-    for command in (PARENT, [*PARENT, "own session"]):
-        child, process = started(command)
-        until(lambda pid=child.pid: len(descendants({pid})) == 1)
-        (worker,) = descendants({child.pid})
-        assert sweep([process], 10) == []
-        child.wait()
-        assert not is_alive(worker)
-
-
-def test_a_sweep_finds_orphans_by_their_session() -> None:
-    child, process = started(PARENT)
-    until(lambda: len(descendants({child.pid})) == 1)
-    (worker,) = descendants({child.pid})
-    child.kill()
-    child.wait()
-    assert is_alive(worker)
-    assert sweep([process], 10, frozenset({process[0]})) == []
-    assert not is_alive(worker)
 
 
 def test_descendants_do_not_hold_the_ancestor() -> None:

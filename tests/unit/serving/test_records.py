@@ -18,9 +18,11 @@ from launchdeck.domain.plan import EngineKind, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.processes import boot_id
 from launchdeck.serving.records import ShimStatus, read_records
 from launchdeck.serving.shim_record import RECORD_VERSION
 from launchdeck.serving.spec import build_spec
+from launchdeck.serving.sweeping import Mark
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -113,6 +115,38 @@ def test_records_are_read_oldest_first(tmp_path: Path) -> None:
     assert first.plan == plan_of()
     assert first.status.tree == ((11, 101), (12, 102))
     assert first.status.note.ready_at_s == 6.5
+
+
+VALUE = "0123456789abcdef" * 4
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", "0", VALUE[:32], VALUE[1:], VALUE + "0", VALUE.upper(), VALUE[:-1] + "g", VALUE + "\n", 5, [VALUE], True],
+)
+def test_a_record_with_a_mark_that_is_none_is_set_aside(tmp_path: Path, value: object) -> None:
+    write_record(tmp_path, A, facts_of(A, mark=value))
+    told: list[Message] = []
+    assert read_records(tmp_path, told.append) == []
+    assert len(told) == 1
+
+
+def survivors_of(**changes: object) -> tuple[list[tuple[int, int]], Mark | None]:
+    status = ShimStatus.of(facts_of(A, **{"boot_id": boot_id(), "mark": VALUE} | changes))
+    return status.survivors(), status.survivors_mark()
+
+
+def test_what_may_have_outlived_a_shim_is_of_this_boot_and_younger() -> None:
+    tree = [(10, 100), (11, 101), (11, 101), (12, 102)]
+    assert survivors_of() == (tree, Mark(A, VALUE, since=100))
+    assert survivors_of(mark=None) == (tree, None)
+    assert survivors_of(tree=[[12, 99], [13, 100]])[0] == [(10, 100), (11, 101), (13, 100)]
+    nothing = ([], None)
+    assert survivors_of(boot_id="another") == survivors_of(ended_at_s=6.0) == survivors_of(shim=None) == nothing
+
+
+def test_the_mark_is_not_shown() -> None:
+    assert VALUE not in repr(ShimStatus.of(facts_of(A, mark=VALUE)))
 
 
 def test_a_name_that_is_no_text_is_a_name(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from launchdeck.serving.processes import identify, is_alive, send_signal
 from launchdeck.serving.shim_client import ShimClient
 from launchdeck.serving.shim_connection import BATCH_BYTES, BATCH_LINES
 from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim_mark import VALUE
 
 
 def log_of(watch: Watch) -> bytes:
@@ -371,6 +372,84 @@ def test_secrets_are_handed_over_the_socket_and_stand_nowhere_else(launchdeck_ho
         await watch.stop()
         for file in launchdeck_home.rglob("*"):
             assert not file.is_file() or canary.encode() not in file.read_bytes()
+
+    asyncio.run(scenario())
+
+
+def environment_of(pid: int) -> list[bytes]:
+    return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+
+
+def test_all_that_is_started_carries_the_mark_of_its_record() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen", "--workers", 1)
+        watch = await Watch.start(spec)
+        await until_async_tree(watch, 2)
+        value = record_of(spec)["mark"]
+        assert VALUE.fullmatch(value)
+        for pid, _ in (await watch.fresh_status())["tree"]:
+            wanted = {f"LAUNCHDECK_DEPLOYMENT={spec['id']}".encode(), f"LAUNCHDECK_MARK={value}".encode()}
+            await until_async(lambda pid=pid, wanted=wanted: wanted <= set(environment_of(pid)))
+        assert value.encode() not in b"".join(environment_of(watch.client.status["shim"][0]))
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+def test_no_launch_has_the_mark_of_another() -> None:
+    async def scenario() -> None:
+        spec = spec_of("--no-listen")
+        values = []
+        for _ in range(2):
+            watch = await Watch.start(spec)
+            values.append(record_of(spec)["mark"])
+            await watch.stop()
+            until(lambda: not Path(spec["socket"]).exists())
+        assert values[0] != values[1]
+
+    asyncio.run(scenario())
+
+
+def test_the_mark_does_not_get_into_the_log() -> None:
+    async def scenario() -> None:
+        watch = await Watch.start(spec_of("--no-listen", "--say-env", "LAUNCHDECK_MARK"))
+        await watch.client.ask("follow", offset=0)
+        await until_async(lambda: b"LAUNCHDECK_MARK=***\n" in log_of(watch))
+        await watch.stop()
+
+    asyncio.run(scenario())
+
+
+PAST_THE_FIRST_LOOK = (
+    "import json, os, sys; sys.path.insert(0, sys.argv[1])\n"
+    "from launchdeck.serving.shim import listen, make_folder, run_shim\n"
+    "spec = json.load(sys.stdin)\n"
+    "make_folder(spec['folder'])\n"
+    "listener, (report, answer) = listen(spec['socket']), os.pipe()\n"
+    "if os.fork() == 0:\n"
+    "    os.close(report)\n"
+    "    sys.exit(run_shim(spec, listener, answer))\n"
+    "os.close(answer)\n"
+    "os.read(report, 1)\n"
+)
+
+
+@pytest.mark.parametrize("is_alive_still", [True, False])
+def test_an_application_that_dies_while_its_launcher_works_starts_nothing(is_alive_still: bool) -> None:
+    """It passed the launcher's look, and was gone before the record was there for the next application to find."""
+
+    async def scenario() -> None:
+        spec = spec_of("--no-listen") | {"launched_by": os.getpid() if is_alive_still else 1}
+        app = str(Path(sys.modules["launchdeck"].__file__).parents[1])
+        command = [sys.executable, "-I", "-S", "-c", PAST_THE_FIRST_LOOK, app]
+        await asyncio.to_thread(subprocess.run, command, input=json.dumps(spec), text=True, check=True)
+        watch = Watch(await ShimClient.connect(Path(spec["socket"])))
+        status = await watch.fresh_status() if is_alive_still else await watch.ended()
+        assert (status["engine"] is not None) is is_alive_still
+        if is_alive_still:
+            await watch.stop()
+        else:
+            assert "the application that asked for it has ended" in status["start_error"]["reason"]
 
     asyncio.run(scenario())
 

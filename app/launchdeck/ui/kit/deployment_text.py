@@ -30,8 +30,8 @@ def state_word(state: State) -> str:
 
 
 def state_sentence(deployment: Deployment) -> str:
-    """The state in one word, except for a failure: that says why, or when it is tried again; and for a model that
-    waits for its turn.
+    """The state in one word, except for a failure: that says why, or when it is tried again; for a model that waits for
+    its turn; and for one that could not be stopped as usual.
     """
     if deployment.restart is not None:
         restart = deployment.restart
@@ -45,6 +45,8 @@ def state_sentence(deployment: Deployment) -> str:
         return tr(deployment.queued_because)
     if deployment.state is State.FAILED and deployment.failure:
         return tr(deployment.failure.message)
+    if deployment.state is State.STOPPED and deployment.ended_how is not None:
+        return tr(deployment.ended_how)
     if deployment.lost_gpus and deployment.state.is_live:
         return _lost_text(deployment)
     return state_word(deployment.state)
