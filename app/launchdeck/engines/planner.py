@@ -106,8 +106,9 @@ class Planner:
         takes besides its buffers. Its log teaches where its devices sit.
         """
         before = self._live.get(deployment.id)
-        known = {**self._live, deployment.id: deployment}  # each stays in its place: who came first is named first
-        self._live = {key: kept for key, kept in known.items() if kept.state.is_live}
+        known = [*(kept for kept in self._live.values() if kept.id != deployment.id), deployment]
+        known.sort(key=lambda kept: (kept.created_at_s, kept.id))  # who came first is named first, adopted ones as well
+        self._live = {kept.id: kept for kept in known if kept.state.is_live}
         pids = frozenset(deployment.pids if deployment.state.is_live else ())
         self._ended = (self._ended | frozenset(before.pids if before else deployment.pids)) - pids
         self._forget_machines()

@@ -197,17 +197,18 @@ class ProcessManager:
         async with self._naming:
             plan = await asyncio.to_thread(self._planner, named, old.plan.port)
         await _refuse(plan, _no_condition)
-        now = self._find(old.id).deployment
-        if not now.state.is_live:
+        now = self.find(old.id)
+        if now is None or not now.state.is_live:
             return None
         if now.plan.port != old.plan.port:  # it has lost that to another program
             return await self._replace(now)
         plan = replace(plan, request=old.plan.request)
         successor = Deployment(secrets.token_hex(ID_BYTES), plan, State.QUEUED, created_at_s=time.time())
         self._ports_in_use[successor.id] = self._ports_in_use.pop(old.id)
-        await asyncio.to_thread(note_launch, self._paths.records, successor)
         try:
-            await self.stop(old.id)
+            await asyncio.to_thread(note_launch, self._paths.records, successor)
+            if self.find(old.id) is not None:
+                await self.stop(old.id)
         except BaseException:
             self._ports.release(self._ports_in_use.pop(successor.id))
             self._forget_unstarted(successor.id)
