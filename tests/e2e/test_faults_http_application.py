@@ -28,8 +28,8 @@ from e2e.real_application import (
     took,
 )
 from fakes.serving import alive, answers, until
-from launchdeck.serving.processes import identify
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim.log import segments
+from launchdeck.serving.shim.processes import identify
 
 pytestmark = pytest.mark.timeout(300)
 SLACK = 5

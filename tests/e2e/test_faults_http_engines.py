@@ -29,8 +29,8 @@ from e2e.real_application import (
 )
 from fakes.serving import answers, fake_command, is_legal, processes_of, until
 from launchdeck.domain.deployment import State
-from launchdeck.serving.processes import identify
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim.log import segments
+from launchdeck.serving.shim.processes import identify
 
 pytestmark = pytest.mark.timeout(300)
 SLACK = 5

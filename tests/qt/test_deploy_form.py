@@ -17,7 +17,7 @@ from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.engines import advice
 from launchdeck.engines.llama.argv import CONTEXT_STEP
-from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.requests.request_memory import RequestMemory
 from launchdeck.ui.deploy.command_view import CommandText
 from launchdeck.ui.deploy.deploy_form import DeployForm
 from launchdeck.ui.kit import theme

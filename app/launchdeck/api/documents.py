@@ -12,7 +12,7 @@ from typing import Any
 from launchdeck.domain.deployment import Applied, Deployment, State
 from launchdeck.domain.errors import Failure, Fix
 from launchdeck.engines.document import estimate_document
-from launchdeck.serving.codec import to_json
+from launchdeck.serving.records.codec import to_json
 
 
 def dumps(document: Any) -> bytes:

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.engines.devices.masking import names_to_unset
-from launchdeck.serving.codec import to_json
-from launchdeck.serving.shim_record import SOCKET_SUFFIX
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.shim.record import SOCKET_SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ def build_spec(
     settings: Settings,
     environ: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The specification of shim.py. `environ` is what the engine inherits.
+    """The specification of shim/main.py. `environ` is what the engine inherits.
 
     With a key it stands in every variable of `plan.secret_env`; without one those are taken out, inherited ones as
     well: the engine would ask for a key that nobody here knows.

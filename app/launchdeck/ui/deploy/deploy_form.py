@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.advice import Preview
-    from launchdeck.serving.request_memory import RequestMemory
+    from launchdeck.serving.requests.request_memory import RequestMemory
 
 
 class DeployForm(QFrame):
