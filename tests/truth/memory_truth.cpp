@@ -237,7 +237,8 @@ ggml_type type_named(const std::string & name) {
 Question read_question(int argc, char ** argv) {
     Question asked;
     llama_context_params & context = asked.context;
-    context.n_ctx = 4096;
+    context.n_ctx = 8192;
+    context.swa_full = false;  // as llama-server has it: layers with a window keep no more than that
     context.n_outputs_max = 0;
     using Reader = std::function<void(const std::string &)>;
     const std::map<std::string, Reader> readers = {
