@@ -76,8 +76,8 @@ def memory_options(load: Load) -> tuple[str, ...]:
 def ask_memory(folder: Path, model: Path, options: Sequence[str], layers: Sequence[int]) -> dict[int, Memory]:
     """Return llama.cpp's accounting for each number of layers.
 
-    The program cannot place recurrent states on its pretended GPUs and ends there: such numbers are missing. So are all
-    where llama.cpp itself refuses the load.
+    All are missing where llama.cpp refuses the load. The program's first version may end at recurrent states: then it
+    is those behind that number.
     """
     command = [str(folder / "llama-memory-truth"), "-m", str(model), *options, "-ngl", ",".join(map(str, layers))]
     answer = run(command)

@@ -11,7 +11,6 @@
 // free MiB of each GPU. Ends with status 1 where llama.cpp refuses the load, and with 2 where it was asked wrongly.
 
 #include "ggml-backend-impl.h"
-#include "ggml-impl.h"
 #include "llama-ext.h"
 #include "llama.h"
 
@@ -50,9 +49,17 @@ Gpu & gpu_of(ggml_backend_dev_t device) { return *static_cast<Gpu *>(device->con
 
 // ---- buffers -------------------------------------------------------------------------------------------------------
 
+// Recurrent states are allocated also where nothing else is. They have to begin at what the type of buffer aligns to,
+// which RAM as it comes may not do, or the last of them has no room.
 ggml_backend_buffer_t buffer_alloc(ggml_backend_buffer_type_t type, size_t size) {
-    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size);
+    const size_t alignment = ggml_backend_buft_get_alignment(type);
+    ggml_backend_buffer_t buffer = ggml_backend_buft_alloc_buffer(ggml_backend_cpu_buffer_type(), size + alignment);
     buffer->buft = type;
+    buffer->size = size;
+    buffer->iface.get_base = [](ggml_backend_buffer_t self) {
+        return reinterpret_cast<void *>(
+            GGML_PAD(reinterpret_cast<uintptr_t>(self->context), ggml_backend_buft_get_alignment(self->buft)));
+    };
     return buffer;
 }
 

@@ -85,11 +85,18 @@ class Truth:
         assert not missing, f"No answer of {self.build} is recorded for {key} {missing}. Record it, {HOW_TO_RECORD}"
         answers = {part: recorded[part] for part in wanted}
         if self._folder is not None:
-            said = ask(self._folder)
-            assert said == answers, (
-                f"{self.build} says other than what was recorded for {key}. Record it, {HOW_TO_RECORD}"
-            )
+            self._compare(key, answers, ask(self._folder))
         return answers
+
+    def _compare(self, key: str, recorded: Mapping[str, Any], said: Mapping[str, Any]) -> None:
+        """Fail where the engine says something else than what is recorded.
+
+        Parts without an answer on either side are passed over: the first version of `llama-memory-truth` ends at
+        recurrent states or not, by the address that it is given.
+        """
+        other = {part: value for part, value in said.items() if None not in (value, recorded[part])}
+        other = {part: value for part, value in other.items() if value != recorded[part]}
+        assert not other, f"{self.build} says something else than what is recorded for {key}: {other}"
 
     def _known(self, key: str, model: Path, load: Load, said: Mapping[int, Memory]) -> Mapping[str, list[int]]:
         del model, load, said
