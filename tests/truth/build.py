@@ -42,6 +42,7 @@ OPTIONS = {
     "LLAMA_CURL": "OFF",
     "LLAMA_OPENSSL": "OFF",
     "LLAMA_BUILD_UI": "OFF",
+    "LLAMA_USE_PREBUILT_UI": "OFF",
     "CMAKE_PROJECT_llama.cpp_INCLUDE": str(HERE / "llama_cpp.cmake"),
 }
 
