@@ -191,7 +191,8 @@ class DeployForm(QFrame):
         request = self.request()
         if request is not None:
             changes: dict[str, Any] = dict(fix.changes)
-            self.show_request(replace(request, **changes))
+            self._fields.show_request(replace(request, **changes), chosen=changes)
+            self.refresh()
 
     def _make_button(self) -> QPushButton:
         button = QPushButton(f"{tr('Deploy')}   Ctrl+Enter", clicked=self._request_deploy)
