@@ -16,6 +16,7 @@ from launchdeck.ui.kit.notice import Notice
 from launchdeck.ui.window.quit_dialog import QuitDialog
 from launchdeck.ui.window.settings_dialog import SettingsDialog
 from launchdeck.ui.window.status_line import StatusLine
+from qt.form_driver import wheel_down
 
 
 def button(dialog: QWidget, text: str) -> QPushButton:
@@ -53,6 +54,17 @@ def test_every_setting_can_be_changed(qtbot) -> None:
     ]
     names = {editor.objectName() for editor in dialog.findChildren(QWidget) if editor.objectName()}
     assert {field.name for field in dataclasses.fields(Settings)} <= names
+
+
+def test_the_wheel_scrolls_the_settings_and_changes_none(qtbot) -> None:
+    dialog = SettingsDialog(Settings())
+    qtbot.addWidget(dialog)
+    dialog.show()
+    for name in ("theme", "detection", "last_port", "sampling_interval_s"):
+        wheel_down(dialog.findChild(QWidget, name))
+    with qtbot.waitSignal(dialog.saved) as saved:
+        button(dialog, "Save").click()
+    assert saved.args == [Settings()]
 
 
 def test_settings_that_contradict_each_other_are_told_and_nothing_is_lost(qtbot) -> None:

@@ -177,7 +177,8 @@ class Controller(QObject):
         form.use_memory(self._requests)
         form.rested.connect(self._account)
         self._window.dropped.connect(self._take_dropped)
-        self._panels.cards.gpu_selected.connect(form.select_gpu)
+        self._panels.cards.use_clicked.connect(form.use_device)
+        form.devices_shown.connect(self._panels.cards.show_used)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
     def _connect_deployments(self) -> None:

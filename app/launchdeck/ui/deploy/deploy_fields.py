@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
-from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
@@ -49,6 +48,7 @@ class DeployFields(QWidget):
     """
 
     changed = Signal()
+    devices_shown = Signal(object)
     library_requested = Signal()
     engines_requested = Signal()
 
@@ -145,12 +145,9 @@ class DeployFields(QWidget):
         self._engine.choose(request.engine_id)
         self.more.show_request(request)
 
-    def select_gpu(self, index: int) -> None:
-        """Choose the GPU at this place alone; none is there for the CPU's."""
-        gpus = [reading.gpu for reading in self._inventory.gpus] if self._inventory else []
-        self._device.choose([PlannedGpu.of(gpu) for gpu in gpus if gpu.index == index])
-        self._device_is_wanted = True
-        self._fit_layers_to_device()
+    def use_device(self, key: str, *, used: bool) -> None:
+        """As if the user had ticked it in the list, or had taken the tick away."""
+        self._device.use(key, used=used)
 
     def take_found_device(self, plan: LaunchPlan) -> bool:
         """Where no device was chosen yet, choose the one that the planner found. Whether that changed the request."""
@@ -268,6 +265,7 @@ class DeployFields(QWidget):
 
     def _connect(self) -> None:
         self._model.chosen.connect(self._model_changed)
+        self._device.shown.connect(self.devices_shown)
         self._device.chosen.connect(self._take_device)
         self._serve_as.changed.connect(lambda _: self._take("server_type"))
         self._slots.valueChanged.connect(lambda _: self._take("n_parallel"))

@@ -34,10 +34,13 @@ if TYPE_CHECKING:
 class DeployForm(QFrame):
     """Every change asks `preview` for the plan and shows what it says.
 
+    `devices_shown` carries the keys of the devices that are chosen, whoever chose them.
+
     `preview` gives None while something is still being found out (call `refresh` then), and raises LaunchdeckError
     where the request cannot be carried out: the sentence stands where the verdict would, and the button is off.
     """
 
+    devices_shown = Signal(object)
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
     library_requested = Signal()
@@ -54,6 +57,7 @@ class DeployForm(QFrame):
         self._no_model = self._make_no_model()
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
+        self._fields.devices_shown.connect(self.devices_shown)
         self._fields.library_requested.connect(self.library_requested)
         self._fields.engines_requested.connect(self.engines_requested)
         self._estimate = EstimatePanel(preview)
@@ -109,10 +113,9 @@ class DeployForm(QFrame):
         self._fields.set_engines(engines)
         self.refresh()
 
-    def select_gpu(self, index: int) -> None:
-        """Choose this GPU alone."""
-        self._fields.select_gpu(index)
-        self.refresh()
+    def use_device(self, key: str, used: bool) -> None:  # noqa: FBT001 (a slot)
+        """The user wants to use the device with this key, or not any more."""
+        self._fields.use_device(key, used=used)
 
     def show_request(self, request: ModelLoadRequest) -> None:
         """Fill the form with a request, so that it can be looked at, changed and deployed."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDialog,
@@ -30,6 +31,7 @@ from launchdeck.settings.schema import Section, Settings
 from launchdeck.settings.store import from_mapping
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.number_field import NumberField
+from launchdeck.ui.kit.wheel_guard import WheelGuard
 
 LIST_HEIGHT_PX = 64
 FIELD_MARGIN_PX = 9  # a style sheet leaves a spin box's text at the very edge
@@ -44,6 +46,7 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Settings"))
         self._readers: dict[str, Callable[[], Any]] = {}
+        self._guard = WheelGuard(self)
         sections = QTabWidget()
         sections.setAccessibleName(tr("Settings"))
         for section in Section:
@@ -98,6 +101,8 @@ class SettingsDialog(QDialog):
         meaning = tr(field.metadata["meaning"])
         editor.setAccessibleName(meaning)
         editor.setObjectName(field.name)
+        if isinstance(editor, QComboBox | QAbstractSpinBox):
+            self._guard.watch(editor)
         if isinstance(editor, QCheckBox):
             editor.setText(meaning)
             rows.addRow(editor)
