@@ -233,7 +233,10 @@ class Controller(QObject):
         QDesktopServices.openUrl(QUrl(f"http://{plan.host}:{plan.port}/"))
 
     def _dismiss(self, deployment_id: str) -> None:
-        self._manager.dismiss(deployment_id)
+        try:
+            self._manager.dismiss(deployment_id)
+        except LaunchdeckError as error:
+            self._window.notice.show_failure(error.failure)
         self._states.pop(deployment_id, None)
         self.show_all()
 

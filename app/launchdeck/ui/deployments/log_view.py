@@ -25,8 +25,8 @@ from PySide6.QtWidgets import (
 from launchdeck.ui.deployments.log_levels import LogLevel, level_of
 from launchdeck.ui.deployments.log_text import Found, LogText
 from launchdeck.ui.kit.i18n import tr
-from launchdeck.ui.kit.wheel_guard import WheelGuard
 from launchdeck.ui.kit.keys import give_key
+from launchdeck.ui.kit.wheel_guard import WheelGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
