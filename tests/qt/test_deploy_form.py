@@ -340,11 +340,14 @@ class TestLayers:
         use_inventory(form, planner, samples.inventory(samples.gpu(0, "RTX 3060", GpuType.NVIDIA, 12, 7)))
         qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_End)
         assert "✗ does not fit" in estimate(form)
+        assert named(form, "Deploy anyway").isEnabled()
+        assert named(form, "Deploy anyway").text().startswith("Deploy anyway")
         fit = planner.plan(form.request(), PORT).layers.largest_that_fits
         qtbot.waitUntil(lambda: has_button(form, f"Use {fit} layers"), timeout=WAIT_MS)
         qtbot.mouseClick(button(form, f"Use {fit} layers"), Qt.MouseButton.LeftButton)
         assert form.request().n_gpu_layers == fit
         assert "✓ fits" in estimate(form)
+        assert deploy_button(form).text().startswith("Deploy ")
 
 
 class TestContextAndSlots:

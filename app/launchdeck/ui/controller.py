@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, Fix, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
@@ -214,10 +214,31 @@ class Controller(QObject):
     def _deploy(self, request: ModelLoadRequest) -> None:
         self.spawn(self._load(request))
 
-    async def _load(self, request: ModelLoadRequest) -> None:
-        deployment = await self._manager.load(request)
+    async def _load(self, request: ModelLoadRequest, *, force: bool = False) -> None:
+        """As over HTTP: what does not fit is refused unless it is forced, which the user is asked about here."""
+        refusals: list[Failure] = []
+
+        def refuse(plan: LaunchPlan) -> Failure | None:
+            why = None if force else self._planner.refuse(plan)
+            refusals.extend([why] if why else [])
+            return why
+
+        try:
+            deployment = await self._manager.load(request, only_if=refuse)
+        except LaunchdeckError as error:
+            if error.failure not in refusals:
+                raise
+            self._ask_to_force(request, error.failure)
+            return
         self._requests.remember(request)
         self._panels.deployments.select(deployment.id)
+
+    def _ask_to_force(self, request: ModelLoadRequest, refusal: Failure) -> None:
+        from launchdeck.ui.deploy.anyway_dialog import AnywayDialog  # noqa: PLC0415 (when it is wanted)
+
+        question = AnywayDialog(refusal, self._window)
+        question.confirmed.connect(lambda: self.spawn(self._load(request, force=True)))
+        question.open()
 
     @Slot(str)
     def stop(self, deployment_id: str) -> None:

@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.plan import Verdict
 from launchdeck.engines.document import command_line
 from launchdeck.ui.deploy.command_view import CommandView
 from launchdeck.ui.deploy.deploy_fields import DeployFields
@@ -149,6 +150,7 @@ class DeployForm(QFrame):
         self._fields.show_plan(plan)
         self._estimate.show_plan(plan)
         self._command.show_command(command_line(plan))
+        self._name_button(is_forced=plan.verdict is Verdict.DOES_NOT_FIT and not plan.blocker)
         self._show_obstacle(tr("This cannot be deployed; the reason stands above.") if plan.blocker else "")
 
     def _show_waiting(self, text: str) -> None:
@@ -157,6 +159,7 @@ class DeployForm(QFrame):
 
     def _show_no_plan(self, obstacle: str) -> None:
         self._fields.show_plan(None)
+        self._name_button(is_forced=False)
         self._command.show_command("")
         self._show_obstacle(obstacle)
 
@@ -198,13 +201,18 @@ class DeployForm(QFrame):
             self.refresh()
 
     def _make_button(self) -> QPushButton:
-        button = QPushButton(f"{tr('Deploy')}   Ctrl+Enter", clicked=self._request_deploy)
+        button = QPushButton(clicked=self._request_deploy)
         button.setProperty("kind", "primary")
-        button.setAccessibleName(tr("Deploy"))
         for key in ("Ctrl+Return", "Ctrl+Enter"):
             shortcut = QShortcut(QKeySequence(key), self, self._request_deploy)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         return button
+
+    def _name_button(self, *, is_forced: bool) -> None:
+        """What does not fit is asked about once more, and the button says that it is another thing to press it."""
+        name = tr("Deploy anyway") if is_forced else tr("Deploy")
+        self._deploy.setText(f"{name}   Ctrl+Enter")
+        self._deploy.setAccessibleName(name)
 
     def _make_no_model(self) -> QWidget:
         box = QWidget()
