@@ -112,7 +112,7 @@ class WindowApplication(QObject):
     async def _begin(self) -> None:
         """What touches disks, drivers and networks. A quit meanwhile leaves out the rest."""
         self.sampler.start()
-        self.tray.show_if_possible()
+        self.tray.appear()
         problems = [self._setup.store.problem, self.core.requests.problem, self.core.manager.start_list.problem]
         self._tell_problems(problems)
         self._tell_problems([*problems, *await self.core.manager.adopt()])
@@ -185,8 +185,8 @@ class WindowApplication(QObject):
 
     @Slot()
     def _close_window(self) -> None:
-        """The window's own close button: with a tray the application stays there, without one it quits."""
-        if self.tray.is_shown():
+        """The window's own close button: with a tray at this moment the application stays there, without it quits."""
+        if self.tray.is_there():
             self.window.hide()
             self.tray.say_where_it_went()
         else:
