@@ -273,7 +273,14 @@ class WindowApplication(QObject):
         await asyncio.sleep(0)
         self.try_it = TryItTab(self._chat, self._embed)
         self.panels.tabs.addTab(self.try_it, tr("Try it"))
+        self.panels.tabs.currentChanged.connect(self._tab_opened)
         await asyncio.sleep(0)
+
+    @Slot(int)
+    def _tab_opened(self, place: int) -> None:
+        """Whoever has come here to ask can type; whoever walks along the tabs with the arrow keys goes on walking."""
+        if self.panels.tabs.widget(place) is self.try_it and not self.panels.tabs.tabBar().hasFocus():
+            self.try_it.take_focus()
 
     def _chat(self, deployment: Deployment, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[ChatChunk]:
         from launchdeck.engines import client  # noqa: PLC0415 (nobody chats before the first paint)

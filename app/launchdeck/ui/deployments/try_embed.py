@@ -51,6 +51,7 @@ class EmbedPane(QWidget):
         self._texts.setPlaceholderText(tr("One text a line, at most {count}", count=MAX_TEXTS))
         self._texts.setAccessibleName(tr("Texts, one a line"))
         self._texts.textChanged.connect(self._update_button)
+        self.setFocusProxy(self._texts)
         self._similarity = _similarity_table()
         self._status = QLabel(wordWrap=True)
         self._status.setProperty("role", "muted")

@@ -53,6 +53,10 @@ class TryItTab(QWidget):
         pane.set_deployment(deployment)
         self._panes.setCurrentWidget(pane)
 
+    def take_focus(self) -> None:
+        """Where one types."""
+        self._panes.currentWidget().setFocus()
+
     def cancel(self) -> None:
         """Give up what is under way; also to be called before the event loop ends."""
         self._chat.cancel()
