@@ -72,7 +72,7 @@ class WindowApplication(QObject):
         self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
-        self._language = setup.settings.language
+        self._language, self._detection = setup.settings.language, setup.settings.detection
         self._history = HistoryKeeper(None if setup.inventory_file else setup.paths.history)
         self.window, self.panels = first_frame.window, first_frame.panels
         self._quitting = Quitting(self.window, setup.store)
@@ -199,6 +199,9 @@ class WindowApplication(QObject):
         self.panels.charts.set_interval_s(settings.sampling_interval_s)
         self.panels.cards.set_interval_s(settings.sampling_interval_s)
         self.controller.show_all()
+        if settings.detection != self._detection:
+            self._detection = settings.detection
+            self.sampler.reopen()
         if settings.language != self._language:
             self.window.notice.show_text(tr("The new language is used from the next start on."))
         self.controller.spawn(self._discover())
