@@ -7,6 +7,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication, QComboBox
 
 from launchdeck.ui.kit import theme
+from launchdeck.ui.kit.trailing_combo import TrailingDelegate
 from qt.form_driver import WAIT_MS, named
 
 NAMES = ("Model", "GPU", "Context, in tokens", "Engine", "Preset", "Split over several devices")
@@ -49,6 +50,8 @@ def test_the_list_of_found_models_can_be_read(qtbot, qapp, form, tokens):
     found = combo.completer().popup()
     qtbot.waitUntil(found.isVisible, timeout=WAIT_MS)
     assert_readable(found, tokens)
+    assert isinstance(found.itemDelegate(), TrailingDelegate), "with the sizes"
+    assert not found.verticalScrollBar().isVisible(), "there is room for all of them"
     found.hide()
 
 

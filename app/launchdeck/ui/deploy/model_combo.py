@@ -34,7 +34,6 @@ class ModelCombo(TrailingCombo):
         self._edit = QLineEdit(self)
         self._found = QListView()
         self._found.setProperty("role", "popup")  # a window of its own: nothing is below it
-        self._found.setItemDelegate(TrailingDelegate(self._found))
         self.setLineEdit(self._edit)
         self.setCompleter(self._make_completer())
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
@@ -77,6 +76,7 @@ class ModelCombo(TrailingCombo):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setPopup(self._found)
+        self._found.setItemDelegate(TrailingDelegate(self._found))  # a completer gives its list one of its own
         completer.activated[QModelIndex].connect(self._take_found)  # type: ignore[index] # stubs know no overloads
         return completer
 

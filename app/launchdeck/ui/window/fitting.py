@@ -10,7 +10,7 @@ from PySide6.QtGui import QGuiApplication
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FRAME = QMargins(6, 40, 6, 8)
+FRAME = QMargins(2, 40, 2, 8)
 """Room for the frame, which nobody can ask for before the window is shown. Few are thicker."""
 _PRETENDED = frozenset({"offscreen", "minimal"})  # platforms that have no screen
 
