@@ -109,8 +109,10 @@ class Transcript(QPlainTextEdit):
         """A cursor for each stretch of text that is muted."""
         block = self.document().begin()
         while block.isValid():
-            for part in block:
-                fragment = part.fragment()
+            parts = block.begin()
+            while not parts.atEnd():
+                fragment = parts.fragment()
+                parts += 1
                 if fragment.charFormat().hasProperty(_IS_MUTED):
                     cursor = QTextCursor(self.document())
                     cursor.setPosition(fragment.position())

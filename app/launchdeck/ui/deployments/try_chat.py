@@ -57,11 +57,8 @@ class ChatPane(QWidget):
         self._update_buttons()
 
     def set_deployment(self, deployment: Deployment) -> None:
-        """Talk to this one. Another one starts a new conversation."""
-        another = self._deployment is None or deployment.id != self._deployment.id
+        """Talk to this one, as it is at this moment."""
         self._deployment = deployment
-        if another:
-            self.clear()
 
     def send(self) -> None:
         """Ask what stands in the prompt field."""

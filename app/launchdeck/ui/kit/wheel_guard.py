@@ -16,8 +16,11 @@ class WheelGuard(QObject):
         field.installEventFilter(self)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        is_wheel = event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget)
-        if is_wheel and (isinstance(watched, QComboBox) or not watched.hasFocus()):
+        if event.type() == QEvent.Type.Wheel and isinstance(watched, QWidget) and not _takes_wheel(watched):
             event.ignore()
             return True
         return super().eventFilter(watched, event)
+
+
+def _takes_wheel(field: QWidget) -> bool:
+    return field.hasFocus() and not isinstance(field, QComboBox)
