@@ -5,17 +5,17 @@ is nothing for us, and everything for the engines, which are started in the envi
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
 from typing import Final
 
 _OURS: Final = {"QT_API": "pyside6", "PYQTGRAPH_QT_LIB": "PySide6"}
 _before: dict[str, str] = {}
 
 
-def choose_pyside6(environ: MutableMapping[str, str] = os.environ) -> None:
-    """Have qasync and pyqtgraph use PySide6. Before either is imported, and before there are threads."""
-    _before.update({name: environ[name] for name in _OURS if environ.get(name, _OURS[name]) != _OURS[name]})
-    environ.update({name: _OURS[name] for name in _OURS if name in environ})
+def choose_pyside6() -> None:
+    """Have qasync and pyqtgraph use PySide6; before either is imported."""
+    others = {name: value for name in _OURS if (value := os.environ.get(name)) not in {None, _OURS[name]}}
+    _before.update(others)
+    os.environ.update({name: _OURS[name] for name in others})
 
 
 def others_choice() -> dict[str, str]:

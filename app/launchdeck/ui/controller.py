@@ -236,6 +236,8 @@ class Controller(QObject):
     def _ask_to_force(self, request: ModelLoadRequest, refusal: Failure) -> None:
         from launchdeck.ui.deploy.anyway_dialog import AnywayDialog  # noqa: PLC0415 (when it is wanted)
 
+        if any(asked.isVisible() for asked in self._window.findChildren(AnywayDialog)):
+            return  # the key was pressed twice
         question = AnywayDialog(refusal, self._window)
         question.confirmed.connect(lambda: self.spawn(self._load(request, force=True)))
         question.open()

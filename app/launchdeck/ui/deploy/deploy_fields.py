@@ -146,7 +146,7 @@ class DeployFields(QWidget):
         self.more.show_request(request)
 
     def use_device(self, key: str, *, used: bool) -> None:
-        """As if the user had ticked it in the list, or had taken the tick away."""
+        """Do as if the user had ticked it in the list, or had taken the tick away."""
         self._device.use(key, used=used)
 
     def take_found_device(self, plan: LaunchPlan) -> bool:

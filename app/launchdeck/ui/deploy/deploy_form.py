@@ -115,7 +115,7 @@ class DeployForm(QFrame):
         self.refresh()
 
     def use_device(self, key: str, used: bool) -> None:  # noqa: FBT001 (a slot)
-        """The user wants to use the device with this key, or not any more."""
+        """Take it that the user wants to use the device with this key, or not any more."""
         self._fields.use_device(key, used=used)
 
     def show_request(self, request: ModelLoadRequest) -> None:

@@ -117,7 +117,7 @@ class DeviceCombo(TrailingCombo):
         self.chosen.emit()
 
     def use(self, key: str, *, used: bool) -> None:
-        """As if the user had done it in the list; of the CPU, that it is used alone."""
+        """Do as if the user had ticked it in the list, or had taken the tick away; the CPU is used alone."""
         row = next((row for row, entry in enumerate(self._entries) if entry.key == key), None)
         if row is None or used is (key in self._keys):
             return

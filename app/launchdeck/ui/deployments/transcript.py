@@ -39,7 +39,7 @@ class Transcript(QPlainTextEdit):
         self._kind: _Kind | None = None
 
     def begin(self, speaker: str) -> None:
-        """Somebody else speaks from here on."""
+        """Write who speaks from here on."""
         cursor = self._end()
         if not self.document().isEmpty():
             cursor.insertBlock()
@@ -52,11 +52,11 @@ class Transcript(QPlainTextEdit):
         self._kind = None
 
     def say(self, text: str) -> None:
-        """What is no thought and no call."""
+        """Write what is no thought and no call."""
         self._write(text, _Kind.ANSWER)
 
     def add(self, chunk: ChatChunk) -> None:
-        """A piece of an answer, each part of it in its place."""
+        """Write a piece of an answer, each part of it in its place."""
         self._write(chunk.thought, _Kind.THOUGHT)
         for call in chunk.tool_calls:
             if call.name:
@@ -65,6 +65,7 @@ class Transcript(QPlainTextEdit):
         self._write(chunk.text, _Kind.ANSWER)
 
     def go_to_end(self) -> None:
+        """Show the end."""
         bar = self.verticalScrollBar()
         bar.setValue(bar.maximum())
 

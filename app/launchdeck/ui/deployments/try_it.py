@@ -56,7 +56,7 @@ class TryItTab(QWidget):
         self._panes.setCurrentWidget(self._hint)
 
     def take_focus(self) -> None:
-        """Where one types."""
+        """Give the keyboard to where one types."""
         if (pane := self._panes.currentWidget()) is not None:
             pane.setFocus()
 

@@ -34,7 +34,7 @@ def place_and_name(gpu: Gpu) -> str:
 
 
 def is_usable(reading: GpuReading) -> bool:
-    """Whether a launch can be told to use it."""
+    """Tell whether a launch can be told to use it."""
     return reading.sample.state.answers and reading.gpu.ours and reading.gpu.problem is None
 
 
