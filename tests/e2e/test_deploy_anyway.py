@@ -6,15 +6,15 @@ import pytest
 from PySide6.QtWidgets import QPushButton
 
 from e2e.window import click, in_real_window, quick_settings, until
-from fakes import llama_server
+from fakes import gguf_models, llama_server
 from launchdeck.domain.deployment import State
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.engines.checks import MAX_SLOTS
 from launchdeck.ui.deploy.anyway_dialog import AnywayDialog
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("qapp")]
-CONTEXT = 8192  # of the demo model; as many slots as can be have a cache of 45 GiB
-FREE_GIB = 40
+CONTEXT = 40960
+SHAPE = {"n_layer": 40, "n_embd": 5120, "n_head": 40, "n_head_kv": 8, "n_ff": 17408, "head_dim": 128}
 
 
 def question(application) -> AnywayDialog | None:
@@ -34,12 +34,14 @@ async def ask(application) -> AnywayDialog:
 
 
 def test_what_does_not_fit_is_asked_about_once_and_then_started(demo_model, tmp_path) -> None:
+    """Of 14B, without data; with all slots at their full length its cache would take more than 1,500 GiB."""
+    file = gguf_models.llama(architecture="qwen3", n_vocab=151936, n_ctx=CONTEXT, quant="q4_k", head_norm=True, **SHAPE)
+    large = file.write(tmp_path / "large.gguf")
+
     async def journey(application, core) -> None:
         form = application.panels.form
-        await until(lambda: form.request() is not None, "the models in the form")
-        if core.planner.inventory.cpu.sample.free_memory_bytes > FREE_GIB * 1024**3:
-            pytest.skip(f"more than {FREE_GIB} GiB of RAM are free")
-        too_much = ModelLoadRequest(demo_model, gpu_uuids=CPU_ONLY, n_ctx=CONTEXT * MAX_SLOTS, n_parallel=MAX_SLOTS)
+        await until(lambda: len(application.discovery.models) > 1, "the models in the form")
+        too_much = ModelLoadRequest(large, gpu_uuids=CPU_ONLY, n_ctx=CONTEXT * MAX_SLOTS, n_parallel=MAX_SLOTS)
         form.show_request(too_much)
         asked = await ask(application)
         assert "GiB of RAM" in asked.text()
@@ -56,4 +58,5 @@ def test_what_does_not_fit_is_asked_about_once_and_then_started(demo_model, tmp_
         click(form, "Deploy")
         await until(lambda: len(core.manager.deployments) == 2, "one that fits, without a question")
 
-    in_real_window(journey, quick_settings(llama_server_path=str(llama_server.install(tmp_path))))
+    engine = str(llama_server.install(tmp_path))
+    in_real_window(journey, quick_settings(llama_server_path=engine, model_folders=(str(tmp_path),)))
