@@ -58,7 +58,7 @@ DOORS: dict[str, set[str]] = {
     "serving/requests": {"request_file", "request_memory", "start_list", "starting"},
     "serving/shim": {"connection", "log", "mark", "processes", "record"},
     "ui/charts": {"chart_export", "charts"},
-    "ui/deploy": {"deploy_form"},
+    "ui/deploy": {"anyway_dialog", "deploy_form"},
     "ui/deployments": {"deployments_view", "details", "log_view", "try_it"},
     "ui/engines": {"engines_desk"},
     "ui/gpus": {"alert_text", "detection_dialog", "gpu_cards"},

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from launchdeck.engines.devices.masking import names_to_unset
 from launchdeck.serving.records.codec import to_json
 from launchdeck.serving.shim.record import SOCKET_SUFFIX
+from launchdeck.settings.qt_binding import others_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +35,7 @@ def build_spec(
     well: the engine would ask for a key that nobody here knows.
     """
     plan = deployment.plan
-    env = {name: value for name, value in plan.env if name not in plan.secret_env}
+    env = others_choice() | {name: value for name, value in plan.env if name not in plan.secret_env}
     unset = list(names_to_unset(environ, plan.env_unset))
     if api_key is None:
         unset += plan.secret_env
