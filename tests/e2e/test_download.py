@@ -33,7 +33,7 @@ def server(monkeypatch, tmp_path, plain_network):
 
 
 def search(application, text: str) -> DownloadDialog:
-    click(application.panels.form, "Library of models")
+    click(application.panels.form, "Model library")
     click(application.window.findChild(LibraryDialog), "Download …")
     dialog = application.window.findChild(DownloadDialog)
     dialog.search.setText(text)

@@ -14,12 +14,12 @@ def test_a_model_that_comes_is_listed_and_can_be_taken_into_the_form(tmp_path) -
     folder.mkdir()
 
     async def journey(application, core) -> None:
-        click(application.panels.form, "Library of models")
+        click(application.panels.form, "Model library")
         dialog = application.window.findChild(LibraryDialog)
         path = llama().write(folder / "newcomer.gguf")
         dialog.findChild(QLineEdit).setText("newcomer")
         await until(lambda: dialog.current() is not None, "the new model in the library", deadline_s=20)
-        click(dialog, "Into the form")
+        click(dialog, "Use this model")
         assert application.panels.form.request().model_path == path
         path.unlink()
         await until(lambda: all(m.path != path for m in application.discovery.models), "it to go", deadline_s=20)

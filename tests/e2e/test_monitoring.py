@@ -35,13 +35,13 @@ def test_a_hot_and_full_gpu_is_told_once_and_marked_until_it_is_not(nvml: FakeNv
         await until(lambda: "61 °C" in card.accessibleDescription(), "the first reading")
         assert "▲" not in card.accessibleDescription()
         nvml.set(**{"0.temp": 92, "0.used": 23 * GIB})
-        await until(lambda: "Hotter than 90 °C" in notice.text, "the notice")
+        await until(lambda: "Above 90 °C" in notice.text, "the notice")
         assert "0 RTX 4090: Memory is more than 95 % full" in notice.text
-        assert "▲ Hotter than 90 °C" in card.accessibleDescription()
+        assert "▲ Above 90 °C" in card.accessibleDescription()
         notice.hide()
         nvml.set(**{"0.temp": 88})
         await until(lambda: "88 °C" in card.accessibleDescription(), "the next reading")
-        assert "Hotter than 90 °C" in card.accessibleDescription()
+        assert "Above 90 °C" in card.accessibleDescription()
         nvml.set(**{"0.temp": 80, "0.used": GIB})
         await until(lambda: "▲" not in card.accessibleDescription(), "the end of the alerts")
         assert notice.text == ""
@@ -58,7 +58,7 @@ def test_devices_are_looked_for_anew_from_the_detection_view(nvml: FakeNvml) -> 
         assert "NVIDIA's library (NVML): ✓ Found · Driver 580.95.05" in dialog.lines
         nvml.add_gpu(name="NVIDIA A2")
         nvml.set(driver="590.1")
-        click(dialog, "Look again")
+        click(dialog, "Scan again")
         await until(lambda: len(cards.cards()) == 3, "the new GPU")
         assert "NVIDIA's library (NVML): ✓ Found · Driver 590.1" in dialog.lines
         click(dialog, "Close")

@@ -256,14 +256,18 @@ def test_eight_gpus_scroll(qtbot, cards: GpuCards):
 
 
 def footer(cards: GpuCards) -> str:
-    return next(label.text() for label in cards.findChildren(QLabel) if "etected by" in label.text())
+    return next(
+        label.text()
+        for label in cards.findChildren(QLabel)
+        if label.text().startswith("via ") or "etect" in label.text()
+    )
 
 
 def test_the_footer_names_the_detector(cards: GpuCards):
     cards.show_inventory(replace(two_gpus(), detector="AMDSMIDetector+NVMLDetector"))
-    assert footer(cards) == "Detected by AMDSMIDetector + NVMLDetector, every 5 s"
+    assert footer(cards) == "via AMDSMIDetector + NVMLDetector, every 5 s"
     cards.set_interval_s(1.5)
-    assert footer(cards) == "Detected by AMDSMIDetector + NVMLDetector, every 1.5 s"
+    assert footer(cards) == "via AMDSMIDetector + NVMLDetector, every 1.5 s"
 
 
 def test_a_recorded_inventory_is_called_so(cards: GpuCards):
@@ -303,7 +307,7 @@ def test_a_click_opens_all_values_and_another_closes_them(qtbot, cards: GpuCards
     assert details(cards) == {}
     qtbot.mouseClick(cards.cards()[0], Qt.MouseButton.LeftButton)
     assert details(cards) == {
-        "Memory used": "11.4 GiB", "Memory free": "12.6 GiB", "Memory in all": "24.0 GiB", "Utilization": "43 %",
+        "Memory used": "11.4 GiB", "Memory free": "12.6 GiB", "Total memory": "24.0 GiB", "Utilization": "43 %",
         "Temperature": "61 °C", "Power": "212 W", "Power limit": "450 W", "Graphics clock": "2,520 MHz",
         "Memory clock": "10,501 MHz", "Fan": "38 %", "Driver": "580.95.05", "PCI address": "0000:01:00.0",
         "UUID": "GPU-0", "qwen3-8b": "7.1 GiB", "PID 8": "2.0 GiB", "blender (9)": "1.0 GiB",
@@ -365,7 +369,7 @@ def test_one_card_is_open_at_a_time_and_the_keyboard_opens_it(qtbot, cards: GpuC
     assert (first.details is None, second.details is None) == (True, False)
     qtbot.keyClick(cpu, Qt.Key.Key_Space)
     assert list(dict(cpu.details.rows)) == [
-        "Memory used", "Memory free", "Memory in all", "Utilization", "Other processes"
+        "Memory used", "Memory free", "Total memory", "Utilization", "Other processes"
     ]  # fmt: skip
 
 
@@ -396,7 +400,7 @@ def test_alerts_mark_their_card_in_words(cards: GpuCards):
     calm = cards.cards()[0].grab().toImage()
     cards.show_alerts((Alert(first, AlertKind.VRAM, 97, 95), Alert(first, AlertKind.TEMPERATURE, 91, 90)))
     assert "Memory is more than 95 % full" in cards.cards()[0].accessibleDescription()
-    assert "Hotter than 90 °C" in cards.cards()[0].accessibleDescription()
+    assert "Above 90 °C" in cards.cards()[0].accessibleDescription()
     assert "▲" not in cards.cards()[1].accessibleDescription()
     assert cards.cards()[0].grab().toImage() != calm
     cards.show_alerts(())
@@ -430,5 +434,5 @@ def test_every_step_of_the_chain_is_told(qtbot):
     assert len(dialog.lines) == 3
     with qtbot.waitSignal(dialog.refresh_requested):
         qtbot.mouseClick(
-            next(b for b in dialog.findChildren(QPushButton) if b.text() == "Look again"), Qt.MouseButton.LeftButton
+            next(b for b in dialog.findChildren(QPushButton) if b.text() == "Scan again"), Qt.MouseButton.LeftButton
         )

@@ -395,7 +395,7 @@ class TestContextAndSlots:
         qtbot.waitUntil(lambda: any("up to" in text for text in estimate(form)), timeout=WAIT_MS)
         plan = planner.plan(form.request(), PORT)
         largest = advice.largest_context(plan, lambda request: planner.preview(request, PORT))
-        assert any(f"up to {largest:,} context" in text for text in estimate(form))
+        assert any(f"context up to {largest:,}" in text for text in estimate(form))
         for n_ctx, fits in ((largest, True), (largest + CONTEXT_STEP, False)):
             tried = planner.plan(replace(form.request(), n_ctx=n_ctx, n_gpu_layers=ALL_LAYERS), PORT)
             assert (tried.verdict is Verdict.FITS) is fits
@@ -541,7 +541,7 @@ class TestComfort:
             qtbot.keyClick(widget, Qt.Key.Key_Tab)
         assert order == [
             "Model",
-            "Library of models",
+            "Model library",
             "Serve as: LLM",
             "GPU",
             "Layers on the GPU",

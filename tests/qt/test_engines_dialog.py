@@ -77,9 +77,9 @@ def test_the_first_of_each_kind_comes_first():
 def test_facts_name_backends_build_and_options():
     engine = replace(samples.EMBEDDED, build=10605, flags=frozenset({"--host", "--port"}))
     facts = engine_facts(engine, is_first=False)
-    assert {"Computes on: CPU", "Build 10605", "Knows 2 options"} <= {*facts}
+    assert {"Runs on: CPU", "Build 10605", "Supports 2 options"} <= {*facts}
     assert any("NVIDIA" in line for line in engine_facts(ENGINE, is_first=False))
-    assert "Knows 2 architectures" in engine_facts(replace(VLLM, architectures=frozenset("ab")), is_first=True)
+    assert "Supports 2 architectures" in engine_facts(replace(VLLM, architectures=frozenset("ab")), is_first=True)
     assert "Can use RPC workers" in engine_facts(replace(ENGINE, supports_rpc=True), is_first=True)
 
 

@@ -39,7 +39,7 @@ def dialog(qtbot, models):
 
 
 def take_button(dialog):
-    return next(button for button in dialog.findChildren(QPushButton) if button.text() == "Into the form")
+    return next(button for button in dialog.findChildren(QPushButton) if button.text() == "Use this model")
 
 
 class TestModel:
@@ -146,7 +146,7 @@ class TestDialog:
 
 
 def test_the_form_asks_for_the_library_and_takes_a_model_from_it(qtbot, form, small):
-    button = next(b for b in form.findChildren(QPushButton) if b.accessibleName() == "Library of models")
+    button = next(b for b in form.findChildren(QPushButton) if b.accessibleName() == "Model library")
     with qtbot.waitSignal(form.library_requested):
         button.click()
     form.choose_model(small.path)

@@ -129,7 +129,7 @@ def refused(
             Message(
                 "{host} has no {name}, or not for everybody (status {status}).", host=host, name=what, status=status
             ),
-            Message("Check the name. Where a model is for members only, log in with HF_TOKEN or 'hf auth login'."),
+            Message("Check the name. If the model is gated or private, log in with HF_TOKEN or 'hf auth login'."),
         )
     return failures.refused(url, status, headers, what)
 

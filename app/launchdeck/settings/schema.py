@@ -50,10 +50,8 @@ def _setting(
 class Settings:
     """What the user can set. Immutable: a change is a new Settings."""
 
-    language: str = _setting(
-        Section.GENERAL, Effect.NEXT_START, "auto", Message("Language of the window"), choices=LANGUAGES
-    )
-    theme: str = _setting(Section.GENERAL, Effect.AT_ONCE, "auto", Message("Colours of the window"), choices=THEMES)
+    language: str = _setting(Section.GENERAL, Effect.NEXT_START, "auto", Message("Language"), choices=LANGUAGES)
+    theme: str = _setting(Section.GENERAL, Effect.AT_ONCE, "auto", Message("Theme"), choices=THEMES)
     sampling_interval_s: float = _setting(
         Section.GPUS, Effect.AT_ONCE, 5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60
     )
@@ -80,7 +78,7 @@ class Settings:
         Section.ENGINES,
         Effect.AT_ONCE,
         "https://api.github.com",
-        Message("Where engines are got from: GitHub's API, or a mirror that speaks like it"),
+        Message("Engine download source (GitHub API or compatible mirror)"),
     )
     package_index_url: str = _setting(
         Section.ENGINES,
@@ -107,7 +105,7 @@ class Settings:
         Section.SERVING,
         Effect.AT_ONCE,
         5.0,
-        Message("Seconds an engine has to end by itself before it is killed"),
+        Message("Grace period before an engine is killed (s)"),
         low=0,
         high=300,
     )
@@ -123,7 +121,7 @@ class Settings:
         Section.SERVING,
         Effect.AT_ONCE,
         7200.0,
-        Message("Seconds after which loading has failed in any case"),
+        Message("Maximum loading time (s)"),
         low=1,
         high=86400,
     )
@@ -131,7 +129,7 @@ class Settings:
         Section.SERVING,
         Effect.AT_ONCE,
         "never",
-        Message("When a model is started again by itself"),
+        Message("Restart failed models"),
         choices=("never", "on failure"),
     )
     restart_pause_s: float = _setting(
@@ -164,21 +162,21 @@ class Settings:
         Section.GENERAL,
         Effect.AT_ONCE,
         "keep",
-        Message("What running models do when Launchdeck ends without being asked"),
+        Message("If Launchdeck crashes, running models"),
         choices=("keep", "stop"),
     )
     on_quit: str = _setting(
         Section.GENERAL,
         Effect.AT_ONCE,
         "ask",
-        Message("What Quit does with running models"),
+        Message("When I quit, running models"),
         choices=("ask", "keep", "stop"),
     )
     vram_alert_percent: int = _setting(
         Section.GPUS,
         Effect.AT_ONCE,
         95,
-        Message("Percent of a GPU's memory in use from which on you are warned; 0: never"),
+        Message("Warn when GPU memory use exceeds (%, 0 = never)"),
         low=0,
         high=100,
     )
@@ -186,7 +184,7 @@ class Settings:
         Section.GPUS,
         Effect.AT_ONCE,
         90,
-        Message("Degrees Celsius of a GPU from which on you are warned; 0: never"),
+        Message("Warn when a GPU reaches (°C, 0 = never)"),
         low=0,
         high=120,
     )

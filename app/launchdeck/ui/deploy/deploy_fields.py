@@ -249,7 +249,7 @@ class DeployFields(QWidget):
 
     def _make_fields(self) -> None:
         self._model = ModelCombo()
-        self._library = _small_button("library", tr("Library of models"), self.library_requested)
+        self._library = _small_button("library", tr("Model library"), self.library_requested)
         options = ((ServerType.LLM, "LLM"), (ServerType.EMBEDDING, tr("Embedding")))
         self._serve_as = Segmented(options, tr("Serve as"))
         self._device = DeviceCombo()

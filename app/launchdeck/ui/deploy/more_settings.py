@@ -113,10 +113,10 @@ class MoreSettings(QWidget):
             (tr("Flash attention"), (self._flash_attention,)),
             (tr("Split"), (self._split,)),
             (tr("Threads"), (self._threads,)),
-            (tr("Batch, at once"), (self._batch, self._ubatch)),
+            (tr("Batch / micro-batch"), (self._batch, self._ubatch)),
             (tr("Experts in RAM"), (self._experts,)),
             (tr("Prompt cache"), (self._cache_ram,)),
-            (tr("Extra"), (self._extra_args,)),
+            (tr("Extra arguments"), (self._extra_args,)),
         ):
             row = QHBoxLayout(spacing=8)
             for field in fields:

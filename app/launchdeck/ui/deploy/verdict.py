@@ -45,10 +45,10 @@ def sign(verdict: Verdict) -> str:
 def context_sentence(plan: LaunchPlan, n_ctx: int) -> str:
     """The largest context that would fit with the same layers."""
     if not plan.layers.resolved:
-        return tr("up to {context} context", context=count(n_ctx))
+        return tr("context up to {context}", context=count(n_ctx))
     if plan.layers.resolved == plan.layers.total:
-        return tr("up to {context} context with all layers", context=count(n_ctx))
-    return tr("up to {context} context with {layers} layers", context=count(n_ctx), layers=plan.layers.resolved)
+        return tr("context up to {context} with all layers", context=count(n_ctx))
+    return tr("context up to {context} with {layers} layers", context=count(n_ctx), layers=plan.layers.resolved)
 
 
 def _short_devices(plan: LaunchPlan) -> list[str]:

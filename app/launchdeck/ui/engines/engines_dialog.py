@@ -258,14 +258,14 @@ def engine_facts(engine: EngineInfo, *, is_first: bool) -> list[str]:
         lines.append(tr("★ First choice for safetensors") if vllm else tr("★ First choice for GGUF"))
     lines.append(tr("Comes with Launchdeck") if engine.path is None else str(engine.path))
     gpus = ", ".join(sorted(gpu_type.upper() for gpu_type in engine.gpu_types))
-    lines.append(tr("Computes on: {where}", where=f"{gpus}, CPU" if gpus else "CPU"))
+    lines.append(tr("Runs on: {where}", where=f"{gpus}, CPU" if gpus else "CPU"))
     lines += [line for line in engine.devices if line]
     if engine.build is not None:
         lines.append(tr("Build {build}", build=engine.build))
     if engine.flags:
-        lines.append(tr("Knows {count} options", count=len(engine.flags)))
+        lines.append(tr("Supports {count} options", count=len(engine.flags)))
     if engine.architectures:
-        lines.append(tr("Knows {count} architectures", count=len(engine.architectures)))
+        lines.append(tr("Supports {count} architectures", count=len(engine.architectures)))
     if engine.supports_rpc:
         lines.append(tr("Can use RPC workers"))
     return lines

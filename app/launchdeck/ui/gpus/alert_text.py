@@ -17,6 +17,6 @@ def alert_text(alert: Alert) -> str:
         case AlertKind.VRAM:
             return tr("Memory is more than {limit} % full", limit=alert.limit)
         case AlertKind.TEMPERATURE:
-            return tr("Hotter than {limit} °C", limit=alert.limit)
+            return tr("Above {limit} °C", limit=alert.limit)
         case AlertKind.LOST:
             return tr("It does not answer any more")

@@ -104,7 +104,7 @@ class DetectionDialog(QDialog):
 
     def _buttons(self) -> QDialogButtonBox:
         buttons = QDialogButtonBox()
-        refresh = buttons.addButton(tr("Look again"), QDialogButtonBox.ButtonRole.ActionRole)
+        refresh = buttons.addButton(tr("Scan again"), QDialogButtonBox.ButtonRole.ActionRole)
         refresh.clicked.connect(self.refresh_requested)
         buttons.addButton(tr("Close"), QDialogButtonBox.ButtonRole.RejectRole)
         buttons.rejected.connect(self.reject)

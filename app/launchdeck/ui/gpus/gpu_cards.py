@@ -145,7 +145,7 @@ class GpuCards(QWidget):
         if self._inventory.replayed:
             self._footer.show_text(tr("REPLAY: a recorded inventory, detected by {detector}", **values))
         else:
-            self._footer.show_text(tr("Detected by {detector}, every {seconds} s", **values))
+            self._footer.show_text(tr("via {detector}, every {seconds} s", **values))
 
     def _show_used(self) -> None:
         for card in self._cards.values():

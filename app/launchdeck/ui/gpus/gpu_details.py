@@ -30,7 +30,7 @@ class GpuDetails(QWidget):
         super().__init__()
         self._values = ValueRows()
         self._holders = ValueRows(long_names=True)
-        self._heading = _heading(tr("Who holds its memory"))
+        self._heading = _heading(tr("Memory by process"))
         self._cores = GpuCores()
         self._cores_heading = _heading(tr("Load per core"))
         column = QVBoxLayout(self)
@@ -67,7 +67,7 @@ def _values(reading: GpuReading) -> list[ValueRow]:
     values: list[tuple[str, object, str]] = [
         (tr("Memory used"), sample.used_memory_bytes, number.gib_with_unit(sample.used_memory_bytes)),
         (tr("Memory free"), sample.free_memory_bytes, number.gib_with_unit(sample.free_memory_bytes)),
-        (tr("Memory in all"), gpu.total_memory_bytes, number.gib_with_unit(gpu.total_memory_bytes)),
+        (tr("Total memory"), gpu.total_memory_bytes, number.gib_with_unit(gpu.total_memory_bytes)),
         (tr("Utilization"), sample.utilization_percent, number.percent(sample.utilization_percent)),
     ]
     if gpu.gpu_type is not GpuType.CPU:

@@ -39,7 +39,7 @@ class LibraryDialog(QDialog):
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self.setWindowTitle(tr("Library of models"))
+        self.setWindowTitle(tr("Model library"))
         self._models = LibraryModel(self)
         self.search = QLineEdit(placeholderText=tr("Search by name, architecture, type or folder"))
         self.search.setAccessibleName(tr("Search in the library"))
@@ -50,7 +50,7 @@ class LibraryDialog(QDialog):
         self.reason = QLabel(wordWrap=True)
         self.reason.setProperty("state", "bad")
         self.reason.setTextFormat(Qt.TextFormat.PlainText)
-        self._take = QPushButton(tr("Into the form"), clicked=self._choose)
+        self._take = QPushButton(tr("Use this model"), clicked=self._choose)
         self._take.setProperty("kind", "primary")
         self._take.setDefault(True)
         self.search.textChanged.connect(self._search)
@@ -107,7 +107,7 @@ class LibraryDialog(QDialog):
     def _make_table(self) -> QTableView:
         table = QTableView()
         table.setModel(self._models)
-        table.setAccessibleName(tr("Library of models"))
+        table.setAccessibleName(tr("Model library"))
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setTabKeyNavigation(False)
@@ -123,7 +123,7 @@ class LibraryDialog(QDialog):
         return table
 
     def _lay_out(self) -> None:
-        note = QLabel(tr("Room is told by the size of the weights alone; the form tells it exactly."), wordWrap=True)
+        note = QLabel(tr("Estimated from file size; the form tells it exactly."), wordWrap=True)
         note.setProperty("role", "small")
         buttons = QDialogButtonBox()
         buttons.addButton(self._take, QDialogButtonBox.ButtonRole.ActionRole)

@@ -37,7 +37,7 @@ _TITLES = {
     Column.SIZE: Message("GiB"),
     Column.ARCHITECTURE: Message("Architecture"),
     Column.QUANTISATION: Message("Type"),
-    Column.FITS: Message("Has room"),
+    Column.FITS: Message("Fits"),
 }
 REACH_WORDS = {
     Reach.ONE_GPU: Message("✓ On one GPU"),

@@ -132,7 +132,7 @@ def _editor(field: dataclasses.Field[Any], value: Any) -> tuple[QWidget, Callabl
         lines = QPlainTextEdit("\n".join(value))
         lines.setFixedHeight(LIST_HEIGHT_PX)
         lines.setTabChangesFocus(True)
-        lines.setPlaceholderText(tr("One a line"))
+        lines.setPlaceholderText(tr("One per line"))
         return lines, lambda: [line.strip() for line in lines.toPlainText().splitlines() if line.strip()]
     if isinstance(value, str):
         line = QLineEdit(value)
@@ -154,7 +154,7 @@ def _choice_editor(choices: tuple[str, ...], value: str) -> tuple[QWidget, Calla
 
 
 _CHOICE_WORDS = {
-    "auto": Message("As the system has it"),
+    "auto": Message("System"),
     "en": Message("English"),
     "ko": Message("한국어"),
     "dark": Message("Dark"),

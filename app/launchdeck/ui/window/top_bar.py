@@ -79,8 +79,8 @@ class TopBar(QFrame):
 
     def _save_button(self) -> QPushButton:
         button = QPushButton(icon("save"), "")
-        button.setAccessibleName(tr("Save what the charts show"))
-        button.setToolTip(tr("Save what the charts show"))
+        button.setAccessibleName(tr("Export charts"))
+        button.setToolTip(tr("Export charts"))
         button.setShortcut(QKeySequence("Ctrl+E"))
         menu = QMenu(button)
         menu.addAction(tr("Save as CSV …"), self.csv_requested.emit)
