@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from launchdeck.domain.gpu import GpuReading, Inventory
 from launchdeck.domain.model import ModelFormat, ModelInfo
@@ -13,8 +14,6 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.llama.rope_scaling import slot_limit, slot_tokens
 from launchdeck.engines.residuals import Residuals
-from launchdeck.planning.llama.estimate import MemoryModel
-from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.schema import Settings
 
 HOST = "127.0.0.1"
@@ -31,6 +30,13 @@ class Ceiling:
     more_bytes: tuple[int, ...] = ()
 
 
+class ModelMemory(Protocol):
+    """What an engine has made of a model's header to estimate with. Only that engine looks into it."""
+
+    @property
+    def layer_count(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
     """What a plan is made from besides the request. `memory` is made of the model's header.
@@ -43,7 +49,7 @@ class PlanningContext:
     engines: tuple[EngineInfo, ...]
     settings: Settings
     model: ModelInfo
-    memory: MemoryModel | VllmMemory | None
+    memory: ModelMemory | None
     residuals: Residuals = field(default_factory=Residuals)
     inherited: frozenset[str] = frozenset()
     orders: DeviceOrders = field(default_factory=DeviceOrders)

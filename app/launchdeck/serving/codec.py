@@ -95,6 +95,8 @@ def _decode(kind: Any, data: Any) -> Any:
         return _decode_path(data)
     if issubclass(kind, Enum):
         return kind(data)
+    if issubclass(kind, str):  # a name that has a type of its own
+        return kind(_decode_plain(str, data))
     return _decode_plain(kind, data)
 
 

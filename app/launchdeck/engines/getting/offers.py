@@ -10,7 +10,7 @@ from enum import StrEnum
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.text import Message
 from launchdeck.engines.getting.releases import Release
-from launchdeck.engines.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
+from launchdeck.engines.vllm.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
 from launchdeck.hardware.gpu_names import compute_capability, gfx_target
 from launchdeck.network.remote_file import NamedFile
 

@@ -12,7 +12,7 @@ from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.choose import Choice
+from launchdeck.engines.choice import Choice
 from launchdeck.engines.context import (
     HOST,
     PlanningContext,
@@ -22,11 +22,10 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices.devices import free_bytes
 from launchdeck.engines.devices.masking import Placement, place
-from launchdeck.engines.devices.shared_ram import with_host
+from launchdeck.engines.devices.shared_ram import naming_promises, with_host
 from launchdeck.engines.devices.targets import warnings_without_gpus, with_gpus
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.names import default_model_id
-from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.vllm.argv import (
     CACHE_SPACE_VARIABLE,
     DEFAULT_BATCH,
