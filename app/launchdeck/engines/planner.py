@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -71,7 +72,25 @@ class Planner:
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
-        self.engines: tuple[EngineInfo, ...] | None = None
+        self._engines: tuple[EngineInfo, ...] | None = None
+        self.known = asyncio.Event()
+        """Set while this machine's devices and its engines are known. Both are told in the event loop's thread."""
+
+    @property
+    def engines(self) -> tuple[EngineInfo, ...] | None:
+        """Those of this machine, in the order of preference; None: they are still being looked for."""
+        return self._engines
+
+    @engines.setter
+    def engines(self, engines: tuple[EngineInfo, ...] | None) -> None:
+        self._engines = engines
+        self._tell_known()
+
+    def _tell_known(self) -> None:
+        if self._inventory is None or self._engines is None:
+            self.known.clear()
+        else:
+            self.known.set()
 
     @property
     def inventory(self) -> Inventory | None:
@@ -93,6 +112,7 @@ class Planner:
         if inventory is not None:
             for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
+        self._tell_known()
 
     @property
     def seen_gpu_uuids(self) -> set[str]:
