@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.plan import DeviceEstimate, LaunchPlan, Verdict
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from launchdeck.domain.gpu import GpuProcess, Inventory
 
-_GIB = 1 << 30
 _NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
@@ -83,4 +83,4 @@ def _largest_holder(plan: LaunchPlan, place: int, inventory: Inventory | None) -
 
 
 def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f}"
+    return f"{size_bytes / GIB:.1f}"

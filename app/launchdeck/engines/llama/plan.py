@@ -10,6 +10,7 @@ from launchdeck.domain.gpu import GpuReading, PlannedGpu
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import MIB
 from launchdeck.engines.choice import Choice
 from launchdeck.engines.context import HOST, Ceiling, PlanningContext, gpu_reasons, resolve_layers
 from launchdeck.engines.devices.devices import EngineDevice, free_bytes, has_kernels_of_cuda, warnings_of_devices
@@ -36,7 +37,6 @@ from launchdeck.engines.llama.warnings import (
 )
 from launchdeck.planning.llama.estimate import Load, MemoryModel
 from launchdeck.planning.llama.fit import fewest_experts_in_ram, largest_layer_count
-from launchdeck.settings.schema import MIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB, MIB
 from launchdeck.engines.choice import Choice
 from launchdeck.engines.context import (
     HOST,
@@ -39,9 +40,7 @@ from launchdeck.engines.vllm.find import parse_version
 from launchdeck.engines.vllm.log import worker_name
 from launchdeck.hardware.gpu_names import compute_capability
 from launchdeck.planning.vllm.memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
-from launchdeck.settings.schema import MIB
 
-GIB = 1024 * MIB
 _BFLOAT16_CAPABILITY = (8, 0)
 # Up to this version a UUID in the mask ends vLLM.
 _LAST_WITHOUT_UUID = (0, 20, 1)
