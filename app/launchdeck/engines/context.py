@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from launchdeck.domain.gpu import GpuReading, Inventory
-from launchdeck.domain.model import ModelFormat, ModelInfo
+from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
@@ -62,13 +62,13 @@ def resolve_context(request: ModelLoadRequest, model: ModelInfo) -> int:
     return request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT)
 
 
-def most_context(request: ModelLoadRequest, model: ModelInfo) -> int | None:
+def most_context(request: ModelLoadRequest, model: ModelInfo, *, is_shared: bool) -> int | None:
     """The largest context in tokens that this model can be asked for; None where it tells no limit.
 
-    llama.cpp's slots share it, and none of them holds more than the model can; vLLM means each request's own.
+    `is_shared`: the slots share it, and none of them holds more than the model can; else it is each request's own.
     """
     limit = slot_limit(request, model)
-    return None if limit is None else limit * (request.n_parallel if model.format is ModelFormat.GGUF else 1)
+    return None if limit is None else limit * (request.n_parallel if is_shared else 1)
 
 
 def longest_request(n_ctx: int, request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> int:

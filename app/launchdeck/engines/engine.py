@@ -64,6 +64,7 @@ class Engine(EngineAdapter, Protocol):
         anyone: what a plan is made for where no engine of it is there.
         words: what people read.
         measures_free_memory: two of it that start on one GPU would measure each other, so they take turns.
+        shares_context: all its slots together have the context that is asked for; else each request has it.
         own_env: the variables of a plan that serve only us, and are left out of a command for a terminal.
     """
 
@@ -72,6 +73,7 @@ class Engine(EngineAdapter, Protocol):
     anyone: EngineInfo
     words: EngineWords
     measures_free_memory: bool
+    shares_context: bool
     own_env: tuple[tuple[str, str], ...]
 
     def find(self, settings: Settings, paths: Paths) -> FoundEngines:

@@ -15,6 +15,7 @@ from launchdeck.engines.context import PlanningContext
 from launchdeck.engines.devices.devices import Machine
 from launchdeck.engines.devices.targets import target_gpus
 from launchdeck.engines.llama.checks import check_request
+from launchdeck.engines.registry import engine_for
 from launchdeck.engines.suitability import Suitability
 
 
@@ -24,7 +25,7 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     Raises:
         LaunchdeckError: it cannot be carried out; the failure says why, what to do, and offers it where possible.
     """
-    check_request(request, context.model)
+    check_request(request, context.model, shares_context=engine_for(context.model).shares_context)
     if context.memory is None:
         raise LaunchdeckError.of(
             Cause.MODEL_UNUSABLE, Message("The header of {name} is not known.", name=context.model.name)

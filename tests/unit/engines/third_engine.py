@@ -82,6 +82,7 @@ class ThirdEngine(Engine):
         layers_hint=Message("Third takes all layers or none."),
     )
     measures_free_memory = True
+    shares_context = False
     own_env = (("THIRD_QUIET", "1"),)
 
     def find(self, settings: Settings, paths: Paths) -> FoundEngines:

@@ -77,6 +77,7 @@ class LlamaEngine(Engine):
     """It can do all that llama-server can."""
     words = _WORDS
     measures_free_memory = False
+    shares_context = True
     own_env = (PROGRESS_ENV,)  # with it the server would end with its input
 
     def find(self, settings: Settings, paths: Paths) -> FoundEngines:

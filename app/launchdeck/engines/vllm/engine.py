@@ -74,6 +74,7 @@ class VllmEngine(Engine):
     )
     words = _WORDS
     measures_free_memory = True
+    shares_context = False
     own_env = ()
 
     def find(self, settings: Settings, paths: Paths) -> FoundEngines:
