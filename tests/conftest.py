@@ -7,13 +7,16 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from truth.oracle import Truth
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
@@ -24,6 +27,7 @@ _WAY_OUT = {
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSLKEYLOGFILE",
     "TRANSFORMERS_OFFLINE", "HUGGING_FACE_HUB_TOKEN",
 }  # fmt: skip
+NOT_RUN = pytest.StashKey[str]()
 REQUIRE_ALL = os.environ.get("LAUNCHDECK_REQUIRE_ALL") == "1"
 
 
@@ -53,11 +57,40 @@ def plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def engine_bin() -> Path:
-    """The folder with the real llama-server, ggml-rpc-server and llama-memory-truth."""
-    folder = os.environ.get("LAUNCHDECK_TEST_BIN")
-    if not folder:
+    """The folder with the real llama-server and ggml-rpc-server; of several, the first."""
+    from truth.engine import engine_folders
+
+    folders = engine_folders()
+    if not folders:
         skip_or_fail("LAUNCHDECK_TEST_BIN names no folder with the real engines")
-    return Path(str(folder)).absolute()
+    return folders[0]
+
+
+@pytest.fixture(scope="session")
+def built_in_server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The engine that is always there, as a llama-server: it takes the same options."""
+    from launchdeck.engines.llama.embedded import EMBEDDED_PROGRAM
+
+    program = tmp_path_factory.mktemp("built-in") / "llama-server"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {EMBEDDED_PROGRAM} "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+@pytest.fixture(scope="session")
+def truths() -> Iterator[dict[str, Truth]]:
+    """What each build of llama.cpp says."""
+    from truth.oracle import every_build
+
+    with every_build() as builds:
+        yield builds
+
+
+# Not of the session: pytest would run all tests of one build before those of the next, and what a file prepares twice.
+@pytest.fixture(params=["b10605", "b11434"])
+def truth(request: pytest.FixtureRequest, truths: dict[str, Truth]) -> Truth:
+    """What a build of llama.cpp says of a model; whoever asks is run for every build."""
+    return truths[request.param]
 
 
 @pytest.fixture(scope="session")
@@ -120,7 +153,7 @@ def _preloaded(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
 def _for_a_library(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
     from fakes.driver import compiler
 
-    if compiler() is None:
+    if not compiler():
         skip_or_fail("no C compiler (cc) to build the stand-ins for the drivers' libraries")
     return tmp_path_factory.mktemp(name)
 
@@ -140,7 +173,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         pytest.fail("unexpected errors in the log:\n" + "\n".join(record.getMessage() for record in seen))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Say how much was fuzzed: a number that nobody sees is none."""
     reports = [report for reports in terminalreporter.stats.values() for report in reports]
     told = [value for report in reports for name, value in getattr(report, "user_properties", ()) if name == "fuzzed"]
@@ -148,3 +181,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("damaged inputs that were read")
         for line in sorted(set(told)):
             terminalreporter.write_line(str(line))
+    config.stash[NOT_RUN] = not_run(terminalreporter.stats.get("skipped", []))
+
+
+def not_run(skipped: Sequence[pytest.TestReport]) -> str:
+    """Return a line about the tests that were skipped, with what they lacked; empty where there were none."""
+    reasons = Counter(str(report.longrepr[2]).removeprefix("Skipped: ") for report in skipped)
+    if not reasons:
+        return ""
+    lacked = "; ".join(f"{count}: {reason}" for reason, count in reasons.most_common())
+    return f"Not run: {len(skipped)} ({lacked}). To run all: python3 packaging/bootstrap.py test --engines"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say last what was not run: a run that left things out looks like one that did not."""
+    if line := config.stash.get(NOT_RUN, ""):
+        print(line)

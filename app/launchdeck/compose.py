@@ -23,6 +23,7 @@ from launchdeck.ending import Ending
 from launchdeck.files.looking import is_there
 from launchdeck.settings.instance import SERVE, WINDOW, Instance, does_not_answer
 from launchdeck.settings.paths import HOME_VARIABLE, Paths
+from launchdeck.settings.qt_binding import choose_pyside6
 from launchdeck.settings.setup import Setup
 
 if TYPE_CHECKING:
@@ -186,6 +187,7 @@ def in_window(
 ) -> int:
     """Paint the window, then run `main` on an event loop that Qt and asyncio share; gives what `main` returns."""
     ending = ending or Ending()
+    choose_pyside6()
     gc.disable()  # what is made before the first frame is there to stay; looking for garbage in it takes its time
     from PySide6.QtWidgets import QApplication  # noqa: PLC0415 (commands do without widgets)
 

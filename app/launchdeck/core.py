@@ -15,12 +15,12 @@ from launchdeck.engines.registry import adapters
 from launchdeck.hardware.opening import open_source
 from launchdeck.hardware.replay import ReplaySource
 from launchdeck.hardware.source import InventorySource
-from launchdeck.serving.first_version import SeenGpus, identified, is_list_of_then, places_in
 from launchdeck.serving.manager import ProcessManager
 from launchdeck.serving.process import QtShimLauncher
-from launchdeck.serving.request_file import RequestFile
-from launchdeck.serving.request_memory import RequestMemory
-from launchdeck.serving.start_list import start_marked
+from launchdeck.serving.records.first_version import SeenGpus, identified, is_list_of_then, places_in
+from launchdeck.serving.requests.request_file import RequestFile
+from launchdeck.serving.requests.request_memory import RequestMemory
+from launchdeck.serving.requests.starting import start_marked
 from launchdeck.settings.setup import Setup
 
 logger = logging.getLogger(__name__)

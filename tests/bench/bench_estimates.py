@@ -2,15 +2,14 @@
 
     LAUNCHDECK_TEST_BIN=... python tests/bench/bench_estimates.py [ARCHITECTURE ...]
 
-Truth is llama.cpp's own accounting (`llama-memory-truth`). Weights and cache count as exact only to the byte, on every
-device and on the host. A total is that of one GPU, without the context of its process; where others say nothing, the
-case counts among neither their median nor their worst. A GPU that gets next to nothing is no case. "auto" is judged as
-`auto_truth` has it.
+Truth is llama.cpp's own accounting (`llama-memory-truth`), of the first build that LAUNCHDECK_TEST_BIN names. Weights
+and cache count as exact only to the byte, on every device and on the host. A total is that of one GPU, without the
+context of its process; where others say nothing, the case counts among neither their median nor their worst. A GPU that
+gets next to nothing is no case. "auto" is judged as `auto_truth` has it.
 """
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 import timeit
@@ -29,7 +28,9 @@ from launchdeck.domain.plan import Estimate  # noqa: E402
 from launchdeck.models.describe import ENCODERS  # noqa: E402
 from launchdeck.models.gguf.gguf import read_header  # noqa: E402
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel  # noqa: E402
-from memory_truth import Truth, ask  # noqa: E402
+from truth.engine import Memory, build_of, engine_folders  # noqa: E402
+from truth.oracle import Recorder, Truth  # noqa: E402
+from truth.recording import Recording  # noqa: E402
 
 MIB = 1 << 20
 OURS = "Launchdeck"
@@ -84,7 +85,7 @@ class Score:
         for name, totals in other.totals.items():
             self.totals[name] += totals
 
-    def add(self, estimate: Estimate, truth: Truth) -> None:
+    def add(self, estimate: Estimate, truth: Memory) -> None:
         """Compare weights and cache on every device and on the host."""
         pairs = [*zip(estimate.devices, truth.gpus, strict=True), (estimate.host, truth.host)]
         differences = [
@@ -94,19 +95,19 @@ class Score:
         self.exact.append(not any(difference for difference, _ in differences))
         self.off = max(self.off, *(difference / true for difference, true in differences if true))
 
-    def add_totals(self, name: str, totals: Iterable[int], truth: Truth) -> None:
+    def add_totals(self, name: str, totals: Iterable[int], truth: Memory) -> None:
         pairs = zip(totals, truth.gpus, strict=True)
         self.totals[name] += [Total(true.total, total - true.total) for total, true in pairs if true.total >= MIB]
 
 
-def score(engine_bin: Path, path: Path) -> Score:
+def score(engine: Truth, path: Path) -> Score:
     """Compare one model under all loads."""
     header, result = read_header(path), Score()
     model = MemoryModel.of(header)
     n = model.layer_count
     for plain in LOADS:
         load = replace(plain, embedding=header.architecture in ENCODERS)
-        for layers, truth in ask(engine_bin, path, load, sorted({1, 2, n // 2, n - 1, n})).items():
+        for layers, truth in engine.memory(path, load, sorted({1, 2, n // 2, n - 1, n})).items():
             asked = replace(load, n_gpu_layers=layers)
             estimate = timed_estimate(model, asked, result)
             result.cases += sum(gpu.total >= MIB for gpu in truth.gpus)
@@ -116,7 +117,7 @@ def score(engine_bin: Path, path: Path) -> Score:
                 if (said := peer(header, asked)) is not None:
                     result.add_totals(name, said, truth)
     for plain in AUTO_LOADS:
-        result.auto += choices(engine_bin, path, model, replace(plain, embedding=header.architecture in ENCODERS))
+        result.auto += choices(engine, path, model, replace(plain, embedding=header.architecture in ENCODERS))
     return result
 
 
@@ -170,7 +171,8 @@ def summary(everything: Score) -> None:
 
 def main() -> None:
     """Print a line for each architecture and the sums."""
-    engine_bin = Path(os.environ["LAUNCHDECK_TEST_BIN"])
+    folder_of_engines = engine_folders()[0]
+    engine = Recorder(build_of(folder_of_engines) or "", Recording(), folder_of_engines)
     everything = Score()
     print(f"{'':31}" + "  ".join(f"{name:>21}" for name in everything.totals))
     print(f"{'model':16} cases   exact  " + "  ".join([f"{'median':>11} {'worst':>9}"] * len(everything.totals)))
@@ -178,7 +180,7 @@ def main() -> None:
         if sys.argv[1:] and name not in sys.argv[1:]:
             continue
         with tempfile.TemporaryDirectory() as folder:
-            found = score(engine_bin, gguf.write(Path(folder) / f"{name}.gguf"))
+            found = score(engine, gguf.write(Path(folder) / f"{name}.gguf"))
         if not found.cases:
             print(f"{name:16} the accounting cannot place it")
             continue

@@ -110,7 +110,7 @@ def watch(name: str, pid: int) -> Phase:
 
 
 def tell_logs(app: RealApplication, ids: list[str]) -> None:
-    from launchdeck.serving.shim_log import segments
+    from launchdeck.serving.shim.log import segments
 
     for number, key in enumerate(ids):
         files = segments(str(app.paths.records / key))

@@ -41,7 +41,7 @@ async def loop_delays(seconds: float) -> list[float]:
 
 async def measure() -> None:
     from fakes.serving import Bench
-    from launchdeck.serving.records import read_records
+    from launchdeck.serving.records.records import read_records
     from launchdeck.settings.paths import Paths
 
     idle = cpu_s([os.getpid()])

@@ -25,8 +25,9 @@ def main() -> None:
     from bench_many_models import cpu_s
 
     from e2e.real_application import application, resident_mib
+    from truth.engine import engine_folders
 
-    engine = Path(os.environ["LAUNCHDECK_TEST_BIN"]).absolute() / "llama-server"
+    engine = engine_folders()[0] / "llama-server"
     with application(engine, probe_interval_s=2.0, sampling_interval_s=5.0) as app:
         app.start()
         time.sleep(5)

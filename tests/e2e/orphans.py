@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakes.serving import processes_of, until
-from launchdeck.serving.processes import descendants, send_signal
+from launchdeck.serving.shim.processes import descendants, is_alive, send_signal
 
 if TYPE_CHECKING:
     from e2e.real_application import RealApplication
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.shim.processes import Process
 
 MODELS = 3
 SWITCHES = ("--load-s", 60, "--workers", 2, "--births", 30)
@@ -30,15 +30,16 @@ def kill_shims(home: Path) -> None:
 
 def _is_shim(pid: int) -> bool:
     try:
-        return b"/serving/shim.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"/serving/shim/main.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
 
 def left_of(app: RealApplication) -> list[Process]:
     """The processes of this home that are neither the application's nor below it."""
-    own = {app.pid, *(pid for pid, _ in descendants({app.pid}))}
-    return [process for process in processes_of(app.home) if process[0] not in own]
+    found = processes_of(app.home)
+    own = {app.pid, *(pid for pid, _ in descendants({app.pid}))}  # later: it asks engines now and then
+    return [process for process in found if process[0] not in own and is_alive(process)]
 
 
 def load_all(app: RealApplication) -> None:

@@ -22,8 +22,8 @@ import httpx
 from fakes.gguf_models import llama
 from fakes.llama_server import install
 from fakes.serving import end_all, free_ports, processes_of, until
-from launchdeck.serving.processes import identify
-from launchdeck.serving.records import ShimStatus, read_record
+from launchdeck.serving.records.records import ShimStatus, read_record
+from launchdeck.serving.shim.processes import identify
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 from launchdeck.settings.store import SettingsStore

@@ -279,7 +279,7 @@ def test_rarer_settings_go_into_the_command_and_into_the_estimate(demo_model: Pa
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if compiler() is None:
+    if not compiler():
         skip_or_fail("no C compiler (cc) to build the stand-in for NVIDIA's driver library")
     return nvml.build(tmp_path_factory.mktemp("nvml"))
 

@@ -10,6 +10,7 @@ import pytest
 from PySide6.QtWidgets import QMessageBox
 
 from e2e.window import button, click, in_real_window, quick_settings, until
+from fakes import llama_server
 from fakes.archives import tar_gz
 from fakes.hub import FakeHub
 from launchdeck.domain.request import ModelLoadRequest
@@ -30,8 +31,29 @@ def test_the_built_in_engine_is_tested_with_one_click(demo_model, monkeypatch) -
         await until(button(card, "Test").isEnabled, "the test to end")
         assert "Paris" in card.result
         assert core.manager.deployments == ()
+        assert application.panels.deployments.model().rowCount() == 0
 
     in_real_window(journey, quick_settings())
+
+
+def test_a_test_that_fails_leaves_no_row_that_nothing_can_be_done_with(tmp_path) -> None:
+    engine = llama_server.install(tmp_path)
+    program = tmp_path / "failing" / "llama-server"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase "$*" in *--model*) echo broken >&2; exit 1;; esac\nexec {engine} "$@"\n')
+    program.chmod(0o755)
+
+    async def journey(application, core) -> None:
+        click(application.panels.form, "Engines of this machine")
+        card = application.window.findChild(EnginesDialog).findChildren(EngineCard)[0]
+        click(card, "Test")
+        rows = application.panels.deployments.model()
+        await until(rows.rowCount, "the row of the test")
+        await until(button(card, "Test").isEnabled, "the test to end")
+        assert card.result.startswith("▲")
+        assert (core.manager.deployments, rows.rowCount()) == ((), 0)
+
+    in_real_window(journey, quick_settings(llama_server_path=str(program)))
 
 
 def test_a_program_that_is_no_engine_is_told(tmp_path) -> None:

@@ -16,8 +16,8 @@ from fakes.serving import Bench, alive, no_process_left, shim_of, until_async
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause
 from launchdeck.serving import direct
-from launchdeck.serving.processes import identify
-from launchdeck.serving.records import read_records
+from launchdeck.serving.records.records import read_records
+from launchdeck.serving.shim.processes import identify
 from launchdeck.settings.paths import Paths
 
 __all__ = ["no_process_left"]

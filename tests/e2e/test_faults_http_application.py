@@ -28,21 +28,21 @@ from e2e.real_application import (
     took,
 )
 from fakes.serving import alive, answers, until
-from launchdeck.serving.processes import identify
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim.log import segments
+from launchdeck.serving.shim.processes import identify
 
 pytestmark = pytest.mark.timeout(300)
 SLACK = 5
 
 
-@pytest.fixture(params=["fake", "real"])
+@pytest.fixture(params=["fake", "built-in"])
 def app(request: pytest.FixtureRequest) -> Iterator[RealApplication]:
-    """Not started. A window with the fake server, and without a window with the real one."""
+    """Not started. A window with the fake server, and without a window with the built-in engine."""
     if request.param == "fake":
         with application() as fake:
             yield fake
     else:
-        program, model = request.getfixturevalue("engine_bin") / "llama-server", request.getfixturevalue("demo_model")
+        program, model = request.getfixturevalue("built_in_server"), request.getfixturevalue("demo_model")
         with application(program, model) as real:
             real.command = WITHOUT_WINDOW
             yield real

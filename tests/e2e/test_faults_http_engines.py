@@ -1,5 +1,5 @@
 """The application as a program sees it, while engines die, hang, lie, flood and will not go. Faults 4 to 6, 8, 9, 11,
-14 to 17, 19, 20 and 27 to 29: one window offscreen for all of them, and where it says so the real llama-server.
+14 to 17, 19, 20 and 27 to 29: one window offscreen for all of them, and where it says so the built-in engine.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from e2e.real_application import (
 )
 from fakes.serving import answers, fake_command, is_legal, processes_of, until
 from launchdeck.domain.deployment import State
-from launchdeck.serving.processes import identify
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim.log import segments
+from launchdeck.serving.shim.processes import identify
 
 pytestmark = pytest.mark.timeout(300)
 SLACK = 5
@@ -44,13 +44,13 @@ def app() -> Iterator[RealApplication]:
         yield fake.start()
 
 
-@pytest.fixture(scope="module", params=["fake", "real"])
+@pytest.fixture(scope="module", params=["fake", "built-in"])
 def either(request: pytest.FixtureRequest) -> Iterator[RealApplication]:
-    """With the fake server, and again with the real one."""
+    """With the fake server, and again with the built-in engine."""
     if request.param == "fake":
         yield request.getfixturevalue("app")
     else:
-        program, model = request.getfixturevalue("engine_bin") / "llama-server", request.getfixturevalue("demo_model")
+        program, model = request.getfixturevalue("built_in_server"), request.getfixturevalue("demo_model")
         with application(program, model, stop_grace_s=2.0) as real:
             yield real.start()
 

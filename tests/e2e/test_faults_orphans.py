@@ -9,7 +9,7 @@ import pytest
 
 from e2e.orphans import SETTLED_S, forget_all, kill_all, kill_shims_alone, left_of
 from e2e.real_application import WITHOUT_WINDOW, application
-from launchdeck.serving.processes import is_alive
+from launchdeck.serving.shim.processes import is_alive
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -14,7 +14,7 @@ from fakes.serving import Application, Bench, alive, kill, no_process_left, unti
 from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause
 from launchdeck.serving import direct
-from launchdeck.serving.records import read_records
+from launchdeck.serving.records.records import read_records
 from launchdeck.settings.paths import Paths
 
 __all__ = ["no_process_left"]

@@ -14,7 +14,7 @@ from fakes.serving import (
     until_async,
 )
 from launchdeck.domain.deployment import State
-from launchdeck.serving.shim_log import segments
+from launchdeck.serving.shim.log import segments
 from launchdeck.settings.paths import Paths
 
 __all__ = ["no_process_left"]

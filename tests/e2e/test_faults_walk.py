@@ -27,7 +27,7 @@ from e2e.events import Events
 from e2e.real_application import DEADLINE_S, WITHOUT_WINDOW, RealApplication
 from fakes.serving import answers, is_legal, processes_of, until
 from launchdeck.domain.deployment import State
-from launchdeck.serving.processes import descendants, identify
+from launchdeck.serving.shim.processes import descendants, identify
 
 MOST_MODELS = 3
 WALKS = int(os.environ.get("LAUNCHDECK_WALKS", "5"))  # more, to look for what five do not find

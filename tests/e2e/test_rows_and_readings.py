@@ -14,7 +14,7 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import CPU_ONLY, ModelLoadRequest
 from launchdeck.models import hub
-from launchdeck.network.download import NamedFile, RemoteFile
+from launchdeck.network.remote_file import NamedFile, RemoteFile
 from launchdeck.ui.application import WindowApplication
 from launchdeck.ui.library.download_dialog import DownloadDialog
 from launchdeck.ui.library.library_dialog import LibraryDialog

@@ -20,7 +20,8 @@ from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import DeviceEstimate, EngineKind, Estimate, LaunchPlan, PlannedGpu
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.engines.refusals import refusal
-from launchdeck.serving.start_list import StartList, start_marked
+from launchdeck.serving.requests.start_list import StartList
+from launchdeck.serving.requests.starting import start_marked
 
 __all__ = ["no_process_left"]
 pytestmark = pytest.mark.timeout(180)

@@ -327,7 +327,7 @@ def test_ports_stay_free_of_our_own_health_checks() -> None:
 
 def test_nothing_but_the_standard_library_is_needed_by_a_shim() -> None:
     app = str(Path(sys.modules["launchdeck"].__file__).parents[1])
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import launchdeck.serving.shim; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import launchdeck.serving.shim.main; print(*sys.modules)"
     output = subprocess.run([sys.executable, "-I", "-S", "-c", code, app], capture_output=True, text=True, check=True)
     foreign = {name.partition(".")[0] for name in output.stdout.split()} - set(sys.stdlib_module_names)
     assert foreign == {"launchdeck", "__main__"}

@@ -16,8 +16,8 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import LaunchdeckError
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
-from launchdeck.serving.processes import identify
-from launchdeck.serving.records import read_records
+from launchdeck.serving.records.records import read_records
+from launchdeck.serving.shim.processes import identify
 from launchdeck.settings.paths import Paths
 
 __all__ = ["no_process_left"]

@@ -20,7 +20,7 @@ from e2e.real_application import DEADLINE_S, WITHOUT_WINDOW, RealApplication, ap
 from e2e.window import in_real_window, quick_settings
 from fakes.serving import alive, answers, end_all, free_port, until, until_async
 from launchdeck.core import Core
-from launchdeck.serving.shim_record import RECORD_VERSION
+from launchdeck.serving.shim.record import RECORD_VERSION
 from launchdeck.ui.application import WindowApplication
 
 pytestmark = pytest.mark.timeout(300)

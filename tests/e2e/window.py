@@ -99,8 +99,10 @@ def assert_gone(deployment: Deployment) -> None:
 
 
 def text_field(parent: QWidget, accessible_name: str) -> QPlainTextEdit:
-    (found,) = [edit for edit in parent.findChildren(QPlainTextEdit) if edit.accessibleName() == accessible_name]
-    return found
+    """The one with this accessible name; where there are several (of several deployments), the one in sight."""
+    found = [edit for edit in parent.findChildren(QPlainTextEdit) if edit.accessibleName() == accessible_name]
+    (one,) = found if len(found) == 1 else [edit for edit in found if edit.isVisible()]
+    return one
 
 
 def type_and_send(pane: QWidget, text: str) -> None:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 
-def compiler() -> str | None:
-    return shutil.which("cc")
+def compiler() -> list[str]:
+    """Return the command of the machine's C compiler, else of the one that a Python package brings; empty: neither.
+
+    The latter ends a program at what the language leaves undefined unless told otherwise.
+    """
+    if shutil.which("cc") is not None:
+        return ["cc"]
+    if importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc", "-fno-sanitize=undefined"]
+    return []
+
+
+def compile_library(source: Path, library: Path, *options: str) -> None:
+    """Compile a C file to a shared library."""
+    command = [*compiler(), "-shared", "-fPIC", "-O1", "-Wall", "-Werror", *options, str(source), "-o", str(library)]
+    subprocess.run([*command, "-ldl"], check=True)
 
 
 def build_library(source: Path, library: Path, wanted: Iterable[str]) -> Path:
@@ -19,8 +35,7 @@ def build_library(source: Path, library: Path, wanted: Iterable[str]) -> Path:
     stubs = [f"int {name}(void) {{ return NOT_SUPPORTED; }}\n" for name in sorted(set(wanted) - there)]
     header = library.with_name("stubs.h")
     header.write_text("".join(stubs))
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-D_GNU_SOURCE", f"-I{header.parent}"]
-    subprocess.run([str(compiler()), *options, str(source), "-o", str(library)], check=True)
+    compile_library(source, library, "-D_GNU_SOURCE", f"-I{header.parent}")
     return library
 
 

@@ -32,14 +32,14 @@ from launchdeck.engines.registry import adapters
 from launchdeck.serving.launcher import COMMAND, ShimLauncher, read_answer
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.manager import ProcessManager
-from launchdeck.serving.processes import all_stats, identify
+from launchdeck.serving.shim.processes import all_stats, identify
 from launchdeck.serving.shim_client import ShimClient
 from launchdeck.serving.sweeping import sweep
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
 if TYPE_CHECKING:
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.shim.processes import Process
 
 FAKE_SERVER = str(Path(__file__).with_name("fake_server.py"))
 HOST = Path(__file__).with_name("serving_host.py")

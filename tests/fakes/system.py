@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
+
+from fakes.driver import compile_library
 
 NVIDIA, AMD = 0x10DE, 0x1002
 GIB = 2**30
@@ -14,8 +15,7 @@ def build(folder: Path, name: str = "root") -> Path:
     """Compile NAME.c, which shows a process that preloads it another system than the machine's."""
     library = folder / f"{name}.so"
     source = Path(__file__).with_name(f"{name}.c")
-    options = ["-shared", "-fPIC", "-O1", "-Wall", "-Werror"]
-    subprocess.run(["cc", *options, str(source), "-o", str(library), "-ldl"], check=True)
+    compile_library(source, library)
     return library
 
 

@@ -37,11 +37,11 @@ from launchdeck.hardware.replay import ReplaySource
 from launchdeck.models.scan import scan
 from launchdeck.monitor.history import METRICS, History
 from launchdeck.monitor.history_store import HistoryStore
-from launchdeck.serving.codec import to_json
-from launchdeck.serving.processes import boot_id
-from launchdeck.serving.request_memory import LAST, PRESETS, RequestMemory
-from launchdeck.serving.start_list import StartList
-from launchdeck.serving.unstarted import LAUNCH_NAME, note_launch, read_unstarted
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.records.unstarted import LAUNCH_NAME, note_launch, read_unstarted
+from launchdeck.serving.requests.request_memory import LAST, PRESETS, RequestMemory
+from launchdeck.serving.requests.start_list import StartList
+from launchdeck.serving.shim.processes import boot_id
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 from launchdeck.ui.window.window_memory import WindowMemory

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtWidgets import QApplication, QLabel, QPushButton
 
 from fakes import samples
@@ -56,3 +58,13 @@ def pick(combo, row):
     """As a person does it: the entry becomes the current one, and the box says that it was picked."""
     combo.setCurrentIndex(row)
     combo.activated.emit(row)
+
+
+def wheel_down(field):
+    """One notch of the wheel over a field."""
+    centre = QPointF(field.rect().center())
+    event = QWheelEvent(
+        centre, field.mapToGlobal(centre), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
+        Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
+    )  # fmt: skip
+    QApplication.sendEvent(field, event)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor
-from PySide6.QtWidgets import QApplication, QLabel, QPushButton, QScrollArea
+from PySide6.QtWidgets import QApplication, QCheckBox, QLabel, QPushButton, QScrollArea
 
 from fakes.samples import GIB, deployment, gpu, inventory, plan, planned_gpus, two_gpus
 from launchdeck.domain.deployment import State
@@ -16,7 +16,7 @@ from launchdeck.domain.text import Message
 from launchdeck.monitor.alerts import Alert, AlertKind
 from launchdeck.ui.gpus.detection_button import DetectionButton
 from launchdeck.ui.gpus.detection_dialog import DetectionDialog
-from launchdeck.ui.gpus.gpu_cards import CPU_INDEX, GpuCards
+from launchdeck.ui.gpus.gpu_cards import GpuCards
 from launchdeck.ui.gpus.gpu_cores import GpuCores
 from launchdeck.ui.gpus.memory_share import held_bytes, others_bytes
 from launchdeck.ui.kit import theme
@@ -149,51 +149,83 @@ def test_on_the_cpu_a_model_holds_its_resident_memory():
     assert held_bytes(inventory().cpu, deployment("a")) == 0
 
 
-def test_a_click_selects_and_tells(qtbot, cards: GpuCards):
+def use_box(cards: GpuCards, place: int) -> QCheckBox:
+    return cards.cards()[place].findChild(QCheckBox)
+
+
+def tab_stops(cards: GpuCards) -> list[tuple[bool, bool]]:
+    """Whether the tab key comes to each card, and to its check box."""
+    return [
+        (bool(card.focusPolicy() & Qt.FocusPolicy.TabFocus), bool(box.focusPolicy() & Qt.FocusPolicy.TabFocus))
+        for card, box in ((card, card.findChild(QCheckBox)) for card in cards.cards())
+    ]
+
+
+def test_looking_at_a_card_uses_nothing(qtbot, cards: GpuCards):
     cards.show_inventory(two_gpus())
-    with qtbot.waitSignal(cards.gpu_selected) as selected:
-        qtbot.mouseClick(cards.cards()[1], Qt.MouseButton.LeftButton)
-    assert selected.args == [1]
-    assert [card.selected for card in cards.cards()] == [False, True, False]
+    cards.show_used(frozenset({"GPU-0"}))
+    cards.show()
+    first, second, _cpu = cards.cards()
+    with qtbot.assertNotEmitted(cards.use_clicked):
+        qtbot.mouseClick(second, Qt.MouseButton.LeftButton)
+        for key in (Qt.Key.Key_Down, Qt.Key.Key_Up):
+            qtbot.keyClick(first, key)
+        qtbot.keyClick(first, Qt.Key.Key_Space)
+        qtbot.keyClick(second, Qt.Key.Key_Return)
+    assert second.details is not None
+    assert [card.used for card in cards.cards()] == [True, False, False]
 
 
-def test_selecting_by_the_program_is_silent(qtbot, cards: GpuCards):
-    cards.show_inventory(two_gpus())
-    with qtbot.assertNotEmitted(cards.gpu_selected):
-        cards.select(CPU_INDEX)
-    assert [card.selected for card in cards.cards()] == [False, False, True]
-
-
-def test_arrows_and_space_select(qtbot, cards: GpuCards):
+def test_the_check_box_asks_to_use_the_device_and_opens_nothing(qtbot, cards: GpuCards):
     cards.show_inventory(two_gpus())
     cards.show()
-    cards.activateWindow()
-    first, second, cpu = cards.cards()
-    first.setFocus()
-    chosen: list[int] = []
-    cards.gpu_selected.connect(chosen.append)
-    qtbot.keyClick(first, Qt.Key.Key_Space)
-    qtbot.keyClick(first, Qt.Key.Key_Up)
-    qtbot.keyClick(first, Qt.Key.Key_Down)
-    qtbot.waitUntil(second.hasFocus)
-    qtbot.keyClick(second, Qt.Key.Key_Down)
-    assert chosen == [0, 1, CPU_INDEX]
-    assert cpu.selected
+    assert [use_box(cards, n).accessibleName() for n in range(3)] == ["Use 0 RTX 4090", "Use 1 RX 7900 XTX", "Use CPU"]
+    with qtbot.waitSignal(cards.use_clicked) as asked:
+        use_box(cards, 1).click()
+    assert asked.args == ["GPU-1", True]
+    assert cards.cards()[1].details is None
+    assert not use_box(cards, 1).isChecked(), "it is shown once it is so"
+    cards.show_used(frozenset({"GPU-0", "GPU-1"}))
+    assert [use_box(cards, n).isChecked() for n in range(3)] == [True, True, False]
+    with qtbot.waitSignal(cards.use_clicked) as asked:
+        qtbot.keyClick(use_box(cards, 1), Qt.Key.Key_Space)
+    assert asked.args == ["GPU-1", False]
 
 
-def test_the_tab_key_stops_at_the_selected_card_only(cards: GpuCards):
+def test_what_cannot_be_used_can_only_be_given_up(cards: GpuCards):
+    machine = two_gpus()
+    lost = with_sample(machine.gpus[0], state=GpuState.LOST)
+    cards.show_inventory(replace(machine, gpus=(lost, machine.gpus[1])))
+    assert [use_box(cards, n).isEnabled() for n in range(3)] == [False, True, True]
+    cards.show_used(frozenset({"GPU-0"}))
+    assert use_box(cards, 0).isEnabled()
+
+
+def test_a_device_that_is_used_is_so_on_its_new_card(cards: GpuCards):
+    cards.show_used(frozenset({"GPU-1"}))
     cards.show_inventory(two_gpus())
-    tab_stops = lambda: [card.focusPolicy() == Qt.FocusPolicy.TabFocus for card in cards.cards()]  # noqa: E731
-    assert tab_stops() == [True, False, False]
-    cards.select(1)
-    assert tab_stops() == [False, True, False]
+    assert [card.used for card in cards.cards()] == [False, True, False]
+    second = two_gpus().gpus[1]
+    cards.show_inventory(inventory(replace(second, gpu=replace(second.gpu, index=0))))
+    assert [card.used for card in cards.cards()] == [True, False]
 
 
-def test_selection_can_be_seen(qtbot, cards: GpuCards):
+def test_the_tab_key_stops_at_one_card_and_its_check_box(qtbot, cards: GpuCards):
+    cards.show_inventory(two_gpus())
+    cards.show()
+    none, both = (False, False), (True, True)
+    assert tab_stops(cards) == [both, none, none]
+    cards.show_used(frozenset({"GPU-1"}))
+    assert tab_stops(cards) == [none, both, none]
+    qtbot.keyClick(cards.cards()[1], Qt.Key.Key_Down)
+    assert tab_stops(cards) == [none, none, both]
+
+
+def test_it_can_be_seen_which_are_used(qtbot, cards: GpuCards):
     cards.show_inventory(two_gpus())
     cards.show()
     before = cards.cards()[1].grab().toImage()
-    cards.select(1)
+    cards.show_used(frozenset({"GPU-1"}))
     assert cards.cards()[1].grab().toImage() != before
 
 

@@ -4,8 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt
-from PySide6.QtGui import QWheelEvent
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QApplication, QPushButton
 
 from fakes import samples
@@ -17,7 +16,7 @@ from launchdeck.domain.plan import Verdict
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.engines import advice
 from launchdeck.engines.llama.argv import CONTEXT_STEP
-from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.requests.request_memory import RequestMemory
 from launchdeck.ui.deploy.command_view import CommandText
 from launchdeck.ui.deploy.deploy_form import DeployForm
 from launchdeck.ui.kit import theme
@@ -37,6 +36,7 @@ from qt.form_driver import (
     pick,
     texts,
     use_inventory,
+    wheel_down,
 )
 
 
@@ -286,14 +286,24 @@ class TestDevices:
         assert form.request().n_gpu_layers == 0
         assert not named(form, "Layers on the GPU").isEnabled()
         assert "RAM" in estimate(form)
-        form.select_gpu(0)
+        form.use_device("GPU-0", used=True)
         assert form.request().n_gpu_layers is None
         assert named(form, "Layers on the GPU").value() == named(form, "Layers on the GPU").maximum()
 
-    def test_a_card_that_was_clicked_is_chosen(self, form, planner):
-        use_inventory(form, planner, samples.two_gpus())
-        form.select_gpu(1)
-        assert form.request().gpu_uuids == ("GPU-1",)
+    def test_what_a_card_asks_for_is_as_if_it_was_ticked_in_the_list(self, form, planner):
+        shown = []
+        form.devices_shown.connect(shown.append)
+        use_inventory(form, planner, samples.inventory(*(samples.gpu(n, "A", GpuType.NVIDIA, 24, 1) for n in (0, 1))))
+        form.use_device("GPU-1", used=True)
+        assert form.request().gpu_uuids == ("GPU-0", "GPU-1")
+        assert shown[-1] == {"GPU-0", "GPU-1"}
+        form.use_device("GPU-0", used=False)
+        form.use_device("GPU-1", used=False)
+        assert form.request().gpu_uuids == ("GPU-1",), "the last one stays"
+        form.use_device("cpu", used=True)
+        assert (form.request().gpu_uuids, shown[-1]) == ((), {"cpu"})
+        form.use_device("GPU-9", used=True)
+        assert (form.request().gpu_uuids, shown[-1]) == ((), {"cpu"})
 
     def test_free_memory_is_listed_with_every_device(self, form):
         items = named(form, "GPU").model()
@@ -330,11 +340,14 @@ class TestLayers:
         use_inventory(form, planner, samples.inventory(samples.gpu(0, "RTX 3060", GpuType.NVIDIA, 12, 7)))
         qtbot.keyClick(named(form, "Layers on the GPU"), Qt.Key.Key_End)
         assert "✗ does not fit" in estimate(form)
+        assert named(form, "Deploy anyway").isEnabled()
+        assert named(form, "Deploy anyway").text().startswith("Deploy anyway")
         fit = planner.plan(form.request(), PORT).layers.largest_that_fits
         qtbot.waitUntil(lambda: has_button(form, f"Use {fit} layers"), timeout=WAIT_MS)
         qtbot.mouseClick(button(form, f"Use {fit} layers"), Qt.MouseButton.LeftButton)
         assert form.request().n_gpu_layers == fit
         assert "✓ fits" in estimate(form)
+        assert deploy_button(form).text().startswith("Deploy ")
 
 
 class TestContextAndSlots:
@@ -407,7 +420,7 @@ class TestEngineAndMore:
         planner.engines = (samples.EMBEDDED,)
         form.set_engines(planner.engines)
         assert named(form, "GPU").shown_text() == "CPU"
-        form.select_gpu(0)
+        form.use_device("GPU-0", used=True)
         form.set_engines(planner.engines)
         assert form.request().gpu_uuids == ("GPU-0",)
         assert not deploy_button(form).isEnabled()
@@ -488,21 +501,14 @@ class TestRequests:
 class TestComfort:
     def test_the_wheel_scrolls_the_form_and_changes_nothing(self, form):
         before = form.request()
-        form.setFocus()
-        for name in ("GPU", "Context, in tokens", "Engine", "Number of layers on the GPU", "Layers on the GPU"):
+        form.activateWindow()
+        for name in ("Model", "GPU", "Context, in tokens", "Engine", "Preset", "Type of the KV cache's keys"):
             field = named(form, name)
-            centre = QPointF(field.rect().center())
-            event = QWheelEvent(
-                centre,
-                field.mapToGlobal(centre),
-                QPoint(),
-                QPoint(0, -120),
-                Qt.MouseButton.NoButton,
-                Qt.KeyboardModifier.NoModifier,
-                Qt.ScrollPhase.NoScrollPhase,
-                False,
-            )
-            QApplication.sendEvent(field, event)
+            field.setFocus()  # a closed list is none to scroll in, with the focus neither
+            wheel_down(field)
+            assert form.request() == before, name
+        for name in ("Number of layers on the GPU", "Layers on the GPU", "CPU threads"):
+            wheel_down(named(form, name))
         assert form.request() == before
 
     def test_another_theme_colours_everything_anew(self, qapp, form):

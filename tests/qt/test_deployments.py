@@ -66,7 +66,7 @@ class TestModel:
         model.set_deployments((samples.deployment("a", "qwen3-8b"),))
         model.set_speed("a", 96.4)
         shown = [text(model, 0, column) for column in Column]
-        assert shown == ["qwen3-8b", "running", "llama-server :8001", "0", "37/37", "8,192", "7.2 / 7.1", "96", ""]
+        assert shown == ["qwen3-8b", "0", "37/37", "running", "llama-server :8001", "8,192", "7.2 / 7.1", "96", ""]
 
     def test_shows_progress_while_loading(self):
         model = DeploymentsModel()
@@ -328,6 +328,10 @@ class TestView:
     def test_a_failure_has_the_room_of_the_columns_after_it(self, view):
         view.set_deployments((samples.deployment("a"), samples.failed_deployment("b")))
         assert view.columnSpan(1, Column.STATE) == Column.VRAM - Column.STATE
+        for column in (Column.GPU, Column.LAYERS):  # where it was to run stays in sight
+            assert cell(view, 1, column).isValid()
+            assert not cell(view, 1, column).intersects(cell(view, 1, Column.STATE))
+            assert view.model().index(1, column).data()
         assert view.columnSpan(0, Column.STATE) == 1
         view.update_deployment(samples.deployment("b"))
         assert view.columnSpan(1, Column.STATE) == 1

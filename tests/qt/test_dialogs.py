@@ -6,7 +6,17 @@ import dataclasses
 
 import pytest
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QLineEdit, QPlainTextEdit, QPushButton, QSpinBox, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QLabel,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QSpinBox,
+    QTabWidget,
+    QWidget,
+)
 
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.text import Message
@@ -16,6 +26,7 @@ from launchdeck.ui.kit.notice import Notice
 from launchdeck.ui.window.quit_dialog import QuitDialog
 from launchdeck.ui.window.settings_dialog import SettingsDialog
 from launchdeck.ui.window.status_line import StatusLine
+from qt.form_driver import wheel_down
 
 
 def button(dialog: QWidget, text: str) -> QPushButton:
@@ -53,6 +64,44 @@ def test_every_setting_can_be_changed(qtbot) -> None:
     ]
     names = {editor.objectName() for editor in dialog.findChildren(QWidget) if editor.objectName()}
     assert {field.name for field in dataclasses.fields(Settings)} <= names
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_no_page_of_the_settings_is_cut_off_at_its_side(qtbot, language: str) -> None:
+    i18n.set_language(language)
+    dialog = SettingsDialog(Settings())
+    qtbot.addWidget(dialog)
+    dialog.show()
+    pages = dialog.findChild(QTabWidget)
+    for place in range(pages.count()):
+        pages.setCurrentIndex(place)
+        area = pages.widget(place)
+        qtbot.waitUntil(lambda area=area: area.widget().width() <= area.viewport().width())
+        for editor in area.widget().findChildren(QWidget):
+            if editor.objectName() and editor.isVisible():
+                right = editor.mapTo(area.widget(), editor.rect().topRight()).x()
+                assert right < area.viewport().width(), editor.objectName()
+
+
+def test_each_setting_says_when_it_takes_effect(qtbot) -> None:
+    dialog = SettingsDialog(Settings())
+    qtbot.addWidget(dialog)
+    for field in dataclasses.fields(Settings):
+        editor, effect = dialog.findChild(QWidget, field.name), i18n.tr(field.metadata["effect"].value)
+        assert editor.accessibleDescription() == effect
+        shown = [label.text() for label in editor.parentWidget().findChildren(QLabel)]
+        assert effect in shown
+
+
+def test_the_wheel_scrolls_the_settings_and_changes_none(qtbot) -> None:
+    dialog = SettingsDialog(Settings())
+    qtbot.addWidget(dialog)
+    dialog.show()
+    for name in ("theme", "detection", "last_port", "sampling_interval_s"):
+        wheel_down(dialog.findChild(QWidget, name))
+    with qtbot.waitSignal(dialog.saved) as saved:
+        button(dialog, "Save").click()
+    assert saved.args == [Settings()]
 
 
 def test_settings_that_contradict_each_other_are_told_and_nothing_is_lost(qtbot) -> None:

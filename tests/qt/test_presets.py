@@ -7,7 +7,7 @@ from PySide6.QtCore import Qt
 
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
-from launchdeck.serving.request_memory import RequestMemory
+from launchdeck.serving.requests.request_memory import RequestMemory
 from launchdeck.ui.deploy.deploy_form import DeployForm
 from qt.form_driver import PORT, WORKER, deploy_button, named, pick, texts
 

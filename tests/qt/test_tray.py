@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
@@ -17,7 +18,7 @@ def tray(qapp) -> Tray:
 
 
 def submenu(tray: Tray, title: str) -> list[QAction]:
-    return next(action.menu().actions() for action in tray.contextMenu().actions() if action.text() == title)
+    return next(action.menu().actions() for action in tray.menu.actions() if action.text() == title)
 
 
 @pytest.mark.parametrize(
@@ -41,23 +42,23 @@ def test_every_state_has_a_picture_of_its_own(tray: Tray):
     pictures = []
     for states in ((), (State.LOADING,), (State.RUNNING,), (State.UNRESPONSIVE,)):
         tray.show_deployments(tuple(deployment(state=state) for state in states))
-        pictures.append(tray.icon().pixmap(32, 32).toImage())
+        pictures.append(tray.picture.pixmap(32, 32).toImage())
     assert all(one != other for at, one in enumerate(pictures) for other in pictures[:at])
 
 
 def test_the_menu_is_made_again_only_where_it_says_something_else(tray: Tray):
     tray.show_deployments((deployment(),))
-    made = tray.contextMenu().actions()
+    made = tray.menu.actions()
     tray.show_deployments((replace(deployment(), rss_bytes=5),))
-    assert tray.contextMenu().actions() == made
+    assert tray.menu.actions() == made
     tray.show_deployments((deployment(state=State.STOPPING),))
-    assert tray.contextMenu().actions() != made
+    assert tray.menu.actions() != made
 
 
 def test_tooltip_tells_memory_per_gpu_and_counts(tray: Tray):
     tray.show_inventory(two_gpus())
     tray.show_deployments((deployment(), deployment("d2", state=State.LOADING)))
-    assert tray.toolTip().splitlines() == [
+    assert tray.tooltip.splitlines() == [
         "Launchdeck",
         "0 RTX 4090  11.4 / 24 GiB",
         "1 RX 7900 XTX  4.1 / 24 GiB",
@@ -67,14 +68,14 @@ def test_tooltip_tells_memory_per_gpu_and_counts(tray: Tray):
 
 def test_without_a_gpu_the_tooltip_tells_the_ram(tray: Tray):
     tray.show_inventory(inventory())
-    assert "CPU  18.2 / 64 GiB" in tray.toolTip()
+    assert "CPU  18.2 / 64 GiB" in tray.tooltip
 
 
 def test_menu_has_every_live_model(tray: Tray):
     tray.show_deployments(
         (deployment("d1", "qwen3-8b"), deployment("d2", "bge-m3", State.LOADING), failed_deployment())
     )
-    titles = [action.text() for action in tray.contextMenu().actions() if action.menu() is not None]
+    titles = [action.text() for action in tray.menu.actions() if action.menu() is not None]
     assert titles == ["qwen3-8b · running", "bge-m3 · loading"]
 
 
@@ -89,29 +90,66 @@ def test_menu_of_a_model_names_its_deployment(qtbot, tray: Tray, place: int, sig
 @pytest.mark.parametrize(("text", "signal"), [("Show Launchdeck", "show_requested"), ("Quit", "quit_requested")])
 def test_show_and_quit(qtbot, tray: Tray, text: str, signal: str):
     with qtbot.waitSignal(getattr(tray, signal)):
-        next(action for action in tray.contextMenu().actions() if action.text() == text).trigger()
+        next(action for action in tray.menu.actions() if action.text() == text).trigger()
 
 
-def test_a_click_shows_the_window(qtbot, tray: Tray):
+@pytest.fixture
+def system_tray(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether the system has one; at first it has none."""
+    there = [False]
+    monkeypatch.setattr(QSystemTrayIcon, "isSystemTrayAvailable", lambda: there[-1])
+    return there
+
+
+def icon_of(tray: Tray) -> QSystemTrayIcon | None:
+    return tray.findChild(QSystemTrayIcon)
+
+
+def test_a_tray_that_comes_later_gets_the_icon_as_it_is_then(qtbot, tray: Tray, system_tray):
+    tray.findChild(QTimer).setInterval(10)
+    tray.appear()
+    assert icon_of(tray) is None
+    tray.show_deployments((deployment("d1", "qwen3-8b"),))
+    system_tray.append(True)
+    qtbot.waitUntil(lambda: icon_of(tray) is not None)
+    icon = icon_of(tray)
+    assert (icon.isVisible(), icon.toolTip(), icon.contextMenu()) == (True, tray.tooltip, tray.menu)
+    assert "1 running" in icon.toolTip()
+    tray.show_deployments(())
+    assert "0 running" in icon.toolTip()
+    tray.hide()
+    assert not icon.isVisible()
+
+
+def test_whether_there_is_a_tray_is_asked_at_that_moment(tray: Tray, system_tray):
+    assert not tray.is_there()
+    system_tray.append(True)
+    assert tray.is_there()
+    assert icon_of(tray).isVisible()
+    system_tray.append(False)
+    assert not tray.is_there()
+
+
+def test_a_click_shows_the_window(qtbot, tray: Tray, system_tray):
+    system_tray.append(True)
+    tray.appear()
     with qtbot.waitSignal(tray.show_requested):
-        tray.activated.emit(QSystemTrayIcon.ActivationReason.Trigger)
-
-
-def test_shown_only_where_there_is_a_tray(tray: Tray):
-    tray.show_if_possible()
-    assert tray.is_shown() is QSystemTrayIcon.isSystemTrayAvailable()
+        icon_of(tray).activated.emit(QSystemTrayIcon.ActivationReason.Trigger)
 
 
 def test_the_menus_of_models_that_are_gone_are_gone(qtbot, tray: Tray):
     for number in range(20):
         tray.show_deployments((deployment(f"d{number}"), deployment("d2")))
-    qtbot.waitUntil(lambda: len(tray.contextMenu().findChildren(QMenu)) == 2)
+    qtbot.waitUntil(lambda: len(tray.menu.findChildren(QMenu)) == 2)
 
 
-def test_that_the_window_went_to_the_tray_is_said_once(tray: Tray, monkeypatch: pytest.MonkeyPatch):
+def test_that_the_window_went_to_the_tray_is_said_once(tray: Tray, system_tray, monkeypatch: pytest.MonkeyPatch):
     said: list[str] = []
-    monkeypatch.setattr(tray, "is_shown", lambda: True)
-    monkeypatch.setattr(tray, "showMessage", lambda _title, text, _icon: said.append(text))
+    monkeypatch.setattr(QSystemTrayIcon, "showMessage", lambda _icon, _title, text, _kind: said.append(text))
+    tray.say_where_it_went()
+    assert said == [], "there is none yet"
+    system_tray.append(True)
+    tray.appear()
     tray.say_where_it_went()
     tray.say_where_it_went()
     assert len(said) == 1
@@ -120,4 +158,4 @@ def test_that_the_window_went_to_the_tray_is_said_once(tray: Tray, monkeypatch: 
 
 def test_a_recorded_machine_is_marked(tray: Tray):
     tray.show_inventory(replace(two_gpus(), replayed=True))
-    assert tray.toolTip().startswith("Launchdeck · REPLAY\n")
+    assert tray.tooltip.startswith("Launchdeck · REPLAY\n")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import pytest
 import qasync
 from PySide6.QtCore import Qt
+from PySide6.QtGui import QTextFormat
 from PySide6.QtWidgets import QLabel, QPlainTextEdit, QPushButton, QTableWidget
 
 from fakes import samples
@@ -13,19 +14,13 @@ from launchdeck.domain.deployment import State
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
+from launchdeck.serving.client import ChatChunk, ToolCallPiece
 from launchdeck.ui.deployments.try_embed import cosine
 from launchdeck.ui.deployments.try_it import TryItTab
-from launchdeck.ui.kit import i18n
+from launchdeck.ui.kit import i18n, theme
 from launchdeck.ui.kit.asking import Asking
 
 DEADLINE_S = 10
-
-
-@dataclass
-class Chunk:
-    text: str
-    tokens: int | None = None
-    tokens_per_s: float | None = None
 
 
 @dataclass
@@ -40,7 +35,7 @@ class Model:
 
     def __init__(self):
         self.asked = []
-        self.chunks = [Chunk("Hello"), Chunk(" there", 2, 96.5)]
+        self.chunks = [ChatChunk("Hello"), ChatChunk(" there", 2, 96.5)]
         self.error = None
         self.hang = False
         self.is_hanging = False
@@ -104,7 +99,8 @@ def embedding_deployment(key="e"):
 
 
 def field(tab, name):
-    return next(w for w in tab.findChildren(QPlainTextEdit) if w.accessibleName() == name)
+    found = [w for w in tab.findChildren(QPlainTextEdit) if w.accessibleName() == name]
+    return next((w for w in found if w.isVisible()), found[0])
 
 
 def labels(tab):
@@ -145,10 +141,117 @@ def test_the_answer_streams_and_its_speed_is_told(qtbot, loop, tab, model):
     assert any("2 tokens" in text and "96.5 tok/s" in text for text in labels(tab))
 
 
+def thought(text):
+    return ChatChunk("", thought=text)
+
+
+def answer_of(qtbot, loop, tab, model, *chunks):
+    """The conversation after a question, without who asks and who answers, and the line below it."""
+    model.chunks = chunks
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: not button(tab, "Stop").isEnabled())
+
+    run(loop, scenario())
+    shown = field(tab, "Conversation").toPlainText().removeprefix("You\nHi\n\nqwen3-8b\n")
+    return shown, next(text for text in labels(tab) if text.endswith(" s") or " s  ·" in text)
+
+
+def colours(tab):
+    """The colours of the conversation's pieces, by their text; None is the usual one."""
+    block, found = field(tab, "Conversation").document().begin(), {}
+    while block.isValid():
+        for part in block:
+            piece = part.fragment()
+            muted = piece.charFormat().hasProperty(QTextFormat.Property.ForegroundBrush)
+            found[piece.text()] = piece.charFormat().foreground().color().name() if muted else None
+        block = block.next()
+    return found
+
+
+def test_what_a_model_thinks_stands_apart_from_what_it_answers(qtbot, qapp, loop, tab, model):
+    chunks = (
+        ChatChunk(""),
+        thought("They "),
+        thought("greet.\n\n"),
+        ChatChunk("\n\n"),
+        ChatChunk("Hello"),
+        ChatChunk("!"),
+    )
+    shown, status = answer_of(qtbot, loop, tab, model, *chunks, ChatChunk("", 6, 50.0, finish_reason="stop"))
+    assert shown == "Thoughts: They greet.\n\n\nHello!"
+    assert status.endswith("50.0 tok/s")
+    for name, tokens in (("dark", theme.DARK), ("light", theme.LIGHT)):
+        theme.apply(qapp, name)
+        assert colours(tab)["Thoughts: They greet."] == tokens.muted
+        assert colours(tab)["Hello!"] is None
+
+
+def test_only_the_answer_is_told_to_the_model_again(qtbot, loop, tab, model):
+    answer_of(qtbot, loop, tab, model, thought("Hm."), ChatChunk("Hello"))
+
+    async def again():
+        ask(qtbot, tab, "And?")
+        await until(lambda: len(model.asked) == 2)
+
+    run(loop, again())
+    assert [message["content"] for message in model.asked[1][1]] == ["Hi", "Hello", "And?"]
+
+
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ((ChatChunk("Hel"), ChatChunk("", finish_reason="length")), "limit reached"),
+        ((thought("Hm"), ChatChunk("", finish_reason="length")), "limit reached before it had answered"),
+        ((thought("Hm"), ChatChunk("", finish_reason="stop")), "it has only thought, and not answered"),
+        ((ChatChunk(" "), ChatChunk("", finish_reason="stop")), "it has ended without a word"),
+    ],
+)
+def test_why_an_answer_is_short_or_empty_is_told(qtbot, loop, tab, model, chunks, told):
+    assert answer_of(qtbot, loop, tab, model, *chunks)[1].split("  ·  ")[-1] == told
+
+
+def test_tools_that_a_model_wants_are_shown_as_such(qtbot, loop, tab, model):
+    calls = [ToolCallPiece("weather", ""), ToolCallPiece("", '{"city":'), ToolCallPiece("", '"Rome"}')]
+    more = ToolCallPiece("time", "{}")
+    chunks = [ChatChunk("", tool_calls=(call,)) for call in (*calls, more)]
+    shown, status = answer_of(qtbot, loop, tab, model, *chunks, ChatChunk("", finish_reason="tool_calls"))
+    assert shown.splitlines() == ['Wants to call a tool: weather {"city":"Rome"}', "Wants to call a tool: time {}"]
+    assert "without a word" not in status
+
+
+def test_enter_sends_and_with_shift_it_is_a_new_line(qtbot, loop, tab, model):
+    tab.show_deployment(LLM)
+    prompt = field(tab, "Prompt")
+
+    async def scenario():
+        qtbot.keyClicks(prompt, "one")
+        qtbot.keyClick(prompt, Qt.Key.Key_Return, Qt.KeyboardModifier.ShiftModifier)
+        qtbot.keyClicks(prompt, "two")
+        assert model.asked == []
+        qtbot.keyClick(prompt, Qt.Key.Key_Return)
+        await until(lambda: model.asked)
+        await until(lambda: not button(tab, "Stop").isEnabled())
+
+    run(loop, scenario())
+    assert model.asked == [("a", ({"role": "user", "content": "one\ntwo"},))]
+    assert prompt.toPlainText() == ""
+
+
+def test_one_can_type_at_once(qtbot, tab):
+    tab.activateWindow()
+    for deployment, name in ((LLM, "Prompt"), (embedding_deployment(), "Texts, one a line")):
+        tab.show_deployment(deployment)
+        tab.take_focus()
+        qtbot.waitUntil(field(tab, name).hasFocus)
+
+
 def test_what_is_asked_and_answered_stays_in_sight_where_there_is_little_room(qtbot, loop, tab, model):
     tab.show_deployment(LLM)
     tab.resize(320, tab.minimumSizeHint().height())
-    model.chunks = [Chunk("one\ntwo\nthree\nfour\n"), Chunk("five", 2, 96.5)]
+    model.chunks = [ChatChunk("one\ntwo\nthree\nfour\n"), ChatChunk("five", 2, 96.5)]
     bar = field(tab, "Conversation").verticalScrollBar()
 
     async def scenario():
@@ -192,7 +295,7 @@ def test_stop_cancels_and_keeps_what_has_come(qtbot, loop, tab, model):
     assert not button(tab, "Stop").isEnabled()
 
 
-@pytest.mark.parametrize("what", ["another deployment", "none", "an ended one", "cancel"])
+@pytest.mark.parametrize("what", ["none", "an ended one", "cancel"])
 def test_what_is_under_way_ends_with_its_deployment(qtbot, loop, tab, model, what):
     model.hang = True
     tab.show_deployment(LLM)
@@ -203,16 +306,34 @@ def test_what_is_under_way_ends_with_its_deployment(qtbot, loop, tab, model, wha
         if what == "cancel":
             tab.cancel()
         else:
-            tab.show_deployment(
-                {
-                    "another deployment": samples.deployment("b"),
-                    "none": None,
-                    "an ended one": samples.deployment("a", state=State.STOPPED),
-                }[what]
-            )
+            tab.show_deployment(None if what == "none" else samples.deployment("a", state=State.STOPPED))
         await until(lambda: model.was_cancelled)
 
     run(loop, scenario())
+
+
+def test_an_answer_goes_on_while_one_looks_at_another_deployment(qtbot, loop, tab, model):
+    model.hang = True
+    tab.show_deployment(LLM)
+
+    async def scenario():
+        ask(qtbot, tab, "Hi")
+        await until(lambda: model.is_hanging)
+        for other in (samples.deployment("b"), samples.deployment("c", state=State.STOPPED), embedding_deployment()):
+            tab.show_deployment(other)
+            assert "Hello" not in " ".join(
+                each.toPlainText() for each in tab.findChildren(QPlainTextEdit) if each.isVisible()
+            )
+        tab.show_deployment(LLM)
+        assert field(tab, "Conversation").toPlainText().endswith("Hello there")
+        assert button(tab, "Stop").isEnabled()
+        assert not model.was_cancelled
+        for number in range(20):
+            tab.show_deployment(samples.deployment(f"one of many {number}"))
+        await until(lambda: model.was_cancelled)
+
+    run(loop, scenario())
+    assert len([e for e in tab.findChildren(QPlainTextEdit) if e.accessibleName() == "Prompt"]) <= 17
 
 
 def test_what_cancelled_work_still_says_does_not_end_the_next(loop):
@@ -320,7 +441,7 @@ def test_embeddings_tell_dimensions_time_and_similarity(qtbot, loop, tab, model)
     table = next(t for t in tab.findChildren(QTableWidget) if t.isVisible())
     assert [table.item(0, column).text() for column in range(2)] == ["1.000", "0.707"]
     tab.show_deployment(embedding_deployment("other"))
-    assert table.rowCount() == 0
+    assert [each.rowCount() for each in tab.findChildren(QTableWidget) if each.isVisible()] == [0]
 
 
 @pytest.mark.parametrize(

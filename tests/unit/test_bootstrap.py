@@ -17,6 +17,7 @@ import shiboken6
 import xllamacpp
 
 from conftest import skip_or_fail
+from truth.build import PROGRAMS
 
 PACKAGING = Path(__file__).resolve().parents[2] / "packaging"
 GLIBC = {"libc.so.6", "libm.so.6", "libdl.so.2", "libpthread.so.0", "libresolv.so.2", "librt.so.1"}
@@ -168,7 +169,7 @@ def test_a_failed_step_shows_the_last_lines_and_the_lack_of_a_network(capfd: pyt
     assert (out, err) == ("", "Installing ... failed\n")
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "demo-model.lock"])
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock", "demo-model.lock", "compiler.lock"])
 def test_a_lock_pins_with_hashes_and_names_no_index(lock: str) -> None:
     text = (PACKAGING / lock).read_text(encoding="utf-8")
     requirements = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
@@ -187,3 +188,46 @@ def test_the_development_lock_contains_every_pin_of_the_other() -> None:
 
     assert pins[0]
     assert pins[0] <= pins[1]
+
+
+def engines(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        (folder / name).touch()
+    return folder
+
+
+def test_engines_that_are_named_have_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    whole, part = engines(tmp_path / "a", *PROGRAMS), engines(tmp_path / "b", "llama-server")
+    monkeypatch.setattr(bootstrap, "VENV_PYTHON", Path(sys.executable))
+    monkeypatch.setenv("LAUNCHDECK_TEST_BIN", str(whole))
+    assert bootstrap.engine_folders() == str(whole)
+    monkeypatch.setenv("LAUNCHDECK_TEST_BIN", os.pathsep.join(map(str, (whole, part))))
+
+    with pytest.raises(bootstrap.SetupError):
+        bootstrap.engine_folders()
+
+    said = capfd.readouterr().err
+    assert str(part / "llama-memory-truth") in said
+    assert str(whole) not in said
+
+
+def test_the_word_for_engines_does_not_reach_pytest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "check_system", lambda *_, **__: None)
+    monkeypatch.setattr(bootstrap, "prepare", lambda **_: None)
+    monkeypatch.setattr(bootstrap, "prepare_compiler", lambda: None)
+    monkeypatch.setattr(bootstrap, "VENV_PYTHON", Path(sys.executable))
+    monkeypatch.setattr(bootstrap, "run_module", lambda words: ran.append(words) or 0)
+    monkeypatch.setenv("LAUNCHDECK_REQUIRE_ALL", "")
+    monkeypatch.setenv("LAUNCHDECK_TEST_BIN", str(engines(tmp_path / "bin", *PROGRAMS)))
+
+    assert bootstrap.test(["-k", "fault", "--engines"], install=False) == 0
+
+    assert ran == [["pytest", "--verbose", "-k", "fault"]]
+    assert os.environ["LAUNCHDECK_REQUIRE_ALL"] == "1"
+    bootstrap.test(["--engines"], install=False)
+    assert ["pytest", *bootstrap.ALL_TESTS] in ran
+    assert ["mypy"] in ran

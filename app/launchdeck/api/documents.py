@@ -13,7 +13,7 @@ from launchdeck.domain.deployment import Applied, Deployment, State
 from launchdeck.domain.errors import Failure, Fix
 from launchdeck.engines.document import estimate_document
 from launchdeck.engines.registry import engine_of
-from launchdeck.serving.codec import to_json
+from launchdeck.serving.records.codec import to_json
 
 
 def dumps(document: Any) -> bytes:

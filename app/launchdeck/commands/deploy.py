@@ -14,7 +14,7 @@ from launchdeck.commands.plan import request_from
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.serving.codec import to_json
+from launchdeck.serving.records.codec import to_json
 from launchdeck.settings.instance import Instance, does_not_answer
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore

@@ -22,6 +22,7 @@ from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.devices.listing import bus_place
 from launchdeck.engines.llama.accounting import Accounting
 from launchdeck.engines.llama.extra_args import maps_file
+from launchdeck.engines.naming import with_gpus_named
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
@@ -255,14 +256,14 @@ class Planner:
             raise LaunchdeckError.of(Cause.MODEL_UNUSABLE, problem, Message("Choose another model.")) from error
 
     def advise(self, plan: LaunchPlan, failure: Failure) -> Failure:
-        """The failure of this launch, with what would have helped in numbers. Any thread."""
+        """The failure of this launch with its GPUs by name, and what would have helped in numbers. Any thread."""
         fixes = failure.fixes
         if failure.cause is Cause.OUT_OF_MEMORY:
             same = plan.model_id
             fixes = advice.after_failure(
                 plan, failure, lambda asked: self.preview(replace(asked, model_id=same), plan.port)
             )
-        return replace(failure, fixes=advice.useful(plan, fixes))
+        return replace(with_gpus_named(plan, failure), fixes=advice.useful(plan, fixes))
 
     def refuse(self, plan: LaunchPlan) -> Failure | None:
         """Why a launch is not started that nobody has looked at: it does not fit. Any thread."""

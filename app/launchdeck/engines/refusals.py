@@ -9,6 +9,7 @@ from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.plan import DeviceEstimate, LaunchPlan, Verdict
 from launchdeck.domain.text import Message
 from launchdeck.domain.units import GIB
+from launchdeck.engines.naming import device_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +32,7 @@ def refusal(
     if place is None:
         message = _sentence(plan, plan.estimate.host, Message("of RAM"), None, models)
     else:
-        where = Message("on {device}", device=devices[place].device)
+        where = Message("on {device}", device=device_name(plan, place))
         message = _sentence(plan, devices[place], where, _largest_holder(plan, place, inventory), models)
     return Failure(
         Cause.OUT_OF_MEMORY,

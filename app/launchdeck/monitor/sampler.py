@@ -31,6 +31,7 @@ class Sampler(QObject):
     _interval_changed = Signal(float)
     _sample_wanted = Signal()
     _refresh_wanted = Signal()
+    _reopen_wanted = Signal()
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Sampler(QObject):
         self._interval_changed.connect(self._worker.set_interval_s)
         self._sample_wanted.connect(self._worker.sample)
         self._refresh_wanted.connect(self._worker.refresh)
+        self._reopen_wanted.connect(self._worker.reopen)
         self._worker.sampled.connect(self.sampled)
 
     def start(self) -> None:
@@ -67,6 +69,10 @@ class Sampler(QObject):
     def refresh(self) -> None:
         """Look for devices anew, and take a sample."""
         self._refresh_wanted.emit()
+
+    def reopen(self) -> None:
+        """Close the source, have another one made, and take a sample."""
+        self._reopen_wanted.emit()
 
     def stop(self, timeout_s: float = STOP_TIMEOUT_S) -> bool:
         """End the thread; nothing is sampled afterwards. May be called again, and without a start.
@@ -137,10 +143,19 @@ class _Worker(QObject):
         self.sample()
 
     @Slot()
+    def reopen(self) -> None:
+        self._close()
+        self.sample()
+
+    @Slot()
     def end(self) -> None:
         self._timer.stop()
-        if self._source is not None:
-            self._source.close()
+        self._close()
+
+    def _close(self) -> None:
+        source, self._source = self._source, None
+        if source is not None:
+            source.close()
 
     def _read(self) -> Inventory | None:
         try:

@@ -27,14 +27,28 @@ _NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCallPiece:
+    """A piece of a call: the first one has the name, the arguments (JSON) come in pieces."""
+
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatChunk:
     """The next piece of an answer. `tokens` counts all of the answer so far and `tokens_per_s` is the engine's own
     measurement of it; None where the engine does not tell.
+
+    `thought` is what a model says to itself first, `tool_calls` what it wants to have called, and `finish_reason` why
+    the answer has ended ("stop", "length", ...), None before its end.
     """
 
     text: str
     tokens: int | None = None
     tokens_per_s: float | None = None
+    thought: str = ""
+    tool_calls: tuple[ToolCallPiece, ...] = ()
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +139,19 @@ def _chunk(event: dict[str, Any]) -> ChatChunk:
     if "error" in event:
         raise _failed(event)
     choices = event.get("choices")
-    delta = _entry(choices[0] if isinstance(choices, list) and choices else None, "delta")
-    content, timings = _entry(delta, "content"), event.get("timings")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    delta, timings = _entry(choice, "delta"), event.get("timings")
     tokens, per_s = _entry(timings, "predicted_n"), _entry(timings, "predicted_per_second")
+    calls = _entry(delta, "tool_calls")
+    functions = [_entry(call, "function") for call in calls] if isinstance(calls, list) else []
     return ChatChunk(
-        content if isinstance(content, str) else "",
+        _text(delta, "content"),
         tokens if type(tokens) is int else None,
         float(per_s) if type(per_s) in {int, float} else None,
+        # llama-server's name for it, which vLLM had as well; and vLLM's of today, which may tell both
+        _text(delta, "reasoning_content") or _text(delta, "reasoning"),
+        tuple(ToolCallPiece(_text(one, "name"), _text(one, "arguments")) for one in functions if one is not None),
+        _text(choice, "finish_reason") or None,
     )
 
 
@@ -146,6 +166,11 @@ def _vectors(document: dict[str, Any]) -> tuple[tuple[float, ...], ...]:
         by_index[index] = tuple(vector)
     vectors = tuple(by_index[index] for index in sorted(by_index))
     return vectors if vectors and {len(vector) for vector in vectors} == {len(vectors[0]) or None} else ()
+
+
+def _text(value: Any, name: str) -> str:
+    text = _entry(value, name)
+    return text if isinstance(text, str) else ""
 
 
 def _entry(value: Any, name: str) -> Any:

@@ -15,14 +15,14 @@ from launchdeck.files.removal import remove_tree
 from launchdeck.serving.deadline import CLEARING_S
 from launchdeck.serving.failures import cannot_be_ended, ended_by_force, newer_shim, not_found, record_stays
 from launchdeck.serving.findings import READ_BYTES, LogReader
-from launchdeck.serving.healing import read_healed
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.processes import is_alive
 from launchdeck.serving.readings import ram_of
-from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
-from launchdeck.serving.records import Record, ShimStatus, read_again, read_records
+from launchdeck.serving.records.healing import read_healed
+from launchdeck.serving.records.recall import clear, is_supervised, reach, recall_ended, recall_live
+from launchdeck.serving.records.records import Record, ShimStatus, read_again, read_records
+from launchdeck.serving.shim.log import read_log
+from launchdeck.serving.shim.processes import is_alive
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
-from launchdeck.serving.shim_log import read_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

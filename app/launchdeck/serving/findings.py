@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.engines.adapter import Findings
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.shim_log import read_log
+from launchdeck.serving.shim.log import read_log
 
 if TYPE_CHECKING:
     from pathlib import Path

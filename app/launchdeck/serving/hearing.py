@@ -13,8 +13,8 @@ from launchdeck.engines.devices.placed import misplaced
 from launchdeck.serving.failures import gpus_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.lifecycle import Event
-from launchdeck.serving.recall import explain
-from launchdeck.serving.records import ShimStatus
+from launchdeck.serving.records.recall import explain
+from launchdeck.serving.records.records import ShimStatus
 
 if TYPE_CHECKING:
     import asyncio

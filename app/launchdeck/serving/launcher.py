@@ -12,7 +12,7 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
 
 LAUNCH_TIMEOUT_S: Final = 20.0
-COMMAND: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("shim.py")))
+COMMAND: Final = (sys.executable, "-I", "-S", str(Path(__file__).parent / "shim" / "main.py"))
 """Isolated and without `site`: neither the user's environment nor installed packages can slow or break a shim."""
 
 

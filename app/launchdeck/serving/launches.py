@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.domain.text import Message
-    from launchdeck.serving.processes import Process
-    from launchdeck.serving.records import ShimStatus
+    from launchdeck.serving.records.records import ShimStatus
+    from launchdeck.serving.shim.processes import Process
 
 
 class Launches(Protocol):

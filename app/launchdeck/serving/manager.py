@@ -25,19 +25,19 @@ from launchdeck.serving.failures import (
     shim_silent,
     still_runs,
 )
-from launchdeck.serving.healing import HEALED_S
 from launchdeck.serving.launcher import ShimLauncher, launch_failed
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.recall import clear, is_supervised, reach, recall_ended, recall_live
-from launchdeck.serving.records import Record, ShimStatus, read_again, read_record, read_records
+from launchdeck.serving.records.healing import HEALED_S
+from launchdeck.serving.records.recall import clear, is_supervised, reach, recall_ended, recall_live
+from launchdeck.serving.records.records import Record, ShimStatus, read_again, read_record, read_records
+from launchdeck.serving.records.unstarted import is_unstarted, note_launch, read_unstarted
+from launchdeck.serving.requests.start_list import StartList
+from launchdeck.serving.shim.record import RECORD_NAME
 from launchdeck.serving.shim_client import NewerShimError
-from launchdeck.serving.shim_record import RECORD_NAME
 from launchdeck.serving.spec import build_spec
-from launchdeck.serving.start_list import StartList
 from launchdeck.serving.supervisor import Supervisor
 from launchdeck.serving.turns import LatestReading, why_not_yet
-from launchdeck.serving.unstarted import is_unstarted, note_launch, read_unstarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.domain.text import Message
     from launchdeck.engines.adapter import EngineAdapter
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.shim.processes import Process
     from launchdeck.settings.paths import Paths
     from launchdeck.settings.schema import Settings
 

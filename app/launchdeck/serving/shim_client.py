@@ -8,7 +8,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
-from launchdeck.serving.shim_connection import PROTOCOL
+from launchdeck.serving.shim.connection import PROTOCOL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

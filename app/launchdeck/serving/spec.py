@@ -6,8 +6,9 @@ import os
 from typing import TYPE_CHECKING, Any, Final
 
 from launchdeck.engines.devices.masking import names_to_unset
-from launchdeck.serving.codec import to_json
-from launchdeck.serving.shim_record import SOCKET_SUFFIX
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.shim.record import SOCKET_SUFFIX
+from launchdeck.settings.qt_binding import others_choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,13 +29,13 @@ def build_spec(
     settings: Settings,
     environ: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The specification of shim.py. `environ` is what the engine inherits.
+    """The specification of shim/main.py. `environ` is what the engine inherits.
 
     With a key it stands in every variable of `plan.secret_env`; without one those are taken out, inherited ones as
     well: the engine would ask for a key that nobody here knows.
     """
     plan = deployment.plan
-    env = {name: value for name, value in plan.env if name not in plan.secret_env}
+    env = others_choice() | {name: value for name, value in plan.env if name not in plan.secret_env}
     unset = list(names_to_unset(environ, plan.env_unset))
     if api_key is None:
         unset += plan.secret_env

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 from launchdeck.domain.deployment import Applied, Deployment, Restart, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.engines.adapter import READY
-from launchdeck.serving.codec import to_json
 from launchdeck.serving.deadline import CLEARING_S, Deadline
 from launchdeck.serving.failures import cannot_be_ended, ended_by_force, port_taken, supervisor_lost, unexpected
-from launchdeck.serving.health_watch import HealthWatch
+from launchdeck.serving.health.health_watch import HealthWatch
 from launchdeck.serving.hearing import Hearing
 from launchdeck.serving.lifecycle import Event, next_state
 from launchdeck.serving.logs import LogBuffer
 from launchdeck.serving.readings import observed
-from launchdeck.serving.recall import is_supervised, reach
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.records.recall import is_supervised, reach
 from launchdeck.serving.restarts import MOST_RESTARTS, Backoff, may_help
 from launchdeck.serving.shim_client import ANSWER_TIMEOUT_S, ShimClient
 from launchdeck.serving.sockets import holder_of_port
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.plan import LaunchPlan
     from launchdeck.engines.adapter import EngineAdapter
     from launchdeck.serving.launches import Launches
-    from launchdeck.serving.records import ShimStatus
+    from launchdeck.serving.records.records import ShimStatus
     from launchdeck.settings.schema import Settings
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from launchdeck.serving.processes import Process, Stat, all_stats, descendants, is_alive, send_signal
-from launchdeck.serving.shim_mark import carries
+from launchdeck.serving.shim.mark import carries
+from launchdeck.serving.shim.processes import Process, Stat, all_stats, descendants, is_alive, send_signal
 
 SWEEP_POLL_S: Final = 0.02
 NO_SESSION: Final = 0

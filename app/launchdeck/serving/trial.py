@@ -11,6 +11,7 @@ from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.naming import device_name
 from launchdeck.serving import client
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ READY_DEADLINE_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What came of it. `devices` are the GPUs that the model was on, none for the CPU."""
+    """What came of it. `devices` are the GPUs that the model was on, by their names; none for the CPU."""
 
     answer: str
     ready_after_s: float
@@ -47,8 +48,9 @@ async def try_engine(manager: ProcessManager, engine_id: str, model: Path) -> Tr
         answer = await ask(manager, deployment.id)
     finally:
         await manager.stop(deployment.id)
-    manager.dismiss(deployment.id)
-    return Trial(answer, ready_after_s, running.plan.device_names)
+        manager.dismiss(deployment.id)  # also where it failed: nobody could start it again, its model is a passing one
+    devices = (device_name(running.plan, place) for place in range(len(running.plan.device_names)))
+    return Trial(answer, ready_after_s, tuple(devices))
 
 
 async def until_running(manager: ProcessManager, deployment_id: str) -> Deployment:

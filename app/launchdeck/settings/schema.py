@@ -22,8 +22,17 @@ class Section(Enum):
     HTTP = Message("HTTP interface")
 
 
+class Effect(Enum):
+    """When a change is felt. At once: also by what runs already, as far as it concerns what is watching it."""
+
+    AT_ONCE = Message("Takes effect at once")
+    NEXT_MODEL = Message("Takes effect for models started from then on")
+    NEXT_START = Message("Takes effect at the next start of Launchdeck")
+
+
 def _setting(
     section: Section,
+    effect: Effect,
     default: Any,
     meaning: Message,
     *,
@@ -32,7 +41,7 @@ def _setting(
     choices: tuple[str, ...] = (),
 ) -> Any:
     """A field whose limits the store checks and whose meaning the written file explains."""
-    metadata = {"section": section, "meaning": meaning, "low": low, "high": high, "choices": choices}
+    metadata = {"section": section, "effect": effect, "meaning": meaning, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=metadata)
 
 
@@ -40,69 +49,109 @@ def _setting(
 class Settings:
     """What the user can set. Immutable: a change is a new Settings."""
 
-    language: str = _setting(Section.GENERAL, "auto", Message("Language of the window"), choices=LANGUAGES)
-    theme: str = _setting(Section.GENERAL, "auto", Message("Colours of the window"), choices=THEMES)
+    language: str = _setting(
+        Section.GENERAL, Effect.NEXT_START, "auto", Message("Language of the window"), choices=LANGUAGES
+    )
+    theme: str = _setting(Section.GENERAL, Effect.AT_ONCE, "auto", Message("Colours of the window"), choices=THEMES)
     sampling_interval_s: float = _setting(
-        Section.GPUS, 5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60
+        Section.GPUS, Effect.AT_ONCE, 5.0, Message("Seconds between two readings of the GPUs"), low=1, high=60
     )
     detection: str = _setting(
         Section.GPUS,
+        Effect.AT_ONCE,
         "merged",
         Message("All vendors in one list, or the first that answers"),
         choices=("merged", "first"),
     )
     model_folders: tuple[str, ...] = _setting(
-        Section.ENGINES, (), Message("Folders in which models are looked for, with their subfolders")
+        Section.ENGINES, Effect.AT_ONCE, (), Message("Folders in which models are looked for, with their subfolders")
     )
-    llama_server_path: str = _setting(Section.ENGINES, "", Message("The llama-server to use; empty: the first on PATH"))
+    llama_server_path: str = _setting(
+        Section.ENGINES, Effect.NEXT_MODEL, "", Message("The llama-server to use; empty: the first on PATH")
+    )
     vllm_path: str = _setting(
-        Section.ENGINES, "", Message("The vLLM to use, or its virtual environment; empty: the first on PATH")
+        Section.ENGINES,
+        Effect.NEXT_MODEL,
+        "",
+        Message("The vLLM to use, or its virtual environment; empty: the first on PATH"),
     )
     engine_source_url: str = _setting(
         Section.ENGINES,
+        Effect.AT_ONCE,
         "https://api.github.com",
         Message("Where engines are got from: GitHub's API, or a mirror that speaks like it"),
     )
     package_index_url: str = _setting(
-        Section.ENGINES, "", Message("The index of packages that vLLM is installed from; empty: as pip is set up")
+        Section.ENGINES,
+        Effect.AT_ONCE,
+        "",
+        Message("The index of packages that vLLM is installed from; empty: as pip is set up"),
     )
     rpc_workers: tuple[str, ...] = _setting(
-        Section.ENGINES, (), Message("RPC workers of llama.cpp (host:port), offered as devices")
+        Section.ENGINES, Effect.AT_ONCE, (), Message("RPC workers of llama.cpp (host:port), offered as devices")
     )
-    first_port: int = _setting(Section.SERVING, 8001, Message("First port given to a model"), low=1024, high=65535)
-    last_port: int = _setting(Section.SERVING, 8020, Message("Last port given to a model"), low=1024, high=65535)
-    model_api_keys: bool = _setting(Section.SERVING, True, Message("Give every model an API key of its own"))
+    first_port: int = _setting(
+        Section.SERVING, Effect.NEXT_MODEL, 8001, Message("First port given to a model"), low=1024, high=65535
+    )
+    last_port: int = _setting(
+        Section.SERVING, Effect.NEXT_MODEL, 8020, Message("Last port given to a model"), low=1024, high=65535
+    )
+    model_api_keys: bool = _setting(
+        Section.SERVING, Effect.NEXT_MODEL, True, Message("Give every model an API key of its own")
+    )
     memory_margin_mib: int = _setting(
-        Section.GPUS, 256, Message("MiB of GPU memory that 'auto' leaves free"), low=0, high=65536
+        Section.GPUS, Effect.NEXT_MODEL, 256, Message("MiB of GPU memory that 'auto' leaves free"), low=0, high=65536
     )
     stop_grace_s: float = _setting(
-        Section.SERVING, 5.0, Message("Seconds an engine has to end by itself before it is killed"), low=0, high=300
+        Section.SERVING,
+        Effect.AT_ONCE,
+        5.0,
+        Message("Seconds an engine has to end by itself before it is killed"),
+        low=0,
+        high=300,
     )
     stall_timeout_s: float = _setting(
         Section.SERVING,
+        Effect.AT_ONCE,
         300.0,
         Message("Seconds without any output and any work after which loading has failed"),
         low=1,
         high=7200,
     )
     load_timeout_s: float = _setting(
-        Section.SERVING, 7200.0, Message("Seconds after which loading has failed in any case"), low=1, high=86400
+        Section.SERVING,
+        Effect.AT_ONCE,
+        7200.0,
+        Message("Seconds after which loading has failed in any case"),
+        low=1,
+        high=86400,
     )
     restart: str = _setting(
-        Section.SERVING, "never", Message("When a model is started again by itself"), choices=("never", "on failure")
+        Section.SERVING,
+        Effect.AT_ONCE,
+        "never",
+        Message("When a model is started again by itself"),
+        choices=("never", "on failure"),
     )
     restart_pause_s: float = _setting(
         Section.SERVING,
+        Effect.AT_ONCE,
         1.0,
         Message("Seconds before the first restart; the pauses double after that"),
         low=0.1,
         high=60,
     )
     probe_interval_s: float = _setting(
-        Section.SERVING, 2.0, Message("Seconds between two health checks of a running model"), low=0.2, high=60
+        Section.SERVING,
+        Effect.AT_ONCE,
+        2.0,
+        Message("Seconds between two health checks of a running model"),
+        low=0.2,
+        high=60,
     )
     question_interval_s: float = _setting(
         Section.SERVING,
+        Effect.AT_ONCE,
         0.0,
         Message(
             "Seconds between questions of one token, which show that a model hangs though it says it is well; 0: none"
@@ -112,28 +161,48 @@ class Settings:
     )
     when_app_dies: str = _setting(
         Section.GENERAL,
+        Effect.AT_ONCE,
         "keep",
         Message("What running models do when Launchdeck ends without being asked"),
         choices=("keep", "stop"),
     )
     on_quit: str = _setting(
-        Section.GENERAL, "ask", Message("What Quit does with running models"), choices=("ask", "keep", "stop")
+        Section.GENERAL,
+        Effect.AT_ONCE,
+        "ask",
+        Message("What Quit does with running models"),
+        choices=("ask", "keep", "stop"),
     )
     vram_alert_percent: int = _setting(
         Section.GPUS,
+        Effect.AT_ONCE,
         95,
         Message("Percent of a GPU's memory in use from which on you are warned; 0: never"),
         low=0,
         high=100,
     )
     temperature_alert_c: int = _setting(
-        Section.GPUS, 90, Message("Degrees Celsius of a GPU from which on you are warned; 0: never"), low=0, high=120
+        Section.GPUS,
+        Effect.AT_ONCE,
+        90,
+        Message("Degrees Celsius of a GPU from which on you are warned; 0: never"),
+        low=0,
+        high=120,
     )
-    api_enabled: bool = _setting(Section.HTTP, True, Message("Let programs on this machine use Launchdeck over HTTP"))
+    api_enabled: bool = _setting(
+        Section.HTTP, Effect.AT_ONCE, True, Message("Let programs on this machine use Launchdeck over HTTP")
+    )
     api_port: int = _setting(
-        Section.HTTP, 8700, Message("Port of the HTTP interface; 0: any that is free"), low=0, high=65535
+        Section.HTTP,
+        Effect.AT_ONCE,
+        8700,
+        Message("Port of the HTTP interface; 0: any that is free"),
+        low=0,
+        high=65535,
     )
-    log_limit_mib: int = _setting(Section.SERVING, 32, Message("MiB of log kept on disk for a model"), low=1, high=4096)
+    log_limit_mib: int = _setting(
+        Section.SERVING, Effect.NEXT_MODEL, 32, Message("MiB of log kept on disk for a model"), low=1, high=4096
+    )
 
     @property
     def ports(self) -> range:

@@ -71,7 +71,7 @@ class WindowApplication(QObject):
         self._setup = setup
         self._quit = asyncio.Event()
         self._keep_models = True
-        self._language = setup.settings.language
+        self._language, self._detection = setup.settings.language, setup.settings.detection
         self._history = HistoryKeeper(None if setup.inventory_file else setup.paths.history)
         self.window, self.panels = first_frame.window, first_frame.panels
         self._quitting = Quitting(self.window, setup.store)
@@ -111,7 +111,7 @@ class WindowApplication(QObject):
     async def _begin(self) -> None:
         """What touches disks, drivers and networks. A quit meanwhile leaves out the rest."""
         self.sampler.start()
-        self.tray.show_if_possible()
+        self.tray.appear()
         files = (self._setup.store, self.core.requests.file, self.core.manager.start_list.file)
         problems = [file.problem for file in files]
         self._tell_problems(problems)
@@ -185,8 +185,8 @@ class WindowApplication(QObject):
 
     @Slot()
     def _close_window(self) -> None:
-        """The window's own close button: with a tray the application stays there, without one it quits."""
-        if self.tray.is_shown():
+        """The window's own close button: with a tray at this moment the application stays there, without it quits."""
+        if self.tray.is_there():
             self.window.hide()
             self.tray.say_where_it_went()
         else:
@@ -199,6 +199,9 @@ class WindowApplication(QObject):
         self.panels.charts.set_interval_s(settings.sampling_interval_s)
         self.panels.cards.set_interval_s(settings.sampling_interval_s)
         self.controller.show_all()
+        if settings.detection != self._detection:
+            self._detection = settings.detection
+            self.sampler.reopen()
         if settings.language != self._language:
             self.window.notice.show_text(tr("The new language is used from the next start on."))
         self.controller.spawn(self._discover())
@@ -270,7 +273,14 @@ class WindowApplication(QObject):
         await asyncio.sleep(0)
         self.try_it = TryItTab(self._chat, self._embed)
         self.panels.tabs.addTab(self.try_it, tr("Try it"))
+        self.panels.tabs.currentChanged.connect(self._tab_opened)
         await asyncio.sleep(0)
+
+    @Slot(int)
+    def _tab_opened(self, place: int) -> None:
+        """Whoever has come here to ask can type; whoever walks along the tabs with the arrow keys goes on walking."""
+        if self.panels.tabs.widget(place) is self.try_it and not self.panels.tabs.tabBar().hasFocus():
+            self.try_it.take_focus()
 
     def _chat(self, deployment: Deployment, messages: Sequence[Mapping[str, str]]) -> AsyncIterator[ChatChunk]:
         from launchdeck.serving import client  # noqa: PLC0415 (nobody chats before the first paint)

@@ -16,7 +16,7 @@ from PySide6.QtWidgets import QFileDialog
 
 from launchdeck.core import Core
 from launchdeck.domain.deployment import Deployment, State
-from launchdeck.domain.errors import Cause, Fix, LaunchdeckError
+from launchdeck.domain.errors import Cause, Failure, Fix, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
@@ -184,7 +184,8 @@ class Controller(QObject):
         form.use_memory(self._requests)
         form.rested.connect(self._account)
         self._window.dropped.connect(self._take_dropped)
-        self._panels.cards.gpu_selected.connect(form.select_gpu)
+        self._panels.cards.use_clicked.connect(form.use_device)
+        form.devices_shown.connect(self._panels.cards.show_used)
         self._panels.cards.detection_requested.connect(self._show_detection)
 
     def _connect_deployments(self) -> None:
@@ -233,10 +234,33 @@ class Controller(QObject):
     def _deploy(self, request: ModelLoadRequest) -> None:
         self.spawn(self._load(request))
 
-    async def _load(self, request: ModelLoadRequest) -> None:
-        deployment = await self._manager.load(request)
+    async def _load(self, request: ModelLoadRequest, *, force: bool = False) -> None:
+        """As over HTTP: what does not fit is refused unless it is forced, which the user is asked about here."""
+        refusals: list[Failure] = []
+
+        def refuse(plan: LaunchPlan) -> Failure | None:
+            why = None if force else self._planner.refuse(plan)
+            refusals.extend([why] if why else [])
+            return why
+
+        try:
+            deployment = await self._manager.load(request, only_if=refuse)
+        except LaunchdeckError as error:
+            if error.failure not in refusals:
+                raise
+            self._ask_to_force(request, error.failure)
+            return
         self._requests.remember(request)
         self._panels.deployments.select(deployment.id)
+
+    def _ask_to_force(self, request: ModelLoadRequest, refusal: Failure) -> None:
+        from launchdeck.ui.deploy.anyway_dialog import AnywayDialog  # noqa: PLC0415 (when it is wanted)
+
+        if any(asked.isVisible() for asked in self._window.findChildren(AnywayDialog)):
+            return  # the key was pressed twice
+        question = AnywayDialog(refusal, self._window)
+        question.confirmed.connect(lambda: self.spawn(self._load(request, force=True)))
+        question.open()
 
     @Slot(str)
     def stop(self, deployment_id: str) -> None:

@@ -20,7 +20,7 @@ from launchdeck.engines.adapter import READY, Findings
 from launchdeck.engines.failure_rules import FailureRule
 from launchdeck.engines.llama.failures import RULES as LLAMA_RULES
 from launchdeck.engines.vllm.failures import RULES as VLLM_RULES
-from launchdeck.serving.codec import to_json
+from launchdeck.serving.records.codec import to_json
 
 RULES = {"llama-server": LLAMA_RULES, "vllm": VLLM_RULES}
 GOOD_STARTS = {

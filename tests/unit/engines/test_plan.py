@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +26,10 @@ from launchdeck.models.describe import describe
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import MemoryModel
 from launchdeck.settings.schema import Settings
+from truth.engine import run
+
+if TYPE_CHECKING:
+    from truth.oracle import Truth
 
 MIB = 1024 * 1024
 ON_CPU = {"gpu_uuids": (), "rpc_workers": (), "n_gpu_layers": 0}
@@ -751,14 +754,17 @@ OFF = {"flash_attention": FlashAttention.OFF}
     ],
 )
 def test_a_cache_whose_rows_are_no_whole_number_of_blocks_is_refused_as_the_engine_does(
-    folder: Path, engine_bin: Path, plan_of: Any, failure_of: Any, name: str, stored: Any, refused: Any
+    folder: Path, truth: Truth, plan_of: Any, failure_of: Any, name: str, stored: Any, refused: Any
 ) -> None:
     asked = {**K_F16, **V_F16, "flash_attention": FlashAttention.AUTO} | stored
-    command = [str(engine_bin / "llama-fit-params"), "--model", str(folder / f"{name}.gguf"), "--ctx-size", "512"]
-    command += ["--cache-type-k", asked["cache_type_k"], "--cache-type-v", asked["cache_type_v"], "--fit-print", "on"]
-    command += ["--flash-attn", str(asked["flash_attention"])]
-    engine = subprocess.run(command, capture_output=True, check=False, timeout=60)
-    assert (engine.returncode != 0) == (refused is not None), engine.stderr
+    model = folder / f"{name}.gguf"
+    options = ["--cache-type-k", asked["cache_type_k"], "--cache-type-v", asked["cache_type_v"], "--fit-print", "on"]
+    options += ["--flash-attn", str(asked["flash_attention"]), "--ctx-size", "512"]
+
+    def is_refused(engines: Path) -> bool:
+        return run([str(engines / "llama-fit-params"), "--model", str(model), *options]).returncode != 0
+
+    assert truth.says(model, ("is refused", *options), is_refused) == (refused is not None)
     if refused is None:
         plan_of(name, **stored)
         return

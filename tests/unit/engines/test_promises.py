@@ -18,7 +18,7 @@ from launchdeck.engines.devices.devices import free_bytes
 from launchdeck.engines.devices.shared_ram import with_host
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.promises import promises, with_promises
-from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.records.codec import from_json, to_json
 from launchdeck.settings.schema import Settings
 
 PID = 4242

@@ -22,7 +22,7 @@ from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
 from launchdeck.serving import direct
-from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.records.codec import from_json, to_json
 from launchdeck.serving.turns import why_not_yet
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings

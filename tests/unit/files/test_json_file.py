@@ -97,9 +97,9 @@ _READ_ONLY = """
 import sys
 from pathlib import Path
 from launchdeck.files.json_file import JsonFile
-from launchdeck.serving.records import read_records
-from launchdeck.serving.request_memory import RequestMemory
-from launchdeck.serving.start_list import StartList
+from launchdeck.serving.records.records import read_records
+from launchdeck.serving.requests.request_memory import RequestMemory
+from launchdeck.serving.requests.start_list import StartList
 folder = Path(sys.argv[1]) / "state"
 (folder / "deployments" / "00000001").mkdir(parents=True)
 record = folder / "deployments" / "00000001" / "record.json"

@@ -13,12 +13,12 @@ from fakes.gguf_zoo import gemma
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
-from memory_truth import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from fakes.gguf_writer import Gguf
+    from truth.oracle import Truth
 
 GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
@@ -79,12 +79,12 @@ MODELS = {
 
 @pytest.mark.parametrize("load", LOADS.values(), ids=LOADS.keys())
 @pytest.mark.parametrize("name", MODELS)
-def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, truth: Truth, name: str, load: Load) -> None:
     path = MODELS[name].write(tmp_path / "m.gguf")
     header = read_header(path)
     model, load = MemoryModel.of(header), replace(load, embedding=header.architecture in ENCODERS)
-    truths = ask(engine_bin, path, load, range(1, model.layer_count + 1))
-    assert truths
-    for layers, truth in truths.items():
+    answers = truth.expected(path, load, range(1, model.layer_count + 1))
+    assert answers
+    for layers, said in answers.items():
         devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
-        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in said.gpus], layers

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from conftest import skip_or_fail
 from fakes.gguf_asked import asked_architectures
 from fakes.gguf_encoders import jina_bert, modern_bert, neo_bert, nomic_bert_moe
 from fakes.gguf_newer import newer_architectures
@@ -18,12 +17,13 @@ from launchdeck.models.architectures.table import ARCHITECTURES
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
-from memory_truth import Sizes, ask
+from truth.engine import Memory, Sizes
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from launchdeck.domain.plan import DeviceEstimate
+    from truth.oracle import Truth
 
 GPU = Device("GPU", 24 << 30)
 ONE = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
@@ -53,44 +53,43 @@ def test_the_zoo_has_a_model_of_every_architecture() -> None:
 
 @pytest.mark.parametrize("load", LOADS, ids=["one GPU", "three GPUs"])
 @pytest.mark.parametrize("name", sorted(ASKED.keys() - NOT_LOADED))
-def test_what_the_engine_says(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+def test_what_the_engine_says(tmp_path: Path, truth: Truth, name: str, load: Load) -> None:
     """Weights and cache to the byte, and the rest where the layers' steps are known."""
     path = ASKED[name].write(tmp_path / "m.gguf")
     model = MemoryModel.of(read_header(path))
     load = replace(load, embedding=name in ENCODERS)
-    truths = ask(engine_bin, path, load, sorted({1, 2, model.layer_count - 1, model.layer_count}))
-    assert truths
-    for layers, truth in truths.items():
-        estimate = model.estimate(replace(load, n_gpu_layers=layers))
-        ours, true = [*map(_sizes, estimate.devices)], [*truth.gpus]
+    layers = sorted({1, 2, model.layer_count - 1, model.layer_count})
+    said = (truth.memory if name in NOT_REPLAYED else truth.expected)(path, load, layers)
+    assert said
+    for count, memory in said.items():
+        ours = _estimated(model, load, count)
         if name in NOT_REPLAYED:
-            ours, true = ([replace(sizes, compute=0) for sizes in both] for both in (ours, true))
-        assert ours == true, layers
-        host, true_host = _sizes(estimate.host), truth.host
-        assert (host.weights, host.kv) == (true_host.weights, true_host.kv), layers
+            ours, memory = _without_compute(ours), _without_compute(memory)  # noqa: PLW2901 (both or none)
+        assert ours.gpus == memory.gpus, count
+        assert _without_compute(ours).host == _without_compute(memory).host, count
 
 
 @pytest.mark.parametrize("load", LOADS, ids=["one GPU", "three GPUs"])
 @pytest.mark.parametrize("name", NEWER)
-def test_what_a_newer_engine_says(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+@pytest.mark.parametrize("truth", ["b11434"], indirect=True)
+def test_what_a_newer_engine_says(tmp_path: Path, truth: Truth, name: str, load: Load) -> None:
     """Weights and cache to the byte; what that build needs for computing is another matter."""
     path = NEWER[name].write(tmp_path / "m.gguf")
     model = MemoryModel.of(read_header(path))
-    truths = ask(newer_bin(engine_bin), path, load, range(1, model.layer_count + 1))
-    assert truths
-    for layers, truth in truths.items():
-        estimate = model.estimate(replace(load, n_gpu_layers=layers))
-        ours = [(sizes.weights, sizes.kv) for sizes in map(_sizes, (*estimate.devices, estimate.host))]
-        assert ours == [(sizes.weights, sizes.kv) for sizes in (*truth.gpus, truth.host)], layers
+    said = truth.memory(path, load, range(1, model.layer_count + 1))
+    assert said
+    for count, memory in said.items():
+        assert _without_compute(_estimated(model, load, count)) == _without_compute(memory), count
     assert model.is_known
 
 
-def newer_bin(engine_bin: Path) -> Path:
-    """The folder with build 11434."""
-    folder = engine_bin / "b11434"
-    if not folder.is_dir():
-        skip_or_fail(f"{folder} has no newer engines")
-    return folder
+def _estimated(model: MemoryModel, load: Load, layers: int) -> Memory:
+    estimate = model.estimate(replace(load, n_gpu_layers=layers))
+    return Memory(tuple(map(_sizes, estimate.devices)), _sizes(estimate.host))
+
+
+def _without_compute(memory: Memory) -> Memory:
+    return Memory(tuple(replace(gpu, compute=0) for gpu in memory.gpus), replace(memory.host, compute=0))
 
 
 def _sizes(estimate: DeviceEstimate) -> Sizes:

@@ -15,10 +15,11 @@ from fakes.gguf_writer import Gguf
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.replay.allocator import BestFit, aligned
-from memory_truth import ask
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from truth.oracle import Truth
 
 GPU = Device("CUDA0", None)
 LOAD = Load(0, 8192, 4, "f16", "f16", embedding=False, devices=(GPU,), split=(1.0,))
@@ -139,47 +140,47 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "load"), CASES)
-def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, engine_bin: Path, name: str, load: Load) -> None:
+def test_every_gpu_gets_the_engines_own_number(tmp_path: Path, truth: Truth, name: str, load: Load) -> None:
     """With any number of layers: with those that stay in RAM lent to the first GPU, and with all in a pipeline."""
     path = MODELS[name].write(tmp_path / "m.gguf")
     model = MemoryModel.of(read_header(path))
-    truths = ask(engine_bin, path, load, range(1, model.layer_count + 1))
-    assert truths
-    for layers, truth in truths.items():
+    answers = truth.expected(path, load, range(1, model.layer_count + 1))
+    assert answers
+    for layers, said in answers.items():
         devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
-        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in said.gpus], layers
 
 
 @pytest.mark.parametrize("load_name", ["default", "long context", "q8_0 cache", "two GPUs"])
-def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
+def test_layers_that_read_the_cache_of_others_are_exact(tmp_path: Path, truth: Truth, load_name: str) -> None:
     """On the same device, or on another one: of 30 layers of Gemma 4 the last six have none of their own."""
     path, load = gguf_zoo.gemma4().write(tmp_path / "m.gguf"), LOADS[load_name]
     model = MemoryModel.of(read_header(path))
-    for layers, truth in ask(engine_bin, path, load, [1, *range(3, 32)]).items():
+    for layers, said in truth.expected(path, load, [1, *range(3, 32)]).items():
         devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
-        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in said.gpus], layers
 
 
 @pytest.mark.parametrize("load_name", ["short context", "two GPUs"])
-def test_embeddings_for_each_layer_are_exact(tmp_path: Path, engine_bin: Path, load_name: str) -> None:
+def test_embeddings_for_each_layer_are_exact(tmp_path: Path, truth: Truth, load_name: str) -> None:
     """On the first GPU, which makes those of all layers; others get a part of them for each of their layers."""
     path, load = gemma4_small().write(tmp_path / "m.gguf"), LOADS[load_name]
     model = MemoryModel.of(read_header(path))
-    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+    for layers, said in truth.expected(path, load, range(1, model.layer_count + 1)).items():
         devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
-        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in said.gpus], layers
 
 
 @pytest.mark.parametrize("load_name", ["default", "no flash attention", "large batch", "two GPUs"])
 @pytest.mark.parametrize("name", ["dense", "many logits"])
-def test_results_of_all_tokens_are_exact(tmp_path: Path, engine_bin: Path, name: str, load_name: str) -> None:
+def test_results_of_all_tokens_are_exact(tmp_path: Path, truth: Truth, name: str, load_name: str) -> None:
     """As for embeddings: with part of the layers on the GPU, and with all. Many logits are most of it."""
     many = llama(architecture="qwen3", n_layer=6, n_embd=1024, n_ff=3072, n_vocab=151936, tied=True, head_norm=True)
     path = {"many logits": many, **MODELS}[name].write(tmp_path / "m.gguf")
     model, load = MemoryModel.of(read_header(path)), replace(LOADS[load_name], embedding=True)
-    for layers, truth in ask(engine_bin, path, load, range(1, model.layer_count + 1)).items():
+    for layers, said in truth.expected(path, load, range(1, model.layer_count + 1)).items():
         devices = model.estimate(replace(load, n_gpu_layers=layers)).devices
-        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in truth.gpus], layers
+        assert [device.compute_bytes for device in devices] == [gpu.compute for gpu in said.gpus], layers
 
 
 def test_the_order_of_asking_does_not_matter(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from fakes.mutations import changed
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.serving.client import ChatChunk, Embeddings, chat, embed
+from launchdeck.serving.client import ChatChunk, Embeddings, ToolCallPiece, chat, embed
 
 MESSAGES = ({"role": "user", "content": "Hi"},)
 
@@ -109,12 +109,39 @@ def test_what_the_environment_says_of_the_way_out_is_of_no_account(
     assert asyncio.run(embed(server.url, None, "m", ("a",))).dimensions == 1
 
 
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_what_a_model_thinks_is_no_part_of_its_answer(server: Server, name: str) -> None:
+    """llama-server and vLLM have different names for it; content stays null until it answers."""
+    thinking = {"choices": [{"delta": {"content": None, name: "Hm."}}]}
+    end = {"choices": [{"delta": {}, "finish_reason": "length"}]}
+    server.body = events(delta(None), thinking, end)
+    assert ask(server) == [ChatChunk(""), ChatChunk("", thought="Hm."), ChatChunk("", finish_reason="length")]
+
+
+def test_a_thought_that_comes_under_both_names_is_one(server: Server) -> None:
+    server.body = events({"choices": [{"delta": {"reasoning": "Hm.", "reasoning_content": "Hm."}}]})
+    assert ask(server) == [ChatChunk("", thought="Hm.")]
+
+
+def test_the_tools_that_a_model_wants_are_told(server: Server) -> None:
+    pieces = [
+        {"index": 0, "function": {"name": "weather", "arguments": ""}},
+        {"index": 0, "function": {"arguments": "{}"}},
+    ]
+    calls = [{"choices": [{"delta": {"tool_calls": [piece]}}]} for piece in pieces]
+    server.body = events(*calls, {"choices": [{"delta": {"tool_calls": [None, {"function": 3}]}}]})
+    told = [chunk.tool_calls for chunk in ask(server)]
+    assert told == [(ToolCallPiece("weather", ""),), (ToolCallPiece("", "{}"),), (ToolCallPiece("", ""),)]
+
+
 def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(
     server: Server, record_property: Callable[[str, object], None]
 ) -> None:
     """With something wrong in it, hundreds of times: by another program on the port, say, or an engine of tomorrow."""
     timings = {"predicted_n": 2, "predicted_per_second": 41.5}
-    chat_answer = [delta("Hel") | {"timings": timings}, delta("lo")]
+    call = {"index": 0, "function": {"name": "weather", "arguments": "{}"}}
+    other = {"choices": [{"delta": {"reasoning": "Hm", "tool_calls": [call]}, "finish_reason": "length"}]}
+    chat_answer = [delta("Hel") | {"timings": timings}, delta("lo"), other]
     vectors = {"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [3.0, 4.0]}]}
     count = sentences = 0
     chance = Random(2)
@@ -126,6 +153,8 @@ def test_whatever_an_engine_answers_is_an_answer_or_a_sentence(
             for chunk in ask(server):
                 assert isinstance(chunk.text, str)
                 assert isinstance(chunk.tokens, int | None)
+                assert isinstance(chunk.thought, str)
+                assert isinstance(chunk.finish_reason, str | None)
         except LaunchdeckError:
             sentences += 1
         try:

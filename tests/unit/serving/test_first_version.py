@@ -19,10 +19,11 @@ from launchdeck.domain.gpu import GpuProcess, GpuReading, GpuType, Inventory, Pl
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.monitor.history import METRICS
 from launchdeck.monitor.history_store import HistoryStore
-from launchdeck.serving.codec import to_json
-from launchdeck.serving.records import ShimStatus, read_records
-from launchdeck.serving.request_memory import RequestMemory
-from launchdeck.serving.start_list import LOOK_S, StartList
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.records.records import ShimStatus, read_records
+from launchdeck.serving.requests.request_memory import RequestMemory
+from launchdeck.serving.requests.start_list import StartList
+from launchdeck.serving.requests.starting import LOOK_S
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.setup import Setup
 

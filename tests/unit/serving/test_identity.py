@@ -19,9 +19,9 @@ from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
-from launchdeck.serving.codec import to_json
-from launchdeck.serving.processes import boot_id
-from launchdeck.serving.records import read_records
+from launchdeck.serving.records.codec import to_json
+from launchdeck.serving.records.records import read_records
+from launchdeck.serving.shim.processes import boot_id
 from launchdeck.settings.paths import Paths
 
 GOOD, ODD = "00000001", "00000002"
@@ -227,6 +227,6 @@ def test_a_record_that_cannot_be_read_now_stays(tmp_path: Path) -> None:
 _READ = """
 import sys
 from pathlib import Path
-from launchdeck.serving.records import read_records
+from launchdeck.serving.records.records import read_records
 assert read_records(Path(sys.argv[1]) / "records", print) == []
 """

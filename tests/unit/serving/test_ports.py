@@ -14,8 +14,8 @@ import pytest
 
 from fakes.serving import free_port
 from launchdeck.domain.errors import Cause, LaunchdeckError
+from launchdeck.serving.health.readiness import Owner, owner_of_port
 from launchdeck.serving.port_table import PortTable
-from launchdeck.serving.readiness import Owner, owner_of_port
 from launchdeck.serving.sockets import is_port_free, listeners, rows_of_port
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from fakes.serving import Watch, spec_of
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.serving.launcher import read_answer
 from launchdeck.serving.process import QtShimLauncher
-from launchdeck.serving.processes import is_alive
+from launchdeck.serving.shim.processes import is_alive
 from launchdeck.serving.shim_client import ShimClient
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ import sys
 from typing import TYPE_CHECKING
 
 from fakes.serving import until
-from launchdeck.serving.processes import boot_id, descendants, identify, is_alive, read_stat, send_signal
+from launchdeck.serving.shim.processes import boot_id, descendants, identify, is_alive, read_stat, send_signal
 
 if TYPE_CHECKING:
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.shim.processes import Process
 
 SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
 

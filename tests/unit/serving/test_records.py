@@ -17,10 +17,10 @@ from launchdeck.domain.gpu import GpuType
 from launchdeck.domain.plan import EngineKind, LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.serving.codec import from_json, to_json
-from launchdeck.serving.processes import boot_id
-from launchdeck.serving.records import ShimStatus, read_records
-from launchdeck.serving.shim_record import RECORD_VERSION
+from launchdeck.serving.records.codec import from_json, to_json
+from launchdeck.serving.records.records import ShimStatus, read_records
+from launchdeck.serving.shim.processes import boot_id
+from launchdeck.serving.shim.record import RECORD_VERSION
 from launchdeck.serving.spec import build_spec
 from launchdeck.serving.sweeping import Mark
 from launchdeck.settings.paths import Paths

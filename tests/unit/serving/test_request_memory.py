@@ -12,7 +12,7 @@ import pytest
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import EVEN_SPLIT, FlashAttention, ModelLoadRequest
-from launchdeck.serving.request_memory import MOST_MODELS, RequestMemory
+from launchdeck.serving.requests.request_memory import MOST_MODELS, RequestMemory
 
 REQUEST = ModelLoadRequest(
     Path("/models/a.gguf"), ServerType.EMBEDDING, gpu_uuids=("GPU-0", "GPU-1"), n_gpu_layers=12,

@@ -20,11 +20,11 @@ import pytest
 
 from fakes.serving import PlainLauncher, Watch, spec_of, until, until_async
 from launchdeck.domain.errors import LaunchdeckError
-from launchdeck.serving.processes import identify, is_alive, send_signal
+from launchdeck.serving.shim.connection import BATCH_BYTES, BATCH_LINES
+from launchdeck.serving.shim.log import segments
+from launchdeck.serving.shim.mark import VALUE
+from launchdeck.serving.shim.processes import identify, is_alive, send_signal
 from launchdeck.serving.shim_client import ShimClient
-from launchdeck.serving.shim_connection import BATCH_BYTES, BATCH_LINES
-from launchdeck.serving.shim_log import segments
-from launchdeck.serving.shim_mark import VALUE
 
 
 def log_of(watch: Watch) -> bytes:
@@ -209,7 +209,7 @@ def test_the_engine_dies_with_a_killed_shim() -> None:
 def test_an_engine_whose_shim_has_died_already_does_not_begin() -> None:
     code = (
         "import subprocess, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from launchdeck.serving.shim_engine import die_with\n"
+        "from launchdeck.serving.shim.engine import die_with\n"
         "command = [sys.executable, '-c', 'print(1)']\n"
         "raise SystemExit(subprocess.Popen(command, preexec_fn=lambda: die_with(1)).wait())"
     )
@@ -422,7 +422,7 @@ def test_the_mark_does_not_get_into_the_log() -> None:
 
 PAST_THE_FIRST_LOOK = (
     "import json, os, sys; sys.path.insert(0, sys.argv[1])\n"
-    "from launchdeck.serving.shim import listen, make_folder, run_shim\n"
+    "from launchdeck.serving.shim.main import listen, make_folder, run_shim\n"
     "spec = json.load(sys.stdin)\n"
     "make_folder(spec['folder'])\n"
     "listener, (report, answer) = listen(spec['socket']), os.pipe()\n"

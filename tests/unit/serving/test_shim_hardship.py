@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fakes.serving import Watch, spec_of, until, until_async
-from launchdeck.serving.processes import identify, is_alive
-from launchdeck.serving.shim_log import LogWriter, read_log, segments
+from launchdeck.serving.shim.log import LogWriter, read_log, segments
+from launchdeck.serving.shim.processes import identify, is_alive
 
 TICKS_S = 5.0
 """Two looks of a shim at its files, and some."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from launchdeck.serving.redaction import Redactor
-from launchdeck.serving.shim_log import LogWriter, read_log, segments
+from launchdeck.serving.shim.log import LogWriter, read_log, segments
+from launchdeck.serving.shim.redaction import Redactor
 
 LIMIT = 4 * 1024 * 1024
 HEAD = 1024 * 1024
@@ -74,7 +74,7 @@ def test_a_smallest_limit_is_kept_too(tmp_path: Path) -> None:
 
 FULL_DISK = """
 import resource, signal, sys, time
-from launchdeck.serving import shim_log
+from launchdeck.serving.shim import log as shim_log
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = shim_log.LogWriter(sys.argv[1], 4 << 20)
 log.write(b"before")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fakes.serving import until
-from launchdeck.serving.processes import all_stats, descendants, identify, is_alive
-from launchdeck.serving.shim_mark import VALUE, new_value, variables
+from launchdeck.serving.shim.mark import VALUE, new_value, variables
+from launchdeck.serving.shim.processes import all_stats, descendants, identify, is_alive
 from launchdeck.serving.sweeping import Mark, sweep
 
 if TYPE_CHECKING:
-    from launchdeck.serving.processes import Process
+    from launchdeck.serving.shim.processes import Process
 
 ID = "0000abcd"
 SLEEP = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from fakes.serving import until
-from launchdeck.serving.work import BUSY_READ_BYTES_A_S, WorkMeter, spent_by
+from launchdeck.serving.health.work import BUSY_READ_BYTES_A_S, WorkMeter, spent_by
 
 IDLE = "input()"
 WORK = {

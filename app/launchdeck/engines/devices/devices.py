@@ -10,9 +10,10 @@ from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
 from launchdeck.domain.units import MIB
+from launchdeck.engines.devices.card import Card
 from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.devices.listing import MASKED_BACKENDS, Listed, listed, read_listing
-from launchdeck.engines.devices.matching import Card, Match, Rule, match_devices
+from launchdeck.engines.devices.matching import Match, Rule, match_devices
 
 _OUR_BACKENDS = frozenset(MASKED_BACKENDS.values())
 

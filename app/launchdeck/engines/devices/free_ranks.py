@@ -10,16 +10,12 @@ from itertools import combinations, islice
 from statistics import fmean
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from launchdeck.domain.units import MIB
+from launchdeck.engines.devices.card import TELLING_BYTES, Card
 from launchdeck.engines.devices.listing import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from launchdeck.engines.devices.matching import Card
-
-# Free memory drifts between the listing and the reading; less than this tells nothing.
-TELLING_BYTES: Final = 512 * MIB
 # The engine's context and what the driver keeps are no more than this together.
 _MOST_OFF_BYTES: Final = 2 * TELLING_BYTES
 _MOST_WAYS: Final = 2000

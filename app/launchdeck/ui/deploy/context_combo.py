@@ -35,13 +35,11 @@ class ContextCombo(QComboBox):
         self.activated.connect(lambda _: self.chosen.emit())
 
     def set_limit(self, limit: int | None) -> None:
-        """Offer what one slot of this model can; a chosen value beyond that becomes the limit. More can be typed, for
-        several slots, and stays while the model does.
-        """
+        """Offer what one slot of this model can. More can be typed, for several slots."""
         if limit == self._limit:
             return
         self._limit = limit
-        value = self.value() or USUAL_CONTEXT
+        value = self.value()
         self.clear()
         size = _SMALLEST
         while size <= (limit or _LARGEST):
@@ -49,7 +47,7 @@ class ContextCombo(QComboBox):
             size *= 2
         if limit and self.findText(count(limit)) < 0:
             self.addItem(count(limit))
-        self.set_value(min(value, limit or value))
+        self.set_value(value)
 
     def value(self) -> int | None:
         """Tokens in all, None for the usual."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
-from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
 from launchdeck.engines.llama.checks import MAX_SLOTS
-from launchdeck.ui.deploy.context_combo import ContextCombo
+from launchdeck.ui.deploy.context_combo import USUAL_CONTEXT, ContextCombo
 from launchdeck.ui.deploy.device_combo import DeviceCombo, device_entries
 from launchdeck.ui.deploy.engine_combo import EngineCombo
 from launchdeck.ui.deploy.layers_field import LayersField
@@ -28,7 +28,7 @@ from launchdeck.ui.kit.wheel_guard import WheelGuard
 from launchdeck.ui.kit.wrapping_label import WrappingLabel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from launchdeck.domain.gpu import Inventory
@@ -41,10 +41,14 @@ _ROW_PX = 28
 class DeployFields(QWidget):
     """`changed` tells that the user has changed something; what is set from outside changes in silence.
 
+    What the user has chosen himself is kept apart (`_own`): a model that cannot have it, or that comes as it was
+    deployed the last time, shows something else, and the next one has it again.
+
     `more` holds the fields that few launches need; whoever lays the form out finds a place for it.
     """
 
     changed = Signal()
+    devices_shown = Signal(object)
     library_requested = Signal()
     engines_requested = Signal()
 
@@ -53,6 +57,7 @@ class DeployFields(QWidget):
         self._inventory: Inventory | None = None
         self._rpc_workers: tuple[str, ...] = ()
         self._device_is_wanted = False  # by the user, and not only found for him
+        self._own: dict[str, Any] = {}  # fields of a request, as the user has chosen them
         self._recall: Callable[[Path], ModelLoadRequest | None] = lambda _: None
         self._make_fields()
         self._connect()
@@ -99,26 +104,32 @@ class DeployFields(QWidget):
     def request(self) -> ModelLoadRequest | None:
         """What is asked for, None while no model is chosen. No device is: whoever plans may choose."""
         model = self._model.model_info()
-        if model is None:
-            return None
+        return None if model is None else ModelLoadRequest(model.path, **self._values())
+
+    def show_request(self, request: ModelLoadRequest, chosen: Mapping[str, Any] = MappingProxyType({})) -> None:
+        """Fill everything in; `chosen` are those of its fields that the user has chosen just now."""
+        self._own |= chosen
+        self._model.choose(request.model_path)
+        self._fill(request)
+
+    def _values(self) -> dict[str, Any]:
+        """The fields of a request but for the model's."""
         devices = () if self._is_cpu_for_want_of_an_engine() else self._device.entries()
         gpus = tuple(device.gpu for device in devices if device.gpu is not None)
-        return ModelLoadRequest(
-            model_path=model.path,
-            server_type=ServerType(str(self._serve_as.value())),
-            gpu_uuids=tuple(gpu.uuid for gpu in gpus) if devices else None,
-            known_gpus=gpus,
-            rpc_workers=tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
-            n_gpu_layers=0 if any(device.is_cpu for device in devices) else self._layers.value(),
-            n_ctx=self._context.value(),
-            n_parallel=self._slots.value(),
-            engine_id=self._engine.engine_id(),
+        return {
+            "server_type": ServerType(str(self._serve_as.value())),
+            "gpu_uuids": tuple(gpu.uuid for gpu in gpus) if devices else None,
+            "known_gpus": gpus,
+            "rpc_workers": tuple(d.rpc_worker for d in devices if d.rpc_worker is not None),
+            "n_gpu_layers": 0 if any(device.is_cpu for device in devices) else self._layers.value(),
+            "n_ctx": self._context.value(),
+            "n_parallel": self._slots.value(),
+            "engine_id": self._engine.engine_id(),
             **self.more.values(),
-        )
+        }
 
-    def show_request(self, request: ModelLoadRequest) -> None:
-        """Fill everything in."""
-        self._model.choose(request.model_path)
+    def _fill(self, request: ModelLoadRequest) -> None:
+        """All but the model, in silence."""
         self._fit_to_model()
         self._serve_as.set_value(request.server_type)
         self._layers.set_value(request.n_gpu_layers)
@@ -134,12 +145,9 @@ class DeployFields(QWidget):
         self._engine.choose(request.engine_id)
         self.more.show_request(request)
 
-    def select_gpu(self, index: int) -> None:
-        """Choose the GPU at this place alone; none is there for the CPU's."""
-        gpus = [reading.gpu for reading in self._inventory.gpus] if self._inventory else []
-        self._device.choose([PlannedGpu.of(gpu) for gpu in gpus if gpu.index == index])
-        self._device_is_wanted = True
-        self._fit_layers_to_device()
+    def use_device(self, key: str, *, used: bool) -> None:
+        """Do as if the user had ticked it in the list, or had taken the tick away."""
+        self._device.use(key, used=used)
 
     def take_found_device(self, plan: LaunchPlan) -> bool:
         """Where no device was chosen yet, choose the one that the planner found. Whether that changed the request."""
@@ -168,22 +176,39 @@ class DeployFields(QWidget):
         self.changed.emit()
 
     def _recall_model(self) -> None:
-        """As the chosen model was deployed the last time. A GPU that is not there or not ours is shown so, and
-        not replaced.
+        """As the chosen model was deployed the last time, else as the user has chosen. A GPU that is not there or not
+        ours is shown so, and not replaced.
         """
         model = self._model.model_info()
-        request = self._recall(model.path) if model else None
-        if request is None:
+        if model is None:
             self._fit_to_model()
             return
+        request = self._recall(model.path) or self._own_request(model)
         if not {*self._rpc_workers}.issuperset(request.rpc_workers):
             request = replace(request, gpu_uuids=request.gpu_uuids or None, rpc_workers=())
-        self.show_request(request)
+        self._fill(request)
+
+    def _own_request(self, model: ModelInfo) -> ModelLoadRequest:
+        """What the user has chosen, as far as this model can have it, and the usual for the rest."""
+        request = ModelLoadRequest(model.path, **{"n_ctx": USUAL_CONTEXT, **self._own})
+        if model.server_types and request.server_type not in model.server_types:
+            request = replace(request, server_type=model.server_types[0])
+        if request.n_ctx and model.context_length:
+            request = replace(request, n_ctx=min(request.n_ctx, model.context_length))
+        return request
+
+    def _take(self, *names: str) -> None:
+        """The user has chosen these fields of the request."""
+        values = self._values()
+        self._own |= {name: values[name] for name in names}
+        self.changed.emit()
 
     def _take_device(self) -> None:
         self._device_is_wanted = True
         self._fit_layers_to_device()
-        self.changed.emit()
+        if self._is_on_cpu():
+            self._own.pop("n_gpu_layers", None)
+        self._take("gpu_uuids", "known_gpus", "rpc_workers")
 
     def _offer_devices(self) -> None:
         if self._inventory is not None:
@@ -208,7 +233,7 @@ class DeployFields(QWidget):
             self._layers.set_value(None)
 
     def _fit_to_model(self) -> None:
-        """Layers, context and purpose as the chosen model allows them."""
+        """What can be chosen of layers, context, purpose and experts, as the chosen model allows it."""
         model = self._model.model_info()
         self._layers.set_layer_count(model.layer_count if model and model.block_count else 0)
         self._context.set_limit(model.context_length if model else None)
@@ -218,8 +243,6 @@ class DeployFields(QWidget):
             self._serve_as.set_option_enabled(
                 server_type, enabled=server_type in allowed, reason=tr("This model cannot be served like that")
             )
-        if allowed and self._serve_as.value() not in allowed:
-            self._serve_as.set_value(allowed[0])
 
     # how it is put together
 
@@ -241,11 +264,14 @@ class DeployFields(QWidget):
 
     def _connect(self) -> None:
         self._model.chosen.connect(self._model_changed)
+        self._device.shown.connect(self.devices_shown)
         self._device.chosen.connect(self._take_device)
-        self._serve_as.changed.connect(lambda _: self.changed.emit())
-        self._slots.valueChanged.connect(lambda _: self.changed.emit())
-        for field in (self._layers, self._context, self._engine, self.more):
-            field.chosen.connect(self.changed)
+        self._serve_as.changed.connect(lambda _: self._take("server_type"))
+        self._slots.valueChanged.connect(lambda _: self._take("n_parallel"))
+        self._layers.chosen.connect(lambda: self._take("n_gpu_layers"))
+        self._context.chosen.connect(lambda: self._take("n_ctx"))
+        self._engine.chosen.connect(lambda: self._take("engine_id"))
+        self.more.chosen.connect(self._take)
         guard = WheelGuard(self)
         combos = (self._model, self._device, self._context, self._engine)
         for widget in (*combos, *self.more.wheel_fields(), self._slots, self._layers.number):

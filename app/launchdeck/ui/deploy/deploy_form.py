@@ -10,6 +10,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QVBoxLayout, QWidget
 
 from launchdeck.domain.errors import Fix, LaunchdeckError
+from launchdeck.domain.plan import Verdict
 from launchdeck.engines.document import command_line
 from launchdeck.ui.deploy.command_view import CommandView
 from launchdeck.ui.deploy.deploy_fields import DeployFields
@@ -28,16 +29,19 @@ if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
     from launchdeck.domain.request import ModelLoadRequest
     from launchdeck.engines.advice import Preview
-    from launchdeck.serving.request_memory import RequestMemory
+    from launchdeck.serving.requests.request_memory import RequestMemory
 
 
 class DeployForm(QFrame):
     """Every change asks `preview` for the plan and shows what it says.
 
+    `devices_shown` carries the keys of the devices that are chosen, whoever chose them.
+
     `preview` gives None while something is still being found out (call `refresh` then), and raises LaunchdeckError
     where the request cannot be carried out: the sentence stands where the verdict would, and the button is off.
     """
 
+    devices_shown = Signal(object)
     deploy_requested = Signal(object)
     add_folder_requested = Signal()
     library_requested = Signal()
@@ -54,6 +58,7 @@ class DeployForm(QFrame):
         self._no_model = self._make_no_model()
         self._fields = DeployFields()
         self._fields.changed.connect(self.refresh)
+        self._fields.devices_shown.connect(self.devices_shown)
         self._fields.library_requested.connect(self.library_requested)
         self._fields.engines_requested.connect(self.engines_requested)
         self._estimate = EstimatePanel(preview)
@@ -109,10 +114,9 @@ class DeployForm(QFrame):
         self._fields.set_engines(engines)
         self.refresh()
 
-    def select_gpu(self, index: int) -> None:
-        """Choose this GPU alone."""
-        self._fields.select_gpu(index)
-        self.refresh()
+    def use_device(self, key: str, used: bool) -> None:  # noqa: FBT001 (a slot)
+        """Take it that the user wants to use the device with this key, or not any more."""
+        self._fields.use_device(key, used=used)
 
     def show_request(self, request: ModelLoadRequest) -> None:
         """Fill the form with a request, so that it can be looked at, changed and deployed."""
@@ -146,6 +150,7 @@ class DeployForm(QFrame):
         self._fields.show_plan(plan)
         self._estimate.show_plan(plan)
         self._command.show_command(command_line(plan))
+        self._name_button(is_forced=plan.verdict is Verdict.DOES_NOT_FIT and not plan.blocker)
         self._show_obstacle(tr("This cannot be deployed; the reason stands above.") if plan.blocker else "")
 
     def _show_waiting(self, text: str) -> None:
@@ -154,6 +159,7 @@ class DeployForm(QFrame):
 
     def _show_no_plan(self, obstacle: str) -> None:
         self._fields.show_plan(None)
+        self._name_button(is_forced=False)
         self._command.show_command("")
         self._show_obstacle(obstacle)
 
@@ -191,16 +197,22 @@ class DeployForm(QFrame):
         request = self.request()
         if request is not None:
             changes: dict[str, Any] = dict(fix.changes)
-            self.show_request(replace(request, **changes))
+            self._fields.show_request(replace(request, **changes), chosen=changes)
+            self.refresh()
 
     def _make_button(self) -> QPushButton:
-        button = QPushButton(f"{tr('Deploy')}   Ctrl+Enter", clicked=self._request_deploy)
+        button = QPushButton(clicked=self._request_deploy)
         button.setProperty("kind", "primary")
-        button.setAccessibleName(tr("Deploy"))
         for key in ("Ctrl+Return", "Ctrl+Enter"):
             shortcut = QShortcut(QKeySequence(key), self, self._request_deploy)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         return button
+
+    def _name_button(self, *, is_forced: bool) -> None:
+        """What does not fit is asked about once more, and the button says that it is another thing to press it."""
+        name = tr("Deploy anyway") if is_forced else tr("Deploy")
+        self._deploy.setText(f"{name}   Ctrl+Enter")
+        self._deploy.setAccessibleName(name)
 
     def _make_no_model(self) -> QWidget:
         box = QWidget()

@@ -12,7 +12,7 @@ from PySide6.QtWidgets import QStyleOptionViewItem, QWidget
 from launchdeck.domain.gpu import PlannedGpu
 from launchdeck.ui.kit.format import gib, not_measurable
 from launchdeck.ui.kit.i18n import tr
-from launchdeck.ui.kit.names import short_name, why_not_ours
+from launchdeck.ui.kit.names import is_usable, short_name, why_not_ours
 from launchdeck.ui.kit.theme import tokens
 from launchdeck.ui.kit.trailing_combo import TRAILING_ROLE, TrailingCombo
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.gpu import GpuReading, Inventory
 
 _DOT_PX = 10
+_CPU_KEY = "cpu"  # the uuid that the CPU has in an inventory; of a GPU it is its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def device_entries(inventory: Inventory, rpc_workers: tuple[str, ...]) -> tuple[
     """All GPUs in their order, the RPC workers, and the CPU."""
     gpus = tuple(_gpu_entry(reading) for reading in inventory.gpus)
     workers = tuple(DeviceEntry(f"rpc:{name}", f"RPC {name}", rpc_worker=name) for name in rpc_workers)
-    return (*gpus, *workers, DeviceEntry("cpu", "CPU", inventory.cpu.sample.free_memory_bytes))
+    return (*gpus, *workers, DeviceEntry(_CPU_KEY, "CPU", inventory.cpu.sample.free_memory_bytes))
 
 
 class DeviceCombo(TrailingCombo):
@@ -60,6 +61,7 @@ class DeviceCombo(TrailingCombo):
     """
 
     chosen = Signal()
+    shown = Signal(object)  # a frozenset of the keys of what is chosen, whoever chose it
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__("GPU", parent)
@@ -94,7 +96,7 @@ class DeviceCombo(TrailingCombo):
         self._relist(gpus)
         wanted = {*(gpu.uuid for gpu in gpus), *(f"rpc:{worker}" for worker in rpc_workers)}
         found = tuple(entry.key for entry in self._entries if entry.key in wanted)
-        self._keys = (found if self._offered else tuple(wanted)) if wanted else ("cpu",)
+        self._keys = (found if self._offered else tuple(wanted)) if wanted else (_CPU_KEY,)
         self._show()
 
     def forget(self) -> None:
@@ -108,11 +110,21 @@ class DeviceCombo(TrailingCombo):
         entry = self._entries[row]
         if entry.is_cpu or not (entry.usable or entry.key in self._keys):
             return
-        others = tuple(key for key in self._keys if key not in {entry.key, "cpu"})
+        others = tuple(key for key in self._keys if key not in {entry.key, _CPU_KEY})
         self._keys = others if entry.key in self._keys and others else (*others, entry.key)
         self._forget_missing()
         self._show()
         self.chosen.emit()
+
+    def use(self, key: str, *, used: bool) -> None:
+        """Do as if the user had ticked it in the list, or had taken the tick away; the CPU is used alone."""
+        row = next((row for row, entry in enumerate(self._entries) if entry.key == key), None)
+        if row is None or used is (key in self._keys):
+            return
+        if self._entries[row].is_cpu:
+            self._take_alone(row)
+        else:
+            self.toggle(row)
 
     def changeEvent(self, event: QEvent) -> None:
         """The dots are pictures in the theme's colours."""
@@ -171,6 +183,7 @@ class DeviceCombo(TrailingCombo):
         known = [free for free in frees if free is not None]
         self.set_trailing(_free_text(sum(known)) if len(known) == len(frees) and known else "")
         self.setAccessibleDescription(", ".join(map(_described, chosen)))
+        self.shown.emit(frozenset(self._keys))
 
 
 def _gpu_entry(reading: GpuReading) -> DeviceEntry:
@@ -180,7 +193,7 @@ def _gpu_entry(reading: GpuReading) -> DeviceEntry:
         f"{gpu.index} {gpu.name}",
         sample.free_memory_bytes,
         gpu=PlannedGpu.of(gpu),
-        usable=sample.state.answers and gpu.ours and gpu.problem is None,
+        usable=is_usable(reading),
         hint=why_not_ours(gpu) or ("" if gpu.problem is None else tr(gpu.problem)),
         ours=gpu.ours,
     )

@@ -33,12 +33,13 @@ class ModelCombo(TrailingCombo):
         self.setModel(self._items)
         self._edit = QLineEdit(self)
         self._found = QListView()
-        self._found.setItemDelegate(TrailingDelegate(self._found))
+        self._found.setProperty("role", "popup")  # a window of its own: nothing is below it
         self.setLineEdit(self._edit)
         self.setCompleter(self._make_completer())
         self.setInsertPolicy(QComboBox.InsertPolicy.NoInsert)
         self.activated.connect(self._take)
         self._edit.editingFinished.connect(self._restore_name)
+        self._edit.textEdited.connect(lambda _: self.set_trailing(""))  # the chosen model's size, not what is typed
 
     def set_models(self, models: tuple[ModelInfo, ...]) -> None:
         """Offer these; the chosen one stays if it is still there, and so does what is being typed.
@@ -75,6 +76,7 @@ class ModelCombo(TrailingCombo):
         completer.setFilterMode(Qt.MatchFlag.MatchContains)
         completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
         completer.setPopup(self._found)
+        self._found.setItemDelegate(TrailingDelegate(self._found))  # a completer gives its list one of its own
         completer.activated[QModelIndex].connect(self._take_found)  # type: ignore[index] # stubs know no overloads
         return completer
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QSignalBlocker, Signal
 from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QWidget
 
 from launchdeck.domain.request import FlashAttention
@@ -30,9 +30,9 @@ DEFAULT_CACHE_TYPE = "f16"
 
 
 class MoreSettings(QWidget):
-    """The fields of a ModelLoadRequest that keep their defaults for most people."""
+    """The fields of a ModelLoadRequest that keep their defaults for most people; `chosen` carries the name of one."""
 
-    chosen = Signal()
+    chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -58,7 +58,8 @@ class MoreSettings(QWidget):
     def set_model(self, model: ModelInfo | None) -> None:
         """Experts only where the model has some."""
         blocks = (model.block_count or 0) if model and model.expert_count else 0
-        self._experts.setRange(0, blocks)
+        with QSignalBlocker(self._experts):
+            self._experts.setRange(0, blocks)
         self._experts.setSuffix(f" / {blocks}" if blocks else "")
         self._experts.setEnabled(blocks > 0)
         self._experts.setToolTip("" if blocks else tr("This model has no experts"))
@@ -124,14 +125,24 @@ class MoreSettings(QWidget):
             form.labelForField(row).setProperty("role", "muted")
 
     def _connect(self) -> None:
-        for edit in (self.name, self._extra_args):
-            edit.textEdited.connect(lambda _: self.chosen.emit())
-        for combo in (self._cache_type_k, self._cache_type_v):
-            combo.activated.connect(lambda _: self.chosen.emit())
-        for number in (self._threads, self._batch, self._ubatch, self._experts, self._cache_ram):
-            number.valueChanged.connect(lambda _: self.chosen.emit())
-        self._flash_attention.changed.connect(lambda _: self.chosen.emit())
-        self._split.chosen.connect(self.chosen)
+        edits = {"model_id": self.name, "extra_args": self._extra_args}
+        combos = {"cache_type_k": self._cache_type_k, "cache_type_v": self._cache_type_v}
+        numbers = {
+            "n_threads": self._threads,
+            "n_batch": self._batch,
+            "n_ubatch": self._ubatch,
+            "n_cpu_moe": self._experts,
+            "cache_ram_mib": self._cache_ram,
+        }
+        signals = {
+            **{name: edit.textEdited for name, edit in edits.items()},
+            **{name: combo.activated for name, combo in combos.items()},
+            **{name: number.valueChanged for name, number in numbers.items()},
+            "flash_attention": self._flash_attention.changed,
+        }
+        for name, signal in signals.items():
+            signal.connect(lambda _, name=name: self.chosen.emit(name))
+        self._split.chosen.connect(lambda: self.chosen.emit("split"))
 
 
 def _cache_combo(name: str) -> QComboBox:

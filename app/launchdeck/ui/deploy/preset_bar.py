@@ -5,7 +5,7 @@ from __future__ import annotations
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QPushButton, QWidget
 
-from launchdeck.serving.request_memory import LONGEST_NAME
+from launchdeck.serving.requests.request_memory import LONGEST_NAME
 from launchdeck.ui.kit.i18n import tr
 
 _NARROWEST_PX = 70

@@ -26,11 +26,15 @@ _Index = QModelIndex | QPersistentModelIndex
 
 
 class Column(IntEnum):
+    """From left to right. A sentence in the place of the state takes the columns at its right, which say least of what
+    has failed: where it was to run stands before it.
+    """
+
     NAME = 0
-    STATE = 1
-    ENGINE = 2
-    GPU = 3
-    LAYERS = 4
+    GPU = 1
+    LAYERS = 2
+    STATE = 3
+    ENGINE = 4
     CONTEXT = 5
     VRAM = 6
     SPEED = 7

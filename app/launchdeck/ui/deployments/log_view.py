@@ -26,6 +26,7 @@ from launchdeck.ui.deployments.log_levels import LogLevel, level_of
 from launchdeck.ui.deployments.log_text import Found, LogText
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.keys import give_key
+from launchdeck.ui.kit.wheel_guard import WheelGuard
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -229,6 +230,7 @@ def _level_combo() -> QComboBox:
     combo.addItem(tr("All lines"), LogLevel.INFO)
     combo.addItem(tr("Warnings and errors"), LogLevel.WARNING)
     combo.addItem(tr("Errors"), LogLevel.ERROR)
+    WheelGuard(combo).watch(combo)
     return combo
 
 

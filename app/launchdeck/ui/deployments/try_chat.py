@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeySequence, QShortcut, QTextCharFormat, QTextCursor
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPlainTextEdit, QPushButton, QVBoxLayout, QWidget
+from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from launchdeck.ui.deployments.prompt import Prompt
+from launchdeck.ui.deployments.transcript import Transcript
 from launchdeck.ui.kit.asking import Asking
-from launchdeck.ui.kit.fonts import text_font
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.keys import give_key
 
@@ -19,16 +20,14 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
     from launchdeck.serving.client import ChatChunk
 
-_TRANSCRIPT_LOWEST_PX = 46
-_PROMPT_PX = 54
-_MAX_LINES = 5000
+_THOUGHT, _TOOL, _TEXT = "thought", "tool", "text"
 
 Messages = tuple[dict[str, str], ...]
 Chat = Callable[["Deployment", Messages], AsyncIterator["ChatChunk"]]
 
 
 class ChatPane(QWidget):
-    """Shows the conversation as it comes, and how fast it came."""
+    """Shows the conversation as it comes, how fast it came, and why it ended."""
 
     speed_measured = Signal(str, float)
 
@@ -38,19 +37,17 @@ class ChatPane(QWidget):
         self._deployment: Deployment | None = None
         self._messages: Messages = ()
         self._asking = Asking(self._ended)
-        self._transcript = QPlainTextEdit(readOnly=True, maximumBlockCount=_MAX_LINES, undoRedoEnabled=False)
-        self._transcript.setAccessibleName(tr("Conversation"))
-        self._transcript.setMinimumHeight(_TRANSCRIPT_LOWEST_PX)
-        self._prompt = QPlainTextEdit(tabChangesFocus=True, placeholderText=tr("Ask something"))
-        self._prompt.setAccessibleName(tr("Prompt"))
-        self._prompt.setFixedHeight(_PROMPT_PX)
+        self._transcript = Transcript()
+        self._prompt = Prompt()
+        self._prompt.entered.connect(self.send)
+        self.setFocusProxy(self._prompt)
         self._status = QLabel(wordWrap=True)
         self._status.setProperty("role", "muted")
         self._clear = QPushButton(tr("New chat"), clicked=self._begin_anew)
         self._clear.setProperty("kind", "flat")
         self._stop = QPushButton(tr("Stop"), clicked=self.cancel)
         self._send = QPushButton(tr("Send"), clicked=self.send)
-        self._send.setToolTip("Ctrl+Enter")
+        self._send.setToolTip("Enter")
         give_key(self._clear, "Alt+N")
         give_key(self._stop, "Alt+T")
         self._prompt.textChanged.connect(self._update_buttons)
@@ -60,11 +57,8 @@ class ChatPane(QWidget):
         self._update_buttons()
 
     def set_deployment(self, deployment: Deployment) -> None:
-        """Talk to this one. Another one starts a new conversation."""
-        another = self._deployment is None or deployment.id != self._deployment.id
+        """Talk to this one, as it is at this moment."""
         self._deployment = deployment
-        if another:
-            self.clear()
 
     def send(self) -> None:
         """Ask what stands in the prompt field."""
@@ -73,10 +67,10 @@ class ChatPane(QWidget):
             return
         self._prompt.clear()
         self._messages = (*self._messages, {"role": "user", "content": text})
-        self._write_title(tr("You"))
-        self._write(text)
-        self._write_title(deployment.plan.model_id)
-        self._go_to_end()
+        self._transcript.begin(tr("You"))
+        self._transcript.say(text)
+        self._transcript.begin(deployment.plan.model_id)
+        self._transcript.go_to_end()
         self._set_status(tr("Waiting for the first word …"))
         self._asking.start(lambda: self._answer(deployment))
         self._update_buttons()
@@ -97,14 +91,17 @@ class ChatPane(QWidget):
         self._prompt.setFocus()
 
     async def _answer(self, deployment: Deployment) -> None:
-        answer = ""
+        answer, parts, finish_reason = "", set[str](), None
         started_s = time.perf_counter()
         first_s = None
         async for chunk in self._chat(deployment, self._messages):
             first_s = first_s or time.perf_counter()
             answer += chunk.text
-            self._write(chunk.text)
+            parts |= _parts(chunk)
+            finish_reason = chunk.finish_reason or finish_reason
+            self._transcript.add(chunk)
             self._measure(deployment.id, chunk, time.perf_counter() - first_s, time.perf_counter() - started_s)
+        self._add_status(why_ended(parts, finish_reason))
         self._messages = (*self._messages, {"role": "assistant", "content": answer})
 
     def _measure(self, deployment_id: str, chunk: ChatChunk, streaming_s: float, elapsed_s: float) -> None:
@@ -120,6 +117,10 @@ class ChatPane(QWidget):
             self.speed_measured.emit(deployment_id, speed)
         self._set_status("  ·  ".join(parts))
 
+    def _add_status(self, text: str) -> None:
+        if text:
+            self._set_status("  ·  ".join(part for part in (self._status.text(), text) if part))
+
     def _ended(self, error: str) -> None:
         if error:
             self._set_status(error, failed=True)
@@ -129,32 +130,6 @@ class ChatPane(QWidget):
         self._status.setText(text)
         self._status.setProperty("state", "bad" if failed else "")
         self._status.style().polish(self._status)
-
-    def _write_title(self, title: str) -> None:
-        cursor = QTextCursor(self._transcript.document())
-        cursor.movePosition(QTextCursor.MoveOperation.End)
-        bold = QTextCharFormat()
-        bold.setFont(text_font(bold=True))
-        if not self._transcript.document().isEmpty():
-            cursor.insertBlock()
-            cursor.insertBlock()
-        cursor.insertText(title, bold)
-        cursor.insertBlock()
-        cursor.setCharFormat(QTextCharFormat())
-
-    def _write(self, text: str) -> None:
-        """At the end, and in sight of whoever is reading there."""
-        bar = self._transcript.verticalScrollBar()
-        at_end = bar.value() >= bar.maximum() - 1
-        cursor = QTextCursor(self._transcript.document())
-        cursor.movePosition(QTextCursor.MoveOperation.End)
-        cursor.insertText(text, QTextCharFormat())
-        if at_end:
-            self._go_to_end()
-
-    def _go_to_end(self) -> None:
-        bar = self._transcript.verticalScrollBar()
-        bar.setValue(bar.maximum())
 
     def _update_buttons(self) -> None:
         running = self._asking.is_running
@@ -175,3 +150,21 @@ class ChatPane(QWidget):
         column.addLayout(buttons)
         self.setTabOrder(self._prompt, self._send)
         self.setTabOrder(self._send, self._stop)
+
+
+def _parts(chunk: ChatChunk) -> set[str]:
+    """What of an answer this piece has."""
+    return {
+        part
+        for part, there in ((_THOUGHT, chunk.thought), (_TOOL, chunk.tool_calls), (_TEXT, chunk.text.strip()))
+        if there
+    }
+
+
+def why_ended(parts: set[str], finish_reason: str | None) -> str:
+    """Tell what is not plain from an answer with these parts: where it was cut off, and why it is empty."""
+    if finish_reason == "length":
+        return tr("limit reached") if _TEXT in parts else tr("limit reached before it had answered")
+    if _TOOL in parts or _TEXT in parts:
+        return ""
+    return tr("it has only thought, and not answered") if _THOUGHT in parts else tr("it has ended without a word")

@@ -51,6 +51,7 @@ class EmbedPane(QWidget):
         self._texts.setPlaceholderText(tr("One text a line, at most {count}", count=MAX_TEXTS))
         self._texts.setAccessibleName(tr("Texts, one a line"))
         self._texts.textChanged.connect(self._update_button)
+        self.setFocusProxy(self._texts)
         self._similarity = _similarity_table()
         self._status = QLabel(wordWrap=True)
         self._status.setProperty("role", "muted")
@@ -62,14 +63,8 @@ class EmbedPane(QWidget):
         self._update_button()
 
     def set_deployment(self, deployment: Deployment) -> None:
-        """Ask this one; what another one said goes away."""
-        another = self._deployment is None or deployment.id != self._deployment.id
+        """Ask this one, as it is at this moment."""
         self._deployment = deployment
-        if another:
-            self.cancel()
-            self._similarity.setRowCount(0)
-            self._similarity.setColumnCount(0)
-            self._set_status("")
 
     def send(self) -> None:
         """Ask for the vectors of all lines."""

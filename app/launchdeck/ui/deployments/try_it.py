@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
 
 _REACHABLE = {State.RUNNING, State.UNRESPONSIVE}
+_MOST_CONVERSATIONS = 16
 
 
 class TryItTab(QWidget):
-    """Follows one deployment; what is under way is cancelled when another one comes, or when this one stops running.
+    """Follows one deployment. Each has a conversation of its own, which goes on while one looks at another; it is given
+    up when the deployment is seen to run no more, and the oldest ones are when there are many.
 
     `chat` and `embed` do the asking (see `engines.client`); they run on the application's event loop.
     """
@@ -29,34 +31,55 @@ class TryItTab(QWidget):
 
     def __init__(self, chat: Chat, embed: Embed, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._chat = ChatPane(chat)
-        self._embed = EmbedPane(embed)
+        self._ask_chat = chat
+        self._ask_embed = embed
+        self._made: dict[str, ChatPane | EmbedPane] = {}
         self._hint = QLabel(alignment=Qt.AlignmentFlag.AlignCenter, wordWrap=True)
         self._hint.setProperty("role", "muted")
         self._panes = QStackedLayout(self)
-        for pane in (self._hint, self._chat, self._embed):
-            self._panes.addWidget(pane)
-        self._chat.speed_measured.connect(self.speed_measured)
+        self._panes.addWidget(self._hint)
         self.setAccessibleName(tr("Try it"))
         self.show_deployment(None)
 
     def show_deployment(self, deployment: Deployment | None) -> None:
         """Talk to this one from now on; another moment of the same one disturbs nothing."""
-        if deployment is None or deployment.state not in _REACHABLE:
+        if deployment is None:
             self.cancel()
-            self._hint.setText(_hint(deployment))
-            self._panes.setCurrentWidget(self._hint)
+        elif deployment.state in _REACHABLE:
+            pane = self._made.get(deployment.id) or self._make_pane(deployment)
+            pane.set_deployment(deployment)
+            self._panes.setCurrentWidget(pane)
             return
-        pane = self._embed if deployment.plan.request.server_type is ServerType.EMBEDDING else self._chat
-        other = self._chat if pane is self._embed else self._embed
-        other.cancel()
-        pane.set_deployment(deployment)
-        self._panes.setCurrentWidget(pane)
+        elif deployment.id in self._made:
+            self._made[deployment.id].cancel()
+        self._hint.setText(_hint(deployment))
+        self._panes.setCurrentWidget(self._hint)
+
+    def take_focus(self) -> None:
+        """Give the keyboard to where one types."""
+        if (pane := self._panes.currentWidget()) is not None:
+            pane.setFocus()
 
     def cancel(self) -> None:
-        """Give up what is under way; also to be called before the event loop ends."""
-        self._chat.cancel()
-        self._embed.cancel()
+        """Give up all that is under way; also to be called before the event loop ends."""
+        for pane in self._made.values():
+            pane.cancel()
+
+    def _make_pane(self, deployment: Deployment) -> ChatPane | EmbedPane:
+        while len(self._made) >= _MOST_CONVERSATIONS:
+            oldest = self._made.pop(next(iter(self._made)))
+            oldest.cancel()
+            self._panes.removeWidget(oldest)
+            oldest.deleteLater()
+        pane: ChatPane | EmbedPane
+        if deployment.plan.request.server_type is ServerType.EMBEDDING:
+            pane = EmbedPane(self._ask_embed)
+        else:
+            pane = ChatPane(self._ask_chat)
+            pane.speed_measured.connect(self.speed_measured)
+        self._made[deployment.id] = pane
+        self._panes.addWidget(pane)
+        return pane
 
 
 def _hint(deployment: Deployment | None) -> str:

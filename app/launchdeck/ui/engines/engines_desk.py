@@ -16,6 +16,7 @@ from launchdeck.domain.text import Message
 if TYPE_CHECKING:
     from launchdeck.core import Core
     from launchdeck.domain.gpu import Gpu
+    from launchdeck.serving.trial import Trial
     from launchdeck.settings.schema import Settings
     from launchdeck.ui.controller import Controller
     from launchdeck.ui.discovery import Discovery
@@ -50,15 +51,14 @@ class EnginesDesk(QObject):
     @Slot()
     def open(self) -> None:
         """Show the engines of this machine."""
-        from launchdeck.serving.trial import try_engine  # noqa: PLC0415 (when it is wanted)
-        from launchdeck.ui.engines.engine_getting import EngineGetting  # noqa: PLC0415
+        from launchdeck.ui.engines.engine_getting import EngineGetting  # noqa: PLC0415 (when it is wanted)
         from launchdeck.ui.engines.engines_dialog import EnginesDialog  # noqa: PLC0415
 
         if self._getting is None:
             self._getting = EngineGetting(self._core.setup, self._gpus, self)
             self._getting.got.connect(self._look_again)
         dialog = EnginesDialog(
-            lambda engine_id, model: try_engine(self._core.manager, engine_id, model),
+            self._try_engine,
             self._remove,
             self._getting,
             self._core.setup.paths,
@@ -69,6 +69,14 @@ class EnginesDesk(QObject):
         self._discovery.engines_found.connect(dialog.set_engines)
         dialog.program_chosen.connect(self._use_program)
         dialog.open()
+
+    async def _try_engine(self, engine_id: str, model: Path) -> Trial:
+        from launchdeck.serving.trial import try_engine  # noqa: PLC0415 (when it is wanted)
+
+        try:
+            return await try_engine(self._core.manager, engine_id, model)
+        finally:
+            self._controller.show_all()  # its row has gone with it
 
     def _gpus(self) -> tuple[Gpu, ...]:
         inventory = self._core.planner.inventory

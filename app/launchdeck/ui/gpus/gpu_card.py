@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QPainter, QPen
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.ui.gpus.facts_row import Facts, FactsRow
@@ -17,7 +17,7 @@ from launchdeck.ui.kit import theme
 from launchdeck.ui.kit.elided_label import ElidedLabel
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.model_colors import model_color
-from launchdeck.ui.kit.names import place_and_name, short_name, vendor, why_not_ours
+from launchdeck.ui.kit.names import is_usable, place_and_name, short_name, vendor, why_not_ours
 from launchdeck.ui.kit.stacked_bar import Segment, StackedBar
 
 if TYPE_CHECKING:
@@ -35,24 +35,26 @@ _CLOSED, _OPEN = "▶", "▼"
 class GpuCard(QWidget):
     """Made once for a device, then kept up to date by `show_reading`.
 
-    A click, space or return chooses it and opens or closes its details. `chosen` comes before `opened`, which tells
-    that the details were opened by the user.
+    A click, space or return opens or closes its details, and changes nothing else; `opened` tells that the user has
+    opened them. `use_clicked` is the check box's alone: whether to use the device is asked for, and shown by `set_used`
+    once it is so.
     """
 
-    chosen = Signal()
+    use_clicked = Signal(bool)
     opened = Signal()
     arrow_pressed = Signal(int)
 
     def __init__(self, gpu: Gpu, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.gpu = gpu
-        self._selected = False
+        self._used = False
         self._bar = StackedBar(parent=self)
         self._facts = FactsRow(self)
         self._alert = _label("", "small")
         self._alert.setProperty("state", "warn")
         self._alert.hide()
         self._arrow = _label(_CLOSED, "small")
+        self._use = self._make_use()
         self._details: GpuDetails | None = None
         self._shown: tuple[GpuReading, Sequence[Deployment]] | None = None
         self.setAccessibleName(place_and_name(gpu))
@@ -76,12 +78,21 @@ class GpuCard(QWidget):
         return self._bar.segments()
 
     @property
-    def selected(self) -> bool:
-        return self._selected
+    def used(self) -> bool:
+        """Whether the form's launch uses the device."""
+        return self._used
 
-    def set_selected(self, selected: bool) -> None:  # noqa: FBT001
-        self._selected = selected
+    def set_used(self, used: bool) -> None:  # noqa: FBT001
+        """Show whether it does; tells nobody."""
+        self._used = used
+        self._use.setChecked(used)
+        self._enable_use()
         self.update()
+
+    def set_tab_stop(self, is_stop: bool) -> None:  # noqa: FBT001
+        """Whether the tab key comes to the card, and from there to its check box."""
+        self.setFocusPolicy(Qt.FocusPolicy.TabFocus if is_stop else Qt.FocusPolicy.NoFocus)
+        self._use.setFocusPolicy(Qt.FocusPolicy.StrongFocus if is_stop else Qt.FocusPolicy.NoFocus)
 
     @property
     def details(self) -> GpuDetails | None:
@@ -118,6 +129,7 @@ class GpuCard(QWidget):
         self._bar.show_segments(_segments(reading, deployments), reading.gpu.total_memory_bytes or 0)
         self._describe()
         self._shown = reading, deployments
+        self._enable_use()
         if self._details is not None:
             self._details.show_reading(reading, deployments)
 
@@ -130,9 +142,9 @@ class GpuCard(QWidget):
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setBrush(QColor(tokens.panel))
-        width = 2.0 if self._selected else 1.0
+        width = 2.0 if self._used else 1.0
         usual = tokens.bad if self.facts.alert else tokens.warn if self._alert.text() else tokens.line
-        painter.setPen(QPen(QColor(tokens.accent if self._selected else usual), width))
+        painter.setPen(QPen(QColor(tokens.accent if self._used else usual), width))
         inset = width / 2
         painter.drawRoundedRect(QRectF(self.rect()).adjusted(inset, inset, -inset, -inset), _RADIUS_PX, _RADIUS_PX)
         if self.hasFocus():
@@ -142,14 +154,14 @@ class GpuCard(QWidget):
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
         if event.button() == Qt.MouseButton.LeftButton:
-            self._choose()
+            self._toggle_details()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         steps = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}
         if event.key() in steps:
             self.arrow_pressed.emit(steps[Qt.Key(event.key())])
         elif event.key() in {Qt.Key.Key_Space, Qt.Key.Key_Return, Qt.Key.Key_Enter}:
-            self._choose()
+            self._toggle_details()
         else:
             super().keyPressEvent(event)
 
@@ -158,8 +170,23 @@ class GpuCard(QWidget):
         parts = [why_not_ours(self.gpu), self._alert.text(), str(self.facts), self._bar.accessibleDescription()]
         self.setAccessibleDescription(". ".join(part for part in parts if part))
 
-    def _choose(self) -> None:
-        self.chosen.emit()
+    def _make_use(self) -> QCheckBox:
+        box = QCheckBox()
+        box.setAccessibleName(tr("Use {device}", device=place_and_name(self.gpu)))
+        box.setToolTip(tr("Deploy on this device; several share the model"))
+        box.setCursor(Qt.CursorShape.ArrowCursor)
+        box.clicked.connect(self._ask_use)
+        return box
+
+    def _ask_use(self, used: bool) -> None:  # noqa: FBT001 (a Qt slot)
+        self.use_clicked.emit(used)
+        self._use.setChecked(self._used)  # where it was not to be
+
+    def _enable_use(self) -> None:
+        """One that cannot be used can still be given up."""
+        self._use.setEnabled(self._used or (self._shown is not None and is_usable(self._shown[0])))
+
+    def _toggle_details(self) -> None:
         self.set_open(self._details is None)
         if self._details is not None:
             self.opened.emit()
@@ -167,6 +194,7 @@ class GpuCard(QWidget):
     def _title_row(self) -> QHBoxLayout:
         row = QHBoxLayout()
         row.setSpacing(7)
+        row.addWidget(self._use)
         if self.gpu.gpu_type is GpuType.CPU:
             name = ElidedLabel(short_name(self.gpu))
             name.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, QSize, Qt, Signal
 from PySide6.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from launchdeck.domain.gpu import GpuType
 from launchdeck.monitor.alerts import AlertKind
 from launchdeck.ui.gpus.alert_text import alert_text
 from launchdeck.ui.gpus.detection_button import DetectionButton
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from launchdeck.domain.gpu import Gpu, GpuReading, Inventory
     from launchdeck.monitor.alerts import Alert
 
-CPU_INDEX = -1
 _GAP_PX = 12
 _USUAL_WIDTH_PX = 280
 _SMALLEST_WIDTH_PX = 220
@@ -30,16 +28,18 @@ _SMALLEST_WIDTH_PX = 220
 class GpuCards(QWidget):
     """Cards are made when a device is first seen and then only kept up to date.
 
-    `gpu_selected` carries the index of the GPU whose card the user chose, CPU_INDEX for the CPU's. At most one card is
-    open. The line at the bottom leads to how the devices were found.
+    `use_clicked` carries a device's uuid and whether the user wants to use it. At most one card
+    is open. The line at the bottom leads to how the devices were found.
     """
 
-    gpu_selected = Signal(int)
+    use_clicked = Signal(str, bool)
     detection_requested = Signal()
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._cards: dict[str, GpuCard] = {}
+        self._used: frozenset[str] = frozenset()
+        self._stop: GpuCard | None = None
         self._inventory: Inventory | None = None
         self._deployments: tuple[Deployment, ...] = ()
         self._interval_s = 5.0
@@ -88,11 +88,11 @@ class GpuCards(QWidget):
         for uuid, card in self._cards.items():
             card.show_alert("\n".join(f"▲ {text}" for marked, text in marks if marked == uuid))
 
-    def select(self, gpu_index: int) -> None:
-        """Outline this GPU's card (CPU_INDEX: the CPU's) without telling anybody."""
-        for card in self._cards.values():
-            card.set_selected(_index(card.gpu) == gpu_index)
-        self._rove()
+    def show_used(self, uuids: frozenset[str]) -> None:
+        """Mark these devices as those that the form's launch uses; tells nobody."""
+        if uuids != self._used:
+            self._used = uuids
+            self._show_used()
 
     def cards(self) -> tuple[GpuCard, ...]:
         """From top to bottom."""
@@ -114,15 +114,14 @@ class GpuCards(QWidget):
             self._column.insertWidget(place, card)
         for gone in old.values():
             self._remove(gone)
-        self._rove()
+        self._show_used()
 
     def _new_card(self, gpu: Gpu, *, replaced: GpuCard | None) -> GpuCard:
         card = GpuCard(gpu)
-        card.chosen.connect(lambda: self._choose(card))
+        card.use_clicked.connect(lambda used: self.use_clicked.emit(card.gpu.uuid, used))
         card.opened.connect(lambda: self._close_others(card))
         card.arrow_pressed.connect(lambda step: self._step(card, step))
         if replaced is not None:
-            card.set_selected(replaced.selected)
             card.set_open(replaced.details is not None)
             self._remove(replaced)
         return card
@@ -148,9 +147,10 @@ class GpuCards(QWidget):
         else:
             self._footer.show_text(tr("Detected by {detector}, every {seconds} s", **values))
 
-    def _choose(self, card: GpuCard) -> None:
-        self.select(_index(card.gpu))
-        self.gpu_selected.emit(_index(card.gpu))
+    def _show_used(self) -> None:
+        for card in self._cards.values():
+            card.set_used(card.gpu.uuid in self._used)
+        self._rove()
 
     def _close_others(self, card: GpuCard) -> None:
         for other in self._cards.values():
@@ -160,24 +160,25 @@ class GpuCards(QWidget):
         self._area.ensureWidgetVisible(card, 0, 0)
 
     def _step(self, card: GpuCard, step: int) -> None:
-        """Up and down choose the neighbour, as in a group of radio buttons."""
+        """Up and down lead to the neighbour."""
         cards = self.cards()
         place = cards.index(card) + step
         if 0 <= place < len(cards):
-            cards[place].setFocus(Qt.FocusReason.TabFocusReason)
-            self._area.ensureWidgetVisible(cards[place], 0, 0)
-            self._choose(cards[place])
+            self._stop = cards[place]
+            self._rove()
+            self._stop.setFocus(Qt.FocusReason.TabFocusReason)
+            self._area.ensureWidgetVisible(self._stop, 0, 0)
 
     def _rove(self) -> None:
-        """The tab key stops once, at the chosen card or else the first; the arrows lead on from there."""
+        """The tab key stops at one card: where the arrows have led, else at the first that is used, else at the first.
+        The arrows lead on from there.
+        """
         cards = self.cards()
-        stop = next((card for card in cards if card.selected), cards[0] if cards else None)
+        stop = (
+            self._stop if self._stop in cards else next((card for card in cards if card.used), next(iter(cards), None))
+        )
         for card in cards:
-            card.setFocusPolicy(Qt.FocusPolicy.TabFocus if card is stop else Qt.FocusPolicy.NoFocus)
-
-
-def _index(gpu: Gpu) -> int:
-    return CPU_INDEX if gpu.gpu_type is GpuType.CPU else gpu.index
+            card.set_tab_stop(card is stop)
 
 
 def _scrolled(page: QWidget) -> QScrollArea:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from launchdeck.domain.gpu import Gpu, GpuType, PlannedGpu
+from launchdeck.domain.gpu import Gpu, GpuReading, GpuType, PlannedGpu
 from launchdeck.domain.text import Message
 from launchdeck.ui.kit.i18n import tr
 
@@ -31,6 +31,11 @@ def short_name(gpu: Gpu | PlannedGpu) -> str:
 def place_and_name(gpu: Gpu) -> str:
     """What tells it from the others: "0 RTX 4090"; "CPU" for the CPU."""
     return "CPU" if gpu.gpu_type is GpuType.CPU else f"{gpu.index} {short_name(gpu)}"
+
+
+def is_usable(reading: GpuReading) -> bool:
+    """Tell whether a launch can be told to use it."""
+    return reading.sample.state.answers and reading.gpu.ours and reading.gpu.problem is None
 
 
 def why_not_ours(gpu: Gpu) -> str:

@@ -40,7 +40,7 @@ class TrailingDelegate(QStyledItemDelegate):
         super().initStyleOption(option, index)
         trailing = index.data(TRAILING_ROLE)
         if trailing:
-            taken = option.fontMetrics.horizontalAdvance(trailing) + 6 * _GAP_PX
+            taken = option.fontMetrics.horizontalAdvance(trailing) + 4 * _GAP_PX
             room = max(option.rect.width() - taken, 40)
             option.text = option.fontMetrics.elidedText(option.text, Qt.TextElideMode.ElideMiddle, room)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QMimeData, Qt, QTimer, Signal
+from PySide6.QtCore import QMimeData, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QKeySequence, QPaintEvent, QShortcut
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QMainWindow, QSplitter, QTabWidget, QVBoxLayout, QWidget
 
@@ -15,6 +15,7 @@ from launchdeck.ui.deployments.deployments_view import DeploymentsView
 from launchdeck.ui.gpus.gpu_cards import GpuCards
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.notice import Notice
+from launchdeck.ui.window import fitting
 from launchdeck.ui.window.status_line import StatusLine
 from launchdeck.ui.window.top_bar import TopBar
 from launchdeck.ui.window.window_memory import WindowMemory
@@ -24,7 +25,7 @@ USUAL = (1440, 900)
 GAP_PX = 12
 CARDS_WIDEST_PX = 340
 FORM_WIDEST_PX = 420
-CENTRE_NARROWEST_PX = 360
+CENTRE_NARROWEST_PX = 340
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,6 @@ class MainWindow(QMainWindow):
     def __init__(self, panels: Panels, memory: WindowMemory) -> None:
         super().__init__()
         self.setWindowTitle("Launchdeck")
-        self.setMinimumSize(*SMALLEST)
         self.setAcceptDrops(True)
         self._memory = memory
         self._may_close = False
@@ -128,10 +128,12 @@ class MainWindow(QMainWindow):
             QTimer.singleShot(0, self.painted.emit)
 
     def _restore(self) -> None:
-        self.resize(*USUAL)
+        available = fitting.screens()
+        self.setMinimumSize(fitting.largest(QSize(*SMALLEST), next(iter(available), None)))
+        self.resize(fitting.largest(QSize(*USUAL), next(iter(available), None)))
         geometry = self._memory.geometry("window")
-        if geometry is not None:
-            self.restoreGeometry(geometry)
+        if geometry is not None and self.restoreGeometry(geometry) and not self.isMaximized():
+            self.setGeometry(fitting.fitted(self.geometry(), available))
         for name, splitter in (("columns", self._columns), ("centre", self._centre)):
             sizes = self._memory.sizes(name, splitter.count())
             if sizes is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
+    QAbstractSpinBox,
     QCheckBox,
     QComboBox,
     QDialog,
@@ -30,8 +31,11 @@ from launchdeck.settings.schema import Section, Settings
 from launchdeck.settings.store import from_mapping
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.number_field import NumberField
+from launchdeck.ui.kit.wheel_guard import WheelGuard
+from launchdeck.ui.kit.wrapping_label import WrappingLabel
 
 LIST_HEIGHT_PX = 64
+GROUP_GAP_PX = 8  # below what belongs together
 FIELD_MARGIN_PX = 9  # a style sheet leaves a spin box's text at the very edge
 
 
@@ -44,6 +48,7 @@ class SettingsDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(tr("Settings"))
         self._readers: dict[str, Callable[[], Any]] = {}
+        self._guard = WheelGuard(self)
         sections = QTabWidget()
         sections.setAccessibleName(tr("Settings"))
         for section in Section:
@@ -83,7 +88,7 @@ class SettingsDialog(QDialog):
     def _make_page(self, section: Section, settings: Settings) -> QScrollArea:
         page = QWidget()
         page.setProperty("role", "page")
-        rows = QFormLayout(page, rowWrapPolicy=QFormLayout.RowWrapPolicy.WrapAllRows, verticalSpacing=8)
+        rows = QFormLayout(page, verticalSpacing=4)
         for field in dataclasses.fields(settings):
             if field.metadata["section"] is section:
                 self._add_row(rows, field, getattr(settings, field.name))
@@ -98,13 +103,20 @@ class SettingsDialog(QDialog):
         meaning = tr(field.metadata["meaning"])
         editor.setAccessibleName(meaning)
         editor.setObjectName(field.name)
+        if isinstance(editor, QComboBox | QAbstractSpinBox):
+            self._guard.watch(editor)
+        effect = WrappingLabel("small")
+        effect.setText(tr(field.metadata["effect"].value))
+        effect.setContentsMargins(0, 0, 0, GROUP_GAP_PX)
+        editor.setAccessibleDescription(effect.text())
         if isinstance(editor, QCheckBox):
             editor.setText(meaning)
-            rows.addRow(editor)
         else:
-            label = QLabel(meaning)
+            label = QLabel(meaning, wordWrap=True)
             label.setBuddy(editor)
-            rows.addRow(label, editor)
+            rows.addRow(label)
+        rows.addRow(editor)
+        rows.addRow(effect)
 
 
 def _editor(field: dataclasses.Field[Any], value: Any) -> tuple[QWidget, Callable[[], Any]]:

@@ -6,7 +6,8 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTimer, Signal
+from PySide6.QtGui import QIcon
 from PySide6.QtWidgets import QMenu, QSystemTrayIcon
 
 from launchdeck.domain.deployment import State
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
     from launchdeck.domain.gpu import GpuReading, Inventory
 
+_LOOK_MS = 5000  # a session's panel takes its time
 _TROUBLE = {State.FAILED, State.UNRESPONSIVE}
 
 
@@ -34,8 +36,12 @@ class TrayState(StrEnum):
     FAILED = "failed"
 
 
-class Tray(QSystemTrayIcon):
-    """Shown only where the system has a tray. The signals with a string carry a deployment's id."""
+class Tray(QObject):
+    """Shown as soon as the system has a tray, which may come after us where both are started with the session. The
+    signals with a string carry a deployment's id.
+
+    Qt binds an icon to the kind of tray that is there when it is made, so it is made when there is one.
+    """
 
     show_requested = Signal()
     quit_requested = Signal()
@@ -51,18 +57,41 @@ class Tray(QSystemTrayIcon):
         self._deployments: tuple[Deployment, ...] = ()
         self._listed: list[tuple[str, str, State]] | None = None
         self._has_said_where = False
-        self._menu = QMenu()
-        self.setContextMenu(self._menu)
-        self.activated.connect(self._on_activated)
+        self._icon: QSystemTrayIcon | None = None
+        self.picture = QIcon()
+        self.tooltip = ""
+        self.menu = QMenu()
+        self._looking = QTimer(self, interval=_LOOK_MS)
+        self._looking.timeout.connect(self.is_there)
         self.show_deployments(())
 
-    def show_if_possible(self) -> None:
-        """Appear, where there is a tray to appear in."""
-        if self.isSystemTrayAvailable():
-            self.show()
+    def appear(self) -> None:
+        """Show the icon now, or as soon as there is a tray."""
+        if not self.is_there():
+            self._looking.start()
 
-    def is_shown(self) -> bool:
-        return self.isVisible()
+    def hide(self) -> None:
+        """Take the icon away, for good."""
+        self._looking.stop()
+        if self._icon is not None:
+            self._icon.hide()
+
+    def is_there(self) -> bool:
+        """Look whether there is a tray at this moment, which then has the icon."""
+        if not QSystemTrayIcon.isSystemTrayAvailable():
+            return False
+        if self._icon is None:
+            self._looking.stop()
+            self._icon = self._make_icon()
+        return True
+
+    def _make_icon(self) -> QSystemTrayIcon:
+        icon = QSystemTrayIcon(self.picture, self)
+        icon.setToolTip(self.tooltip)
+        icon.setContextMenu(self.menu)
+        icon.activated.connect(self._on_activated)
+        icon.show()
+        return icon
 
     @property
     def state(self) -> TrayState:
@@ -85,21 +114,23 @@ class Tray(QSystemTrayIcon):
         self._deployments = tuple(deployments)
         if self.state is not self._state:
             self._state = self.state
-            self.setIcon(badged_app_icon(None if self.state is TrayState.IDLE else f"badge-{self.state}"))
+            self.picture = badged_app_icon(None if self.state is TrayState.IDLE else f"badge-{self.state}")
+            if self._icon is not None:
+                self._icon.setIcon(self.picture)
         self._show_tooltip()
         self._fill_menu()
 
     def warn(self, text: str) -> None:
         """A desktop notification, where there is a tray to send it from."""
-        if self.is_shown():
-            self.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Warning)
+        if self._icon is not None:
+            self._icon.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Warning)
 
     def say_where_it_went(self) -> None:
         """The window has gone here and not ended: worth saying, once."""
-        if self.is_shown() and not self._has_said_where:
+        if self._icon is not None and not self._has_said_where:
             self._has_said_where = True
             text = tr("Launchdeck stays here, and its models go on. Quit in this icon's menu ends it.")
-            self.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Information)
+            self._icon.showMessage("Launchdeck", text, QSystemTrayIcon.MessageIcon.Information)
 
     def _show_tooltip(self) -> None:
         count = Counter(deployment.state.status for deployment in self._deployments)
@@ -109,7 +140,9 @@ class Tray(QSystemTrayIcon):
             loading=count["loading"],
             failed=count["failed"],
         )
-        self.setToolTip("\n".join([self._title, *map(_memory_line, self._devices), summary]))
+        self.tooltip = "\n".join([self._title, *map(_memory_line, self._devices), summary])
+        if self._icon is not None:
+            self._icon.setToolTip(self.tooltip)
 
     def _fill_menu(self) -> None:
         """Only if it says something else now: a menu of 20 models takes as long as a frame."""
@@ -118,17 +151,17 @@ class Tray(QSystemTrayIcon):
         if listed == self._listed:
             return
         self._listed = listed
-        for menu in self._menu.findChildren(QMenu):  # clear() alone would leave the models' menus behind
+        for menu in self.menu.findChildren(QMenu):  # clear() alone would leave the models' menus behind
             menu.deleteLater()
-        self._menu.clear()
+        self.menu.clear()
         for deployment in live:
             self._add_model(deployment)
-        self._menu.addSeparator()
-        self._menu.addAction(tr("Show Launchdeck"), self.show_requested.emit)
-        self._menu.addAction(tr("Quit"), self.quit_requested.emit)
+        self.menu.addSeparator()
+        self.menu.addAction(tr("Show Launchdeck"), self.show_requested.emit)
+        self.menu.addAction(tr("Quit"), self.quit_requested.emit)
 
     def _add_model(self, deployment: Deployment) -> None:
-        menu = self._menu.addMenu(f"{deployment.plan.model_id} · {state_word(deployment.state)}")
+        menu = self.menu.addMenu(f"{deployment.plan.model_id} · {state_word(deployment.state)}")
         menu.addAction(tr("Open in the browser"), lambda: self.open_requested.emit(deployment.id))
         menu.addAction(tr("Copy URL"), lambda: self.copy_url_requested.emit(deployment.id))
         menu.addAction(tr("Stop"), lambda: self.stop_requested.emit(deployment.id))

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from launchdeck.domain.gpu import Gpu, GpuType
+from launchdeck.engines.devices.card import Card
 from launchdeck.engines.devices.listing import Listed, bus_place, model_name
-from launchdeck.engines.devices.matching import Card, Rule, match_devices
+from launchdeck.engines.devices.matching import Rule, match_devices
 
 MIB = 1024 * 1024
 NVIDIA, AMD = GpuType.NVIDIA, GpuType.AMD

@@ -10,8 +10,8 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import DEPLOYMENT_ID
-from launchdeck.serving.records import Record, read_records
-from launchdeck.serving.shim_record import RECORD_NAME, SOCKET_SUFFIX
+from launchdeck.serving.records.records import Record, read_records
+from launchdeck.serving.shim.record import RECORD_NAME, SOCKET_SUFFIX
 
 if TYPE_CHECKING:
     from pathlib import Path

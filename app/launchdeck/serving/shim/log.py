@@ -13,7 +13,7 @@ import stat
 import time
 
 from launchdeck.files.removal import remove_file
-from launchdeck.serving.shim_record import create_file
+from launchdeck.serving.shim.record import create_file
 
 PREFIX = "log-"
 OFFSET_DIGITS = 15

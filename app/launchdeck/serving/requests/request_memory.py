@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
-from launchdeck.serving.request_file import RequestFile, not_saved
+from launchdeck.serving.requests.request_file import RequestFile, not_saved
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from launchdeck.domain.request import ModelLoadRequest
-    from launchdeck.serving.request_file import Requests
+    from launchdeck.serving.requests.request_file import Requests
 
 logger = logging.getLogger(__name__)
 

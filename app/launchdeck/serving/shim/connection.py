@@ -13,7 +13,7 @@ import json
 import socket
 import time
 
-from launchdeck.serving.shim_log import LogWriter
+from launchdeck.serving.shim.log import LogWriter
 
 PROTOCOL = 1
 """Raised when an older application would misunderstand a shim. Shims outlive upgrades: the application speaks with

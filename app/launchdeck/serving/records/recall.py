@@ -13,8 +13,8 @@ from launchdeck.files.removal import remove_socket
 from launchdeck.serving.failures import machine_restarted, supervisor_lost
 from launchdeck.serving.findings import LogReader
 from launchdeck.serving.logs import LogBuffer
-from launchdeck.serving.processes import boot_id, is_alive
-from launchdeck.serving.records import ShimStatus
+from launchdeck.serving.records.records import ShimStatus
+from launchdeck.serving.shim.processes import boot_id, is_alive
 from launchdeck.serving.shim_client import NewerShimError, ShimClient
 from launchdeck.serving.sweeping import sweep
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.errors import Failure
     from launchdeck.engines.adapter import EngineAdapter
-    from launchdeck.serving.processes import Process
-    from launchdeck.serving.records import Record
+    from launchdeck.serving.records.records import Record
+    from launchdeck.serving.shim.processes import Process
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from launchdeck.domain.limits import Count, Length
 from launchdeck.domain.request import MOST_GPUS
 from launchdeck.engines.devices.targets import with_gpus
 from launchdeck.hardware.masks import CUDA_MASK, HIP_MASK
-from launchdeck.serving.codec import from_json, to_json
+from launchdeck.serving.records.codec import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

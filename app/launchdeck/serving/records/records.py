@@ -24,12 +24,12 @@ from launchdeck.domain.text import Message
 from launchdeck.engines.registry import engine_of
 from launchdeck.files.aside import is_aside, set_aside
 from launchdeck.files.reading import read_json
-from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.failures import broken_record, newer_record, unreadable_record
-from launchdeck.serving.first_version import fix_of, plan_of
-from launchdeck.serving.processes import boot_id
-from launchdeck.serving.shim_mark import VALUE
-from launchdeck.serving.shim_record import RECORD_NAME, RECORD_VERSION, SOCKET_SUFFIX
+from launchdeck.serving.records.codec import from_json, to_json
+from launchdeck.serving.records.first_version import fix_of, plan_of
+from launchdeck.serving.shim.mark import VALUE
+from launchdeck.serving.shim.processes import boot_id
+from launchdeck.serving.shim.record import RECORD_NAME, RECORD_VERSION, SOCKET_SUFFIX
 from launchdeck.serving.sweeping import Mark
 
 logger = logging.getLogger(__name__)

@@ -6,8 +6,8 @@ import json
 import os
 
 from launchdeck.files.removal import remove_file
-from launchdeck.serving.processes import boot_id, read_stat
-from launchdeck.serving.shim_mark import new_value
+from launchdeck.serving.shim.mark import new_value
+from launchdeck.serving.shim.processes import boot_id, read_stat
 
 RECORD_VERSION = 2
 """Raised when an older application would misunderstand a record; it leaves newer ones alone. Older ones are always

@@ -8,9 +8,9 @@ import time
 from typing import TYPE_CHECKING, Final, Protocol
 
 from launchdeck.serving.failures import port_taken, stalled, took_too_long
-from launchdeck.serving.health import ask_health, ask_question
-from launchdeck.serving.readiness import Owner, owner_of_port
-from launchdeck.serving.work import WorkMeter
+from launchdeck.serving.health.health import ask_health, ask_question
+from launchdeck.serving.health.readiness import Owner, owner_of_port
+from launchdeck.serving.health.work import WorkMeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable

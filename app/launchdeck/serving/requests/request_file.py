@@ -9,8 +9,8 @@ from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.files.json_file import JsonFile
-from launchdeck.serving.codec import decoded, to_json
-from launchdeck.serving.first_version import request_of
+from launchdeck.serving.records.codec import decoded, to_json
+from launchdeck.serving.records.first_version import request_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -11,13 +11,13 @@ import sys
 import time
 
 from launchdeck.files.removal import remove_socket
-from launchdeck.serving.processes import read_stat
-from launchdeck.serving.redaction import Redactor
-from launchdeck.serving.shim_connection import PROTOCOL, Connection
-from launchdeck.serving.shim_engine import Engine
-from launchdeck.serving.shim_log import LogWriter, head_bytes
-from launchdeck.serving.shim_mark import variables
-from launchdeck.serving.shim_record import Record, make_folder
+from launchdeck.serving.shim.connection import PROTOCOL, Connection
+from launchdeck.serving.shim.engine import Engine
+from launchdeck.serving.shim.log import LogWriter, head_bytes
+from launchdeck.serving.shim.mark import variables
+from launchdeck.serving.shim.processes import read_stat
+from launchdeck.serving.shim.record import Record, make_folder
+from launchdeck.serving.shim.redaction import Redactor
 
 TICK_S = 2.0
 OUTPUT_INTERVAL_S = 0.25

@@ -13,8 +13,8 @@ from launchdeck.domain.limits import UnixSeconds
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.engines.registry import engine_of
 from launchdeck.files.json_file import JsonFile
-from launchdeck.serving.codec import from_json, to_json
 from launchdeck.serving.failures import not_begun
+from launchdeck.serving.records.codec import from_json, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

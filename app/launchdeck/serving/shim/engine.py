@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from launchdeck.serving.processes import Process, descendants, read_stat, send_signal
+from launchdeck.serving.shim.processes import Process, descendants, read_stat, send_signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

@@ -1,6 +1,6 @@
 """The launcher of a model's supervisor, and then, forked off, the supervisor: the shim.
 
-Run by its path, `python -I -S shim.py ID`, with the specification as JSON on standard input, so that secrets stand
+Run by its path, `python -I -S shim/main.py ID`, with the specification as JSON on standard input, so that secrets stand
 in no argument. The launcher binds the socket, forks, prints {"socket": path} and exits 0, or prints {"error": why}
 and exits 1. The shim is then nobody's child but init's, in a session of its own, and imports nothing later on: the
 application may end, crash or be replaced by a newer one meanwhile.
@@ -13,12 +13,12 @@ import json
 import os
 import sys
 
-sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+sys.path.append(os.path.abspath(__file__).removesuffix(os.path.join("launchdeck", "serving", "shim", "main.py")))
 
 from launchdeck.files.removal import remove_socket
-from launchdeck.serving.shim_engine import become_subreaper
-from launchdeck.serving.shim_record import make_folder
-from launchdeck.serving.shim_server import Shim, listen, split_socket
+from launchdeck.serving.shim.engine import become_subreaper
+from launchdeck.serving.shim.record import make_folder
+from launchdeck.serving.shim.server import Shim, listen, split_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Whether an engine is ready, works, or hangs."""
