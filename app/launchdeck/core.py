@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from launchdeck.domain.errors import Failure
@@ -19,7 +20,7 @@ from launchdeck.serving.process import QtShimLauncher
 from launchdeck.serving.records.first_version import SeenGpus, identified, is_list_of_then, places_in
 from launchdeck.serving.requests.request_file import RequestFile
 from launchdeck.serving.requests.request_memory import RequestMemory
-from launchdeck.serving.requests.starting import LOOK_S, start_marked
+from launchdeck.serving.requests.starting import start_marked
 from launchdeck.settings.setup import Setup
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,8 @@ class Core:
         )
         self.manager.subscribe(self.planner.on_deployment)
         self._gpus_of_before: SeenGpus | None = None  # None: the records have not been read yet
-        self._is_settled = False
+        self._settled = asyncio.Event()
+        self._readers: list[Callable[[Inventory], None]] = []
 
     def open_source(self) -> InventorySource:
         """Where readings of the GPUs come from; to be opened by the thread that will read."""
@@ -60,19 +62,29 @@ class Core:
         return problems
 
     def observe(self, inventory: Inventory) -> None:
-        """A new reading of all devices, for whoever plans and supervises."""
+        """A new reading of all devices: for whoever plans and supervises, and then for all who have asked for it."""
         self._settle_places(inventory)
         self.planner.inventory = inventory
         self.manager.observe(inventory)
+        for tell in tuple(self._readers):
+            try:
+                tell(inventory)
+            except Exception:  # a mistake in one of them costs no other its readings
+                logger.exception("a reading could not be told to %r", tell)
+
+    def subscribe_inventory(self, callback: Callable[[Inventory], None]) -> Callable[[], None]:
+        """Have every new reading told, in the event loop's thread. Call what is returned to end that."""
+        self._readers.append(callback)
+        return lambda: self._readers.remove(callback)
 
     def _settle_places(self, inventory: Inventory) -> None:
         """Earlier versions kept the places of GPUs. What these mean is found out once, when the records have been read
         and the GPUs looked at; where the list may be another than the one that was meant, they are kept, and the user
         chooses again.
         """
-        if inventory.replayed or self._is_settled or self._gpus_of_before is None:
+        if inventory.replayed or self._settled.is_set() or self._gpus_of_before is None:
             return
-        self._is_settled = True
+        self._settled.set()
         places = self._kept_places()
         is_known = is_list_of_then(inventory, places, self._gpus_of_before)
         if places and not is_known:
@@ -104,8 +116,8 @@ class Core:
         """
         if not self.manager.start_list.requests or self.setup.inventory_file is not None:
             return []
-        while not self._is_settled or self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
-            await asyncio.sleep(LOOK_S)
+        await self._settled.wait()
+        await self.planner.known.wait()
         return await start_marked(self.manager, self.planner.refuse, lambda: self.planner.inventory)
 
     async def close(self, *, keep: bool) -> None:

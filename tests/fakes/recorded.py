@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.deployment import Exit
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.llama.adapter import LlamaServerAdapter
-from launchdeck.engines.vllm.adapter import VLLMAdapter
+from launchdeck.engines.llama.engine import LlamaEngine
+from launchdeck.engines.vllm.engine import VllmEngine
 
 if TYPE_CHECKING:
     from launchdeck.domain.errors import Failure, Fix
 
 LOGS = Path(__file__).parents[1] / "data" / "logs"
 RECORDED: list[dict[str, Any]] = json.loads((LOGS / "failures.json").read_text(encoding="utf-8"))
-ADAPTERS = {"llama-server": LlamaServerAdapter(), "vllm": VLLMAdapter()}
+ADAPTERS = {"llama-server": LlamaEngine(), "vllm": VllmEngine()}
 
 
 def lines_of(recorded: dict[str, Any]) -> list[str]:

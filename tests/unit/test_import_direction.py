@@ -37,10 +37,10 @@ DOORS: dict[str, set[str]] = {
     },
     "engines/getting": {"fetched", "getting", "offers"},
     "engines/llama": {
-        "accounting", "adapter", "argv", "capabilities", "checks", "embedded", "extra_args", "options", "plan",
+        "accounting", "argv", "capabilities", "checks", "embedded", "engine", "extra_args", "find", "options",
         "prompt_cache", "rope_scaling",
     },
-    "engines/vllm": {"adapter", "find", "plan"},
+    "engines/vllm": {"engine", "find", "rules"},
     "hardware/amd": {"detector", "sysfs"},
     "hardware/nvidia": {"detector"},
     "hardware/torch": {"cuda", "rocm"},

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
 
 from launchdeck.domain.deployment import State
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.errors import Cause
 from launchdeck.domain.model import ModelFormat, ServerType
-from launchdeck.domain.plan import Backend, EngineKind
+from launchdeck.engines.registry import ENGINES, adapters
 
 GpuTypeName = Literal["nvidia", "amd", "cpu"]
 GpuStateName = Literal["active", "asleep", "lost"]
 StatusName = Literal["loading", "running", "failed", "stopped"]
+BackendName = Annotated[str, WithJsonSchema({"type": "string", "enum": [engine.backend for engine in ENGINES]})]
+EngineName = Annotated[str, WithJsonSchema({"type": "string", "enum": sorted(adapters())})]
 
 
 class Answer(BaseModel):
@@ -137,7 +139,7 @@ class Layers(Answer):
 
 
 class Plan(Answer):
-    backend: Backend
+    backend: BackendName
     reasons: list[str]
     argv: list[str]
     env: dict[str, str]
@@ -152,8 +154,8 @@ class Started(Answer):
     id: str
     model_id: str
     port: int
-    backend: Backend
-    engine: EngineKind
+    backend: BackendName
+    engine: EngineName
     status: StatusName
     state: State
     url: str
@@ -211,8 +213,8 @@ class Deployment(Answer):
     model_path: str
     status: StatusName
     state: State
-    backend: Backend
-    engine: EngineKind
+    backend: BackendName
+    engine: EngineName
     port: int
     url: str
     api_key: str | None

@@ -24,7 +24,6 @@ KEPT_SAMPLES: Final = 16
 KEPT_EVENTS: Final = 256
 STATUS_INTERVAL_S: Final = 0.1
 FIRST_LOOK_TIMEOUT_S: Final = 30.0
-FIRST_LOOK_INTERVAL_S: Final = 0.05
 
 HandOver = Callable[[], Awaitable[bool]]
 
@@ -112,15 +111,16 @@ class Backend:
         """
         try:
             async with asyncio.timeout(FIRST_LOOK_TIMEOUT_S):
-                while self.planner.inventory is None or self.planner.engines is None:  # noqa: ASYNC110 (once, at the start)
-                    await asyncio.sleep(FIRST_LOOK_INTERVAL_S)
+                await self.planner.known.wait()
         except TimeoutError:
             raise LaunchdeckError.of(
                 Cause.NOT_READY,
                 Message("This machine's GPUs and engines are still being looked for."),
                 Message("Try again in a moment."),
             ) from None
-        return self.planner.inventory
+        inventory = self.planner.inventory
+        assert inventory is not None  # noqa: S101 (for the type checker: it is known)
+        return inventory
 
     def _on_deployment(self, deployment: Deployment) -> None:
         self._status_changed.set()

@@ -12,6 +12,7 @@ from typing import Any
 from launchdeck.domain.deployment import Applied, Deployment, State
 from launchdeck.domain.errors import Failure, Fix
 from launchdeck.engines.document import estimate_document
+from launchdeck.engines.registry import engine_of
 from launchdeck.serving.records.codec import to_json
 
 
@@ -46,7 +47,7 @@ def deployment_document(
         "model_path": str(plan.request.model_path),
         "status": deployment.state.status,
         "state": str(deployment.state),
-        "backend": str(plan.backend),
+        "backend": engine_of(plan.engine.kind).backend,
         "engine": str(plan.engine.kind),
         "port": plan.port,
         "url": plan.url,

@@ -11,12 +11,12 @@ from launchdeck.commands.output import clear_terminal, flush, print_json, print_
 from launchdeck.commands.table import print_table
 from launchdeck.domain.detection import Outcome
 from launchdeck.domain.gpu import GpuMask, GpuReading, GpuState, Inventory
+from launchdeck.domain.units import MIB
 from launchdeck.hardware.opening import open_source
 from launchdeck.hardware.source import ONCE, InventorySource
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
 
-MIB: Final = 1024 * 1024
 _LOAD_TIME_S: Final = 0.11  # what the CPU's load needs to be told, see hardware.cpu
 _NOT_MEASURABLE: Final = "-"
 _NOT_OURS: Final = "not ours"

@@ -10,6 +10,7 @@ from launchdeck.commands.table import print_table
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB
 from launchdeck.files.apart import NoAnswerError, call_apart
 from launchdeck.files.looking import is_folder
 from launchdeck.models.document import to_document
@@ -17,8 +18,6 @@ from launchdeck.models.errors import silent
 from launchdeck.models.library import PATIENCE_S, Library, known_models
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
-
-GIB = 1024**3
 
 
 def run(options: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from launchdeck.domain.request import (
     FlashAttention,
     ModelLoadRequest,
 )
+from launchdeck.domain.units import GIB
 from launchdeck.engines.document import command_line, plan_document
 from launchdeck.engines.find import find_engines
 from launchdeck.engines.planner import Planner
@@ -35,8 +36,6 @@ from launchdeck.serving.port_table import PortTable
 from launchdeck.serving.ports import no_port
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.store import SettingsStore
-
-GIB = 1024**3
 
 
 def run(options: argparse.Namespace) -> int:

@@ -136,12 +136,14 @@ async def _check(core: Core, report: Report, screenshot: Callable[[], Awaitable[
     with report.step("environment") as detail:
         detail += [platform.platform(), f"Python {platform.python_version()}", f"Launchdeck {__version__}"]
     with report.step("detectors") as detail:
-        core.planner.inventory = await asyncio.to_thread(_read_once, core)
-        detail.append(core.planner.inventory.detector)
-        detail += [reading.gpu.name for reading in core.planner.inventory.gpus]
+        inventory = await asyncio.to_thread(_read_once, core)
+        core.observe(inventory)
+        detail.append(inventory.detector)
+        detail += [reading.gpu.name for reading in inventory.gpus]
     with report.step("engines") as detail:
-        core.planner.engines = (await asyncio.to_thread(find_engines, core.setup.settings, core.setup.paths)).engines
-        detail += [f"{engine.kind} {engine.version or ''}".strip() for engine in core.planner.engines]
+        found = await asyncio.to_thread(find_engines, core.setup.settings, core.setup.paths)
+        core.planner.engines = found.engines
+        detail += [f"{engine.kind} {engine.version or ''}".strip() for engine in found.engines]
     deployment_id = await _deploy(core, report)
     try:
         await _ask(core, report, deployment_id)

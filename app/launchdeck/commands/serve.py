@@ -85,7 +85,7 @@ class Service:
         loop = asyncio.get_running_loop()
 
         def on_sample(inventory: Inventory) -> None:
-            loop.call_soon_threadsafe(self._on_inventory, inventory)
+            loop.call_soon_threadsafe(core.observe, inventory)
 
         sampler = Sampler(core.open_source, core.setup.settings.sampling_interval_s, on_sample=on_sample)
         core.manager.subscribe(self._log_change)
@@ -114,6 +114,7 @@ class Service:
         await core.adopt()
         adopted.set()
         self._api = await open_api(core.setup, core.planner, core.manager, hand_over=self._hand_over)
+        core.subscribe_inventory(self._api.backend.on_inventory)
         sampler.start()
         await self._find_engines()
         systemd.notify("READY=1\nSTATUS=" + self._api.url)
@@ -138,11 +139,6 @@ class Service:
         self._core.planner.engines = found.engines
         for problem in found.problems:
             logger.warning("%s", problem)
-
-    def _on_inventory(self, inventory: Inventory) -> None:
-        self._core.observe(inventory)
-        if self._api is not None:
-            self._api.backend.on_inventory(inventory)
 
     def _log_change(self, deployment: Deployment) -> None:
         if self._states.get(deployment.id) is deployment.state:

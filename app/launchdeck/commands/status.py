@@ -14,12 +14,12 @@ from launchdeck.api.documents import deployment_document, models_document
 from launchdeck.commands.output import clear_terminal, flush, print_json, print_json_line, print_line, shown
 from launchdeck.commands.table import print_table
 from launchdeck.domain.deployment import State
+from launchdeck.domain.units import MIB
 from launchdeck.engines.registry import adapters
 from launchdeck.serving import direct
 from launchdeck.settings.paths import Paths
 
 INTERVAL_S: Final = 1.0
-MIB: Final = 1024**2
 _HEADER: Final = ("ID", "Model", "State", "Engine", "URL", "GPU", "Layers", "Context", "VRAM MiB", "RAM MiB")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import ClassVar
 
 from launchdeck.domain.errors import Failure
 from launchdeck.domain.gpu import GpuType, PlannedGpu, Promise
@@ -17,21 +18,21 @@ from launchdeck.domain.text import Message
 MASK = "***"
 
 
-class Backend(StrEnum):
-    """The two families of engines, as the HTTP contract names them."""
+class EngineKind(str):
+    """The name of a kind of engine, as records and the HTTP contract have it. `engines.registry` says which there are:
+    these are the ones whose names records have had so far.
+    """
 
-    LLAMA = "llama"
-    VLLM = "vllm"
+    __slots__ = ()
+
+    EMBEDDED: ClassVar[EngineKind]
+    LLAMA_SERVER: ClassVar[EngineKind]
+    VLLM: ClassVar[EngineKind]
 
 
-class EngineKind(StrEnum):
-    EMBEDDED = "embedded"
-    LLAMA_SERVER = "llama-server"
-    VLLM = "vllm"
-
-    @property
-    def backend(self) -> Backend:
-        return Backend.VLLM if self is EngineKind.VLLM else Backend.LLAMA
+EngineKind.EMBEDDED = EngineKind("embedded")
+EngineKind.LLAMA_SERVER = EngineKind("llama-server")
+EngineKind.VLLM = EngineKind("vllm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,10 +205,6 @@ class LaunchPlan:
         if self.estimate.host.fits is False:
             devices.append(Verdict.DOES_NOT_FIT)
         return Verdict.worst(devices)
-
-    @property
-    def backend(self) -> Backend:
-        return self.engine.kind.backend
 
     @property
     def url(self) -> str:

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.deployment import Exit
     from launchdeck.domain.errors import Failure
-    from launchdeck.domain.plan import EngineKind
 
 # The stages of a start, as every engine's lines are told.
 WEIGHTS, CONTEXT, WARMUP, READY = "weights", "context", "warmup", "ready"
@@ -36,7 +35,7 @@ class Findings:
 class EngineAdapter(Protocol):
     """Pure: lines in, findings out. One adapter serves any number of deployments."""
 
-    kind: EngineKind
+    backend: str
 
     def read_line(self, findings: Findings, line: str) -> Findings:
         """What is known after this line; the same object if the line says nothing."""

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from launchdeck.domain.gpu import GpuReading, Inventory
-from launchdeck.domain.model import ModelFormat, ModelInfo
+from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.request import ALL_LAYERS, ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.llama.rope_scaling import slot_limit, slot_tokens
 from launchdeck.engines.residuals import Residuals
-from launchdeck.planning.llama.estimate import MemoryModel
-from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.schema import Settings
 
 HOST = "127.0.0.1"
@@ -31,6 +30,13 @@ class Ceiling:
     more_bytes: tuple[int, ...] = ()
 
 
+class ModelMemory(Protocol):
+    """What an engine has made of a model's header to estimate with. Only that engine looks into it."""
+
+    @property
+    def layer_count(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True)
 class PlanningContext:
     """What a plan is made from besides the request. `memory` is made of the model's header.
@@ -43,7 +49,7 @@ class PlanningContext:
     engines: tuple[EngineInfo, ...]
     settings: Settings
     model: ModelInfo
-    memory: MemoryModel | VllmMemory | None
+    memory: ModelMemory | None
     residuals: Residuals = field(default_factory=Residuals)
     inherited: frozenset[str] = frozenset()
     orders: DeviceOrders = field(default_factory=DeviceOrders)
@@ -56,13 +62,13 @@ def resolve_context(request: ModelLoadRequest, model: ModelInfo) -> int:
     return request.n_ctx or min(DEFAULT_CONTEXT_LIMIT, model.context_length or DEFAULT_CONTEXT_LIMIT)
 
 
-def most_context(request: ModelLoadRequest, model: ModelInfo) -> int | None:
+def most_context(request: ModelLoadRequest, model: ModelInfo, *, is_shared: bool) -> int | None:
     """The largest context in tokens that this model can be asked for; None where it tells no limit.
 
-    llama.cpp's slots share it, and none of them holds more than the model can; vLLM means each request's own.
+    `is_shared`: the slots share it, and none of them holds more than the model can; else it is each request's own.
     """
     limit = slot_limit(request, model)
-    return None if limit is None else limit * (request.n_parallel if model.format is ModelFormat.GGUF else 1)
+    return None if limit is None else limit * (request.n_parallel if is_shared else 1)
 
 
 def longest_request(n_ctx: int, request: ModelLoadRequest, model: ModelInfo, engine: EngineInfo) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, LaunchPlan
-from launchdeck.engines.llama.argv import PROGRESS_ENV
+
+if TYPE_CHECKING:
+    from launchdeck.engines.engine import Engine
 
 
 def plan_document(plan: LaunchPlan) -> dict[str, Any]:
     """The document that `launchdeck plan --json` prints. Keys are masked already: a plan never holds one."""
     return {
-        "backend": str(plan.backend),
+        "backend": _engine(plan).backend,
         "reasons": [str(reason) for reason in plan.reasons],
         "argv": list(plan.argv),
         "env": dict(plan.env),
@@ -33,9 +35,16 @@ def estimate_document(estimate: Estimate) -> dict[str, Any]:
 
 
 def command_line(plan: LaunchPlan) -> str:
-    """The command for a terminal. Without the progress lines: with them the server would end with its input."""
-    env = [f"{name}={shlex.quote(value)}" for name, value in plan.env if (name, value) != PROGRESS_ENV]
+    """The command for a terminal, without what serves only us."""
+    ours = _engine(plan).own_env
+    env = [f"{name}={shlex.quote(value)}" for name, value in plan.env if (name, value) not in ours]
     return " ".join((*env, shlex.join(plan.argv)))
+
+
+def _engine(plan: LaunchPlan) -> Engine:
+    from launchdeck.engines.registry import engine_of  # noqa: PLC0415 (the window's first frame needs no engine)
+
+    return engine_of(plan.engine.kind)
 
 
 def _device(device: DeviceEstimate) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
@@ -10,14 +9,14 @@ from launchdeck.domain.gpu import Gpu, GpuReading
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.choose import Choice, candidates, choose, for_recorded_machine, is_recommended, suits
+from launchdeck.engines.choice import Target
+from launchdeck.engines.choose import candidates, choose, for_recorded_machine
 from launchdeck.engines.context import PlanningContext
-from launchdeck.engines.devices.devices import Machine, engine_devices
+from launchdeck.engines.devices.devices import Machine
 from launchdeck.engines.devices.targets import target_gpus
 from launchdeck.engines.llama.checks import check_request
-from launchdeck.engines.llama.plan import Layout, plan_llama
-from launchdeck.engines.vllm.plan import plan_vllm
-from launchdeck.planning.vllm.memory import VllmMemory
+from launchdeck.engines.registry import engine_for
+from launchdeck.engines.suitability import Suitability
 
 
 def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) -> LaunchPlan:
@@ -26,40 +25,33 @@ def plan_launch(request: ModelLoadRequest, context: PlanningContext, port: int) 
     Raises:
         LaunchdeckError: it cannot be carried out; the failure says why, what to do, and offers it where possible.
     """
-    check_request(request, context.model)
+    check_request(request, context.model, shares_context=engine_for(context.model).shares_context)
     if context.memory is None:
         raise LaunchdeckError.of(
             Cause.MODEL_UNUSABLE, Message("The header of {name} is not known.", name=context.model.name)
         )
     machine = Machine.of(context.inventory.gpus, context.orders)
-    readings = _targets(request, context, machine)
-    choice = _choice(request, readings, context, machine)
-    if isinstance(context.memory, VllmMemory):
-        return plan_vllm(request, context, context.memory, readings if request.n_gpu_layers != 0 else (), choice, port)
-    devices = engine_devices(choice.engine, readings, request.rpc_workers, machine)
-    return plan_llama(request, context, context.memory, Layout(choice, readings, devices), port)
+    is_recorded = context.inventory.replayed
+    # Without layers on a device the devices are only looked at, and any engine will do.
+    on_cpu = request.n_gpu_layers == 0 and not is_recorded
+    asked = replace(request, rpc_workers=()) if on_cpu else request
+    table = Suitability(asked, context.model, context.engines, machine)
+    readings = _targets(request, context, table)
+    gpus = [] if on_cpu else [reading.gpu for reading in readings]
+    choice = for_recorded_machine(table, gpus) if is_recorded else choose(table, gpus)
+    return table.family.plan(request, context, Target(choice, readings, machine), port)
 
 
-def _targets(request: ModelLoadRequest, context: PlanningContext, machine: Machine) -> tuple[GpuReading, ...]:
+def _targets(request: ModelLoadRequest, context: PlanningContext, table: Suitability) -> tuple[GpuReading, ...]:
     if request.gpu_uuids is None and request.n_gpu_layers == 0:
         return ()
-    engines = candidates(request, context.model, context.engines, is_recorded=context.inventory.replayed)
+    engines = candidates(table, is_recorded=context.inventory.replayed)
 
     def can(gpu: Gpu) -> bool:
-        return any(suits(engine, request, (gpu,), machine) for engine in engines)
+        return any(table.cell(engine, (gpu,)).can for engine in engines)
 
     def should(gpu: Gpu) -> bool:
-        return can(gpu) and any(is_recommended(engine, context.model, gpu) for engine in engines)
+        return can(gpu) and any(table.cell(engine, (gpu,)).advice.is_for for engine in engines)
 
     # Where the rules are against every GPU, the reason is told for the one that would have been taken.
     return target_gpus(request, context.inventory, should) or target_gpus(request, context.inventory, can)
-
-
-def _choice(
-    request: ModelLoadRequest, readings: Sequence[GpuReading], context: PlanningContext, machine: Machine
-) -> Choice:
-    if context.inventory.replayed:
-        return for_recorded_machine(request, context.model, [reading.gpu for reading in readings], context.engines)
-    if request.n_gpu_layers == 0:  # then the devices are only looked at, and any engine will do
-        return choose(replace(request, rpc_workers=()), context.model, (), context.engines)
-    return choose(request, context.model, [reading.gpu for reading in readings], context.engines, machine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -11,12 +12,12 @@ from pathlib import Path
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, Failure, LaunchdeckError
 from launchdeck.domain.gpu import Inventory
-from launchdeck.domain.model import ModelFormat, ModelInfo
+from launchdeck.domain.model import ModelInfo
 from launchdeck.domain.plan import EngineInfo, LaunchPlan, Tier, Verdict
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
 from launchdeck.engines import advice
-from launchdeck.engines.context import Ceiling, PlanningContext
+from launchdeck.engines.context import Ceiling, ModelMemory, PlanningContext
 from launchdeck.engines.devices.device_orders import DeviceOrders
 from launchdeck.engines.devices.listing import bus_place
 from launchdeck.engines.llama.accounting import Accounting
@@ -25,6 +26,7 @@ from launchdeck.engines.naming import with_gpus_named
 from launchdeck.engines.plan import plan_launch
 from launchdeck.engines.promises import promises, with_promises
 from launchdeck.engines.refusals import refusal
+from launchdeck.engines.registry import engine_for
 from launchdeck.engines.residuals import Residuals
 from launchdeck.engines.returned import without_processes
 from launchdeck.files.apart import NoAnswerError, call_apart
@@ -32,9 +34,7 @@ from launchdeck.models.describe import describe_unread, inspect
 from launchdeck.models.errors import contradictory, does_not_answer
 from launchdeck.models.gguf.gguf import HeaderCache
 from launchdeck.models.library import PATIENCE_S
-from launchdeck.models.safetensors.safetensors import read_safetensors
 from launchdeck.planning.llama.estimate import MemoryModel
-from launchdeck.planning.vllm.memory import VllmMemory
 from launchdeck.settings.paths import Paths
 from launchdeck.settings.schema import Settings
 
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 MOST_STEPS = 12
 
-_Known = tuple[ModelInfo, MemoryModel | VllmMemory | None]
+_Known = tuple[ModelInfo, ModelMemory | None]
 _Ceilings = dict[tuple[ModelLoadRequest, Settings, tuple[EngineInfo, ...]], Ceiling]
 
 
@@ -73,7 +73,25 @@ class Planner:
         self._accounting = Accounting(paths.cache / "accounting.json" if paths else None)
         self._orders = DeviceOrders(paths.state / "device-orders.json" if paths else None)
         self._residuals = Residuals(paths.state / "residuals.json" if paths else None)
-        self.engines: tuple[EngineInfo, ...] | None = None
+        self._engines: tuple[EngineInfo, ...] | None = None
+        self.known = asyncio.Event()
+        """Set while this machine's devices and its engines are known. Both are told in the event loop's thread."""
+
+    @property
+    def engines(self) -> tuple[EngineInfo, ...] | None:
+        """Those of this machine, in the order of preference; None: they are still being looked for."""
+        return self._engines
+
+    @engines.setter
+    def engines(self, engines: tuple[EngineInfo, ...] | None) -> None:
+        self._engines = engines
+        self._tell_known()
+
+    def _tell_known(self) -> None:
+        if self._inventory is None or self._engines is None:
+            self.known.clear()
+        else:
+            self.known.set()
 
     @property
     def inventory(self) -> Inventory | None:
@@ -95,6 +113,7 @@ class Planner:
         if inventory is not None:
             for deployment in self._live.values():
                 self._residuals.learn(deployment, inventory)
+        self._tell_known()
 
     @property
     def seen_gpu_uuids(self) -> set[str]:
@@ -303,10 +322,8 @@ class Planner:
             logger.exception("no estimate can be made for %s", path)
             return replace(model, problem=contradictory(path)), None
 
-    def _memory(self, model: ModelInfo) -> MemoryModel | VllmMemory:
-        if model.format is ModelFormat.SAFETENSORS:
-            return VllmMemory(read_safetensors(model.path))
-        return MemoryModel.of(self._headers.read(model.path))
+    def _memory(self, model: ModelInfo) -> ModelMemory:
+        return engine_for(model).read_memory(model, self._headers)
 
 
 def _is_over(plan: LaunchPlan) -> bool:

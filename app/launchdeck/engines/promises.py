@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING
 
 from launchdeck.domain.deployment import Deployment, State
 from launchdeck.domain.gpu import GpuReading, Inventory, Promise
-from launchdeck.domain.plan import Backend
 from launchdeck.engines.devices.devices import free_bytes
-from launchdeck.engines.llama.extra_args import maps_file
+from launchdeck.engines.registry import engine_of
 from launchdeck.engines.residuals import held_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
-    from launchdeck.domain.plan import DeviceEstimate, Estimate
+    from launchdeck.domain.plan import DeviceEstimate
 
 # No two readings lie further apart: one that comes so late after a start has another before it.
 _LONGEST_INTERVAL_S = 60.0
@@ -116,17 +115,6 @@ def with_promises(inventory: Inventory, promised: Promises) -> Inventory:
     )
 
 
-def naming_promises(estimate: Estimate, readings: Sequence[GpuReading], cpu: GpuReading) -> Estimate:
-    """The estimate with what is promised of each device, whose free memory is told without it already."""
-    if not any(reading.promises for reading in (*readings, cpu)):
-        return estimate
-    chosen = len(readings)
-    pairs = zip(estimate.devices[:chosen], readings, strict=True)
-    devices = (replace(device, promises=reading.promises) for device, reading in pairs)
-    host = replace(estimate.host, promises=cpu.promises)
-    return replace(estimate, devices=(*devices, *estimate.devices[chosen:]), host=host)
-
-
 def _devices(deployment: Deployment) -> Iterator[tuple[str, DeviceEstimate]]:
     """The uuid of each GPU of the plan, and what it was to take there. Workers come after them."""
     plan = deployment.plan
@@ -163,7 +151,7 @@ def _of_host(deployment: Deployment, cpu: GpuReading, mapped: dict[Path, int], s
     until it has.
     """
     plan, host = deployment.plan, deployment.plan.estimate.host
-    file_bytes = host.weights_bytes if plan.backend is Backend.LLAMA and maps_file(plan.request.extra_args) else 0
+    file_bytes = host.weights_bytes if engine_of(plan.engine.kind).maps_file(plan.request) else 0
     left_bytes = max(host.total_bytes - (deployment.own_ram_bytes or 0), 0)
     if deployment.ready_at_s is not None and cpu.sample.sampled_at_s > deployment.ready_at_s:
         # A driver's pinned buffers are taken from RAM and belong to no process: what runs has them.

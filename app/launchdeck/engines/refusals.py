@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.domain.plan import DeviceEstimate, LaunchPlan, Verdict
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB
 from launchdeck.engines.naming import device_name
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.gpu import GpuProcess, Inventory
 
-_GIB = 1 << 30
 _NOBODY: Mapping[int, str] = MappingProxyType({})
 
 
@@ -84,4 +84,4 @@ def _largest_holder(plan: LaunchPlan, place: int, inventory: Inventory | None) -
 
 
 def _gib(size_bytes: int) -> str:
-    return f"{size_bytes / _GIB:.1f}"
+    return f"{size_bytes / GIB:.1f}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.deployment import Deployment, State
+from launchdeck.domain.units import GIB
 from launchdeck.files.json_file import JsonFile
 from launchdeck.files.later import LaterFile
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from launchdeck.domain.plan import EngineInfo, LaunchPlan
 
 # More cannot be a driver's context: something of this very model lies there, and no other should be charged with it.
-LARGEST_BYTES = 4 << 30
+LARGEST_BYTES = 4 * GIB
 _SETTLED_S = 2.0
 
 

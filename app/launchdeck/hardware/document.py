@@ -8,10 +8,10 @@ from typing import Any, Final
 from launchdeck.domain.detection import Step
 from launchdeck.domain.gpu import Gpu, GpuMask, GpuProcess, GpuReading, GpuSample, GpuState, GpuType, Inventory
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import MIB
 from launchdeck.hardware.json_object import JsonObject, unusable
 from launchdeck.hardware.plausible import plausible_gpu, plausible_sample
 
-MIB: Final = 1024 * 1024
 _MOST_MIB: Final = 2**33  # 8 PiB: in bytes it has room in 64 bits, and in a number with a point
 _LONGEST_VERSION: Final = 16
 # The document has three states; of a GPU whose driver hangs its readers have to know that it cannot be used.

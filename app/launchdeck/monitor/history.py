@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from launchdeck.domain.gpu import GpuSample, Inventory
+from launchdeck.domain.units import GIB
 
 METRICS: Final = ("vram_gib", "utilization_percent", "temperature_c", "power_watts")
 _ROWS: Final = {metric: row for row, metric in enumerate(METRICS)}
@@ -17,7 +18,6 @@ _ROWS: Final = {metric: row for row, metric in enumerate(METRICS)}
 _SPAN_S: Final = 86_400.0
 _SHORTEST_INTERVAL_S: Final = 1.0
 _GAP_INTERVALS: Final = 2.5
-_GIB: Final = 2**30
 
 _Number = TypeVar("_Number", bound=np.generic)
 Times = NDArray[np.float64]
@@ -150,7 +150,7 @@ def _cut(times: Times, values: Values, since_s: float, until_s: float) -> Rows:
 def _row(sample: GpuSample) -> tuple[float, ...]:
     used_bytes = sample.used_memory_bytes
     readings = (
-        None if used_bytes is None else used_bytes / _GIB,
+        None if used_bytes is None else used_bytes / GIB,
         sample.utilization_percent,
         sample.temperature_c,
         sample.power_watts,

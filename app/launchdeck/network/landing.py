@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB, MIB
 from launchdeck.files.reading import open_regular
 
 if TYPE_CHECKING:
     from launchdeck.network.remote_file import RemoteFile
 
 PART_SUFFIX = ".part"
-_DISK_RESERVE_BYTES = 256 * 1024 * 1024
-_CHUNK_BYTES = 4 << 20
+_DISK_RESERVE_BYTES = 256 * MIB
+_CHUNK_BYTES = 4 * MIB
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _OPEN_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -83,9 +84,9 @@ def check_disk_space(folder: Path, needed_bytes: int) -> None:
             Cause.DISK_FULL,
             Message(
                 "{needed} GiB are needed in {folder}, and {free} GiB are free there.",
-                needed=f"{needed_bytes / 1024**3:.1f}",
+                needed=f"{needed_bytes / GIB:.1f}",
                 folder=folder,
-                free=f"{free_bytes / 1024**3:.1f}",
+                free=f"{free_bytes / GIB:.1f}",
             ),
             Message("Free some space, then try again."),
         )

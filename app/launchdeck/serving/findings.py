@@ -35,7 +35,7 @@ class LogReader:
                 self.findings = self._adapter.read_line(self.findings, line)
             except Exception:
                 if not self._has_failed:
-                    logger.exception("%s cannot read the line %.200r", self._adapter.kind, line)
+                    logger.exception("%s cannot read the line %.200r", self._adapter.backend, line)
                 self._has_failed = True
 
     def end(self) -> None:

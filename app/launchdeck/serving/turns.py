@@ -1,5 +1,5 @@
 """Whose turn it is to start. vLLM takes its share by what is free before and after its own weights are there, so two of
-them that start on one GPU would measure each other: the later one is queued.
+them that start on one GPU would measure each other: the later one is queued. Each engine says whether it does so.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.deployment import State
-from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.text import Message
+from launchdeck.engines.registry import engine_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Iterable
@@ -26,7 +26,7 @@ _BUSY: Final = frozenset({State.STARTING, State.LOADING, State.STOPPING})
 
 def why_not_yet(deployment: Deployment, all_of_them: Iterable[Deployment]) -> Message | None:
     """What this launch has to wait for; None: it may start."""
-    if deployment.plan.engine.kind is not EngineKind.VLLM:
+    if not engine_of(deployment.plan.engine.kind).measures_free_memory:
         return None
     mine = _uuids(deployment)
     for other in all_of_them:
@@ -37,7 +37,7 @@ def why_not_yet(deployment: Deployment, all_of_them: Iterable[Deployment]) -> Me
 
 
 def _is_ahead(other: Deployment, deployment: Deployment) -> bool:
-    if other.plan.engine.kind is not EngineKind.VLLM:
+    if not engine_of(other.plan.engine.kind).measures_free_memory:
         return False
     is_earlier = (other.created_at_s, other.id) < (deployment.created_at_s, deployment.id)
     return other.state in _BUSY or (other.state is State.QUEUED and other.queued_because is not None and is_earlier)

@@ -10,7 +10,6 @@ from launchdeck.domain.text import Message
 
 LANGUAGES: Final = ("auto", "en", "ko")
 THEMES: Final = ("auto", "dark", "light")
-MIB: Final = 1024 * 1024
 
 
 class Section(Enum):

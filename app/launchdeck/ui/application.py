@@ -14,7 +14,6 @@ from PySide6.QtWidgets import QApplication
 
 from launchdeck.domain.deployment import Deployment
 from launchdeck.domain.errors import Cause, LaunchdeckError
-from launchdeck.domain.gpu import Inventory
 from launchdeck.domain.text import Message
 from launchdeck.ending import Ending
 from launchdeck.monitor.history_keeper import HistoryKeeper
@@ -208,10 +207,6 @@ class WindowApplication(QObject):
         self.controller.spawn(self._discover())
         self.controller.spawn(self.api.apply())
 
-    @Slot(object)
-    def _publish(self, inventory: Inventory) -> None:
-        self.api.on_inventory(inventory)
-
     async def _discover(self) -> None:
         await self.discovery.look()
         if self.discovery.problems:
@@ -247,7 +242,7 @@ class WindowApplication(QObject):
         self.sampler = Sampler(self.core.open_source, self._setup.settings.sampling_interval_s)
         self.sampler.sampled.connect(self.controller.on_inventory)
         self.api = WindowApi(self.core, self.window)
-        self.sampler.sampled.connect(self._publish)
+        self.core.subscribe_inventory(self.api.on_inventory)
         self.panels.deployments.current_changed.connect(self._show_current)
         self.panels.deployments.failure_requested.connect(self._show_failure)
         self.try_it.speed_measured.connect(self.panels.deployments.set_speed)
@@ -256,7 +251,7 @@ class WindowApplication(QObject):
         self.controller.settings_changed.connect(self._apply_settings)
         self.controller.refresh_requested.connect(self.sampler.refresh)
         self.library = LibraryDesk(self.window, self.core, self.discovery, self.panels.form)
-        self.sampler.sampled.connect(self.library.show_inventory)
+        self.core.subscribe_inventory(self.library.show_inventory)
         self.panels.form.library_requested.connect(self.library.open_library)
         self.engines = EnginesDesk(self.window, self.core, self.discovery, self.controller, self._apply_settings)
         self.panels.form.engines_requested.connect(self.engines.open)

@@ -73,6 +73,7 @@ class Controller(QObject):
         self._unsubscribe = (
             core.manager.subscribe(self._on_deployment),
             core.manager.subscribe_forgotten(self._on_forgotten),
+            core.subscribe_inventory(self._show_inventory),
         )
         self.show_all()
 
@@ -105,9 +106,11 @@ class Controller(QObject):
 
     @Slot(object)
     def on_inventory(self, inventory: Inventory) -> None:
-        """A new reading of all devices."""
-        self._inventory = inventory
+        """A new reading of all devices, out of the sampler's thread."""
         self._core.observe(inventory)
+
+    def _show_inventory(self, inventory: Inventory) -> None:
+        self._inventory = inventory
         self._show_promises()
         self._panels.charts.show_inventory(inventory)
         self._tray.show_inventory(inventory)

@@ -11,10 +11,13 @@ from fakes.samples import EMBEDDED, LLAMA_SERVER, model, two_gpus
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.model import ModelFormat, ModelInfo, ServerType
-from launchdeck.domain.plan import Backend, EngineInfo, EngineKind
+from launchdeck.domain.plan import EngineInfo, EngineKind
 from launchdeck.domain.request import BackendChoice, ModelLoadRequest
-from launchdeck.engines.choose import choose
-from launchdeck.engines.rules import advise
+from launchdeck.engines import choose as choosing
+from launchdeck.engines.choice import Choice
+from launchdeck.engines.devices.devices import Machine
+from launchdeck.engines.suitability import Suitability
+from launchdeck.engines.vllm.rules import advise
 
 REQUEST = ModelLoadRequest(Path("/models/a.gguf"))
 NVIDIA, AMD = (reading.gpu for reading in two_gpus().gpus)
@@ -30,6 +33,13 @@ VULKAN = EngineInfo(
     ),
     flags=frozenset({"--device"}),
 )
+
+
+def choose(
+    request: ModelLoadRequest, info: ModelInfo, gpus: tuple[Gpu, ...], engines: tuple[EngineInfo, ...]
+) -> Choice:
+    """On a machine that has these GPUs alone."""
+    return choosing.choose(Suitability(request, info, engines, Machine.of_gpus(gpus)), gpus)
 
 
 def failure_of(*arguments: object) -> LaunchdeckError:
@@ -220,7 +230,7 @@ def test_what_speaks_for_the_other_family_is_told() -> None:
 @pytest.mark.parametrize("system", ["win32", "darwin"])
 def test_where_vllm_does_not_run(system: str) -> None:
     advice = advise(LLAMA, (ADA,), system=system)
-    assert advice.backend is Backend.LLAMA
+    assert not advice.is_for
     assert "does not run on" in str(advice.reason)
 
 

@@ -10,11 +10,11 @@ from launchdeck.domain.deployment import Exit
 from launchdeck.domain.errors import Cause, Failure
 from launchdeck.engines.adapter import READY, EngineAdapter, Findings
 from launchdeck.engines.exits import LAST_LINES
-from launchdeck.engines.llama.adapter import LlamaServerAdapter
-from launchdeck.engines.vllm.adapter import VLLMAdapter
+from launchdeck.engines.llama.engine import LlamaEngine
+from launchdeck.engines.vllm.engine import VllmEngine
 
 LOGS = Path(__file__).parents[2] / "data" / "logs"
-LLAMA = LlamaServerAdapter()
+LLAMA = LlamaEngine()
 LISTENING = "0.00.500.000 I srv  llama_server: listening on http://127.0.0.1:8001"
 NO_DRIVER = "ggml_cuda_init: failed to initialize CUDA: CUDA driver version is insufficient for CUDA runtime version"
 NO_DEVICE = 'error while handling argument "--device": invalid device: CUDA0'
@@ -69,7 +69,7 @@ def test_the_evidence_of_an_unexplained_exit_is_all_that_was_said_last() -> None
 
 def test_the_first_errors_are_shown_though_much_was_said_after_them() -> None:
     lines = ["(Worker pid=1) KeyError: 'x'", *(f"line {number}" for number in range(200))]
-    assert explained(*lines, adapter=VLLMAdapter()).evidence == (lines[0], *lines[-LAST_LINES:])
+    assert explained(*lines, adapter=VllmEngine()).evidence == (lines[0], *lines[-LAST_LINES:])
 
 
 def test_a_recognised_failure_keeps_its_cause_and_gains_the_lines_around_it() -> None:

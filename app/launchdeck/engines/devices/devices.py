@@ -9,9 +9,10 @@ from functools import lru_cache
 from launchdeck.domain.gpu import Gpu, GpuReading, GpuState, GpuType
 from launchdeck.domain.plan import EngineInfo
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import MIB
 from launchdeck.engines.devices.card import Card
 from launchdeck.engines.devices.device_orders import DeviceOrders
-from launchdeck.engines.devices.listing import MASKED_BACKENDS, MIB, Listed, listed, read_listing
+from launchdeck.engines.devices.listing import MASKED_BACKENDS, Listed, listed, read_listing
 from launchdeck.engines.devices.matching import Match, Rule, match_devices
 
 _OUR_BACKENDS = frozenset(MASKED_BACKENDS.values())

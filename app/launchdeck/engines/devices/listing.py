@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from launchdeck.domain.gpu import GpuType
+from launchdeck.domain.units import MIB
 from launchdeck.hardware.pci import normalise_address
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from launchdeck.domain.plan import EngineInfo
 
-MIB = 1024 * 1024
 # llama.cpp's backends that a mask governs, by vendor; the number after it counts the GPUs the mask lets through.
 MASKED_BACKENDS: Final = {GpuType.NVIDIA: "CUDA", GpuType.AMD: "ROCm"}
 _LISTED = re.compile(r"(?P<name>\w+): (?P<text>.*) \((?P<total>\d+) MiB, (?P<free>\d+) MiB free\)")

@@ -29,3 +29,14 @@ def _of_ram(device: DeviceEstimate, free_bytes: int) -> int:
     """What such a GPU can have beyond the free RAM is what was set aside for it, and is used first."""
     set_aside = max((device.free_bytes or 0) - free_bytes, 0)
     return max(device.total_bytes - set_aside, 0)
+
+
+def naming_promises(estimate: Estimate, readings: Sequence[GpuReading], cpu: GpuReading) -> Estimate:
+    """The estimate with what is promised of each device, whose free memory is told without it already."""
+    if not any(reading.promises for reading in (*readings, cpu)):
+        return estimate
+    chosen = len(readings)
+    pairs = zip(estimate.devices[:chosen], readings, strict=True)
+    devices = (replace(device, promises=reading.promises) for device, reading in pairs)
+    host = replace(estimate.host, promises=cpu.promises)
+    return replace(estimate, devices=(*devices, *estimate.devices[chosen:]), host=host)

@@ -18,7 +18,6 @@ from typing import TypeVar
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.domain.gpu import Gpu
 from launchdeck.domain.text import Message
-from launchdeck.engines.find import CACHE_FILE, PROGRAM, candidate_of
 from launchdeck.engines.getting.environment import install_vllm, python_of
 from launchdeck.engines.getting.fetched import FetchedEngine, engines_folder, keep, remove
 from launchdeck.engines.getting.offers import LLAMA_CPP, XLLAMACPP, Offer, OfferKind, Target, offers
@@ -26,6 +25,7 @@ from launchdeck.engines.getting.releases import Release, fetch_releases
 from launchdeck.engines.getting.unpack import unpack
 from launchdeck.engines.llama.capabilities import CapabilityCache
 from launchdeck.engines.llama.embedded import PACKAGE
+from launchdeck.engines.llama.find import CACHE_FILE, PROGRAM, candidate_of
 from launchdeck.engines.vllm.find import ask_environment
 from launchdeck.files.apart import run_apart
 from launchdeck.files.looking import real

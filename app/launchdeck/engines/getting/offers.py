@@ -9,15 +9,16 @@ from enum import StrEnum
 
 from launchdeck.domain.gpu import Gpu, GpuType
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import GIB
 from launchdeck.engines.getting.releases import Release
-from launchdeck.engines.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
+from launchdeck.engines.vllm.rules import MIN_COMPUTE_CAPABILITY, ROCM_TARGETS
 from launchdeck.hardware.gpu_names import compute_capability, gfx_target
 from launchdeck.network.remote_file import NamedFile
 
 LLAMA_CPP = "ggml-org/llama.cpp"
 XLLAMACPP = "xorbitsai/xllamacpp"
 # Its wheel for one GPU, the libraries of CUDA and PyTorch beside it, and pip's copies while it installs.
-VLLM_NEEDS_BYTES = 20 << 30
+VLLM_NEEDS_BYTES = 20 * GIB
 # The package cannot be told which GPU to take, but it obeys the masks of the vendors; Vulkan has none.
 _MASKED = frozenset({"CUDA", "ROCm"})
 _SYSTEMS = {"linux": ("ubuntu", "linux"), "darwin": ("macos",), "win32": ("win",)}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, DeviceEstimate, EngineKind, Estimate, LaunchPlan, Tier
 from launchdeck.domain.request import FlashAttention
+from launchdeck.domain.units import MIB
 from launchdeck.engines.devices.masking import child_environment
 from launchdeck.engines.llama.argv import DEFAULT_BATCH, DEFAULT_UBATCH, PROGRESS_ENV
 from launchdeck.files.apart import NoAnswerError
@@ -37,7 +38,6 @@ logger = logging.getLogger(__name__)
 PROGRAM = "llama-fit-params"
 MOST_ANSWERS = 2000
 _TIMEOUT_S = 20.0
-_MIB = 1024 * 1024
 _MOST_OFF_BYTES = 1 << 50  # a petabyte: no card has it
 _LINE = re.compile(r"(\S+) (\d+) (\d+) (\d+) *")
 _HOST = "Host"
@@ -86,7 +86,7 @@ class Accounting:
             self._unanswered.add(key)
             return False
         self._off_bytes[key] = [
-            None if ours.compute_bytes - few.compute_bytes > _MIB else theirs - ours.compute_bytes
+            None if ours.compute_bytes - few.compute_bytes > MIB else theirs - ours.compute_bytes
             for theirs, ours, few in zip(compute_bytes, counted, plain, strict=True)
         ]
         while len(self._off_bytes) > MOST_ANSWERS:
@@ -112,7 +112,7 @@ def _is_embedding(plan: LaunchPlan) -> bool:
 def _corrected(device: DeviceEstimate, off_bytes: int | None) -> DeviceEstimate:
     if off_bytes is None:
         return device
-    off_bytes = off_bytes if abs(off_bytes) > _MIB else 0
+    off_bytes = off_bytes if abs(off_bytes) > MIB else 0
     return replace(device, compute_bytes=max(device.compute_bytes + off_bytes, 0), compute_tier=Tier.ENGINE)
 
 
@@ -186,4 +186,4 @@ def _run(plan: LaunchPlan, program: Path) -> Sequence[int] | None:
         logger.info("%s gives no account of %s: %s", program, plan.model.name, error)
         return None
     lines = [match for match in map(_LINE.fullmatch, done.stdout.splitlines()) if match]
-    return [int(line[4]) * _MIB for line in lines if line[1] != _HOST]
+    return [int(line[4]) * MIB for line in lines if line[1] != _HOST]

@@ -28,8 +28,8 @@ MAX_BATCH = 1 << 20
 _RPC_ADDRESS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:]+\]):(\d{1,5})")
 
 
-def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
-    """Refuse what cannot be carried out on any machine.
+def check_request(request: ModelLoadRequest, model: ModelInfo, *, shares_context: bool) -> None:
+    """Refuse what cannot be carried out on any machine. `shares_context` as in `Engine`.
 
     Raises:
         LaunchdeckError: the first thing that is wrong.
@@ -43,7 +43,7 @@ def check_request(request: ModelLoadRequest, model: ModelInfo) -> None:
             Message("{count} slots cannot be had.", count=request.n_parallel),
             Message("Ask for 1 to {limit} slots.", limit=MAX_SLOTS),
         )
-    _check_context(request, model)
+    _check_context(request, model, shares_context=shares_context)
     _check_cache_types(request)
     _check_work(request)
     _check_experts(request, model)
@@ -80,9 +80,9 @@ def _check_layers(request: ModelLoadRequest, model: ModelInfo) -> None:
     )
 
 
-def _check_context(request: ModelLoadRequest, model: ModelInfo) -> None:
+def _check_context(request: ModelLoadRequest, model: ModelInfo, *, shares_context: bool) -> None:
     asked, slots = request.n_ctx, request.n_parallel
-    limit, each = most_context(request, model), slot_limit(request, model)
+    limit, each = most_context(request, model, is_shared=shares_context), slot_limit(request, model)
     if asked is None or (asked >= 1 and (limit is None or asked <= limit)):
         return
     if limit is None:

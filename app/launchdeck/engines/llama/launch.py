@@ -8,14 +8,12 @@ from launchdeck.domain.gpu import GpuReading
 from launchdeck.domain.model import ModelInfo, ServerType
 from launchdeck.domain.plan import EngineInfo, Tier
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
+from launchdeck.domain.units import GIB
 from launchdeck.engines.context import HOST, PlanningContext, longest_request, resolve_context
 from launchdeck.engines.devices.devices import EngineDevice
 from launchdeck.engines.llama.argv import CONTEXT_STEP, DEFAULT_BATCH, DEFAULT_UBATCH, LlamaLaunch, divides_context
 from launchdeck.engines.names import default_model_id
 from launchdeck.planning.llama.estimate import Device, Load, usual_context_bytes
-from launchdeck.settings.schema import MIB
-
-GIB = 1024 * MIB
 
 
 def llama_launch(

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from launchdeck.domain.deployment import Applied, Buffer, PlacedDevice
+from launchdeck.domain.units import MIB
 from launchdeck.engines.adapter import CONTEXT, READY, WARMUP, WEIGHTS, Findings
 from launchdeck.engines.devices.listing import bus_place
 
@@ -17,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 # The server counts the weights alone; creating the context and the warm-up run come after them.
 WEIGHTS_SHARE = 0.9
-MIB = 1024 * 1024
 _KINDS = {"model": "weights", "KV": "kv", "RS": "kv", "compute": "compute"}
 _PROGRESS = "cmd_child_to_router:state:"
 

@@ -10,11 +10,12 @@ from launchdeck.domain.gpu import GpuReading, PlannedGpu
 from launchdeck.domain.plan import MASK, EngineInfo, Estimate, LaunchPlan, LayerPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.choose import Choice
+from launchdeck.domain.units import MIB
+from launchdeck.engines.choice import Choice
 from launchdeck.engines.context import HOST, Ceiling, PlanningContext, gpu_reasons, resolve_layers
 from launchdeck.engines.devices.devices import EngineDevice, free_bytes, has_kernels_of_cuda, warnings_of_devices
 from launchdeck.engines.devices.masking import Placement, place, unmasked
-from launchdeck.engines.devices.shared_ram import with_host
+from launchdeck.engines.devices.shared_ram import naming_promises, with_host
 from launchdeck.engines.devices.targets import with_gpus
 from launchdeck.engines.llama import flash_attention, prompt_cache
 from launchdeck.engines.llama.argv import (
@@ -34,10 +35,8 @@ from launchdeck.engines.llama.warnings import (
     warnings_of_scaling,
     warnings_of_slots,
 )
-from launchdeck.engines.promises import naming_promises
 from launchdeck.planning.llama.estimate import Load, MemoryModel
 from launchdeck.planning.llama.fit import fewest_experts_in_ram, largest_layer_count
-from launchdeck.settings.schema import MIB
 
 
 @dataclass(frozen=True, slots=True)

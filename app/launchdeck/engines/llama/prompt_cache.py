@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from launchdeck.domain.model import ServerType
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import MIB
 from launchdeck.engines.llama.argv import CACHE_RAM
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from launchdeck.domain.request import ModelLoadRequest
 
 MOST_MIB = 1 << 20
-_MIB = 1 << 20
 _USUAL_MIB = 8192
 _SHARE = 4
 # In such steps, so that the command stays the same while the free memory moves a little.
@@ -73,7 +73,7 @@ def resolved_mib(
     free = host.free_bytes
     if free is None:
         return 0
-    spare_mib = min(_USUAL_MIB, free // _SHARE // _MIB, (free - host.total_bytes) // _MIB)
+    spare_mib = min(_USUAL_MIB, free // _SHARE // MIB, (free - host.total_bytes) // MIB)
     return max(spare_mib // _STEP_MIB * _STEP_MIB, 0)
 
 
@@ -81,7 +81,7 @@ def counted(estimate: Estimate, cache_mib: int | None) -> Estimate:
     """The estimate with the cache as full as it may get."""
     if not cache_mib:
         return estimate
-    return replace(estimate, host=replace(estimate.host, overhead_bytes=cache_mib * _MIB))
+    return replace(estimate, host=replace(estimate.host, overhead_bytes=cache_mib * MIB))
 
 
 def warnings_of_cache(request: ModelLoadRequest, *, on_workers: bool) -> tuple[Message, ...]:

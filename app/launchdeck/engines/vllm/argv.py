@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from launchdeck.domain.plan import EngineInfo
+from launchdeck.domain.units import GIB
 from launchdeck.engines.llama.argv import refuse_option
 
 KEY_VARIABLE = "VLLM_API_KEY"
@@ -15,7 +16,6 @@ CACHE_SPACE_VARIABLE = "VLLM_CPU_KVCACHE_SPACE"
 # Nothing is told to anybody about what is run here.
 QUIET_ENV = ("VLLM_NO_USAGE_STATS", "1")
 DEFAULT_BATCH = 2048
-GIB = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

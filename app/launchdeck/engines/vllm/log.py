@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from launchdeck.domain.deployment import Buffer
+from launchdeck.domain.units import GIB
 from launchdeck.engines.adapter import CONTEXT, READY, WARMUP, WEIGHTS, Findings
 
-GIB = 1 << 30
 # The name of the only GPU of a launch; of several, each has that of its worker.
 ONLY_GPU = "GPU"
 CPU = "CPU"

@@ -12,7 +12,8 @@ from launchdeck.domain.model import ServerType
 from launchdeck.domain.plan import MASK, LaunchPlan, LayerPlan
 from launchdeck.domain.request import FlashAttention, ModelLoadRequest
 from launchdeck.domain.text import Message
-from launchdeck.engines.choose import Choice
+from launchdeck.domain.units import GIB, MIB
+from launchdeck.engines.choice import Choice
 from launchdeck.engines.context import (
     HOST,
     PlanningContext,
@@ -22,11 +23,10 @@ from launchdeck.engines.context import (
 )
 from launchdeck.engines.devices.devices import free_bytes
 from launchdeck.engines.devices.masking import Placement, place
-from launchdeck.engines.devices.shared_ram import with_host
+from launchdeck.engines.devices.shared_ram import naming_promises, with_host
 from launchdeck.engines.devices.targets import warnings_without_gpus, with_gpus
 from launchdeck.engines.fixes import RUN_ON_CPU
 from launchdeck.engines.names import default_model_id
-from launchdeck.engines.promises import naming_promises
 from launchdeck.engines.vllm.argv import (
     CACHE_SPACE_VARIABLE,
     DEFAULT_BATCH,
@@ -40,9 +40,7 @@ from launchdeck.engines.vllm.find import parse_version
 from launchdeck.engines.vllm.log import worker_name
 from launchdeck.hardware.gpu_names import compute_capability
 from launchdeck.planning.vllm.memory import VllmBudget, VllmDevice, VllmLoad, VllmMemory
-from launchdeck.settings.schema import MIB
 
-GIB = 1024 * MIB
 _BFLOAT16_CAPABILITY = (8, 0)
 # Up to this version a UUID in the mask ends vLLM.
 _LAST_WITHOUT_UUID = (0, 20, 1)

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from launchdeck.domain.gpu import GpuSample
+from launchdeck.domain.units import MIB
 from launchdeck.hardware.idle import IdleRest
 from launchdeck.hardware.memory import Memory, with_ram
 from launchdeck.hardware.pci import AMD_VENDOR, OnBus, PciBus, read_number, read_text
 
 _FASTEST_FAN = 255  # where the driver does not name another number
-_IDLE_VRAM_BYTES = 256 * 1024 * 1024  # more than an idle card's driver takes, less than any model
+_IDLE_VRAM_BYTES = 256 * MIB  # more than an idle card's driver takes, less than any model
 
 
 class Amdgpu:

@@ -13,6 +13,7 @@ from typing import Any
 from launchdeck.domain.detection import Outcome, Step
 from launchdeck.domain.gpu import Gpu, GpuProcess, GpuSample, GpuState, GpuType
 from launchdeck.domain.text import Message
+from launchdeck.domain.units import MIB
 from launchdeck.hardware.amd import partitions
 from launchdeck.hardware.amd.amdgpu import Amdgpu
 from launchdeck.hardware.amd.amdsmi_library import NOT_AVAILABLE, AmdSmi, as_number
@@ -20,7 +21,6 @@ from launchdeck.hardware.bus_order import unidentified
 from launchdeck.hardware.memory import Memory, has_changed
 from launchdeck.hardware.pci import normalise_address
 
-_MIB = 1024 * 1024
 _DECIMAL_PAGE = 4000
 _DELETED = " (deleted)"  # the kernel's word for a program whose file has been replaced
 _HIP_UUID = re.compile(r"GPU-[0-9a-f]{16}")
@@ -244,7 +244,7 @@ class AMDSMIDetector:
         """The library's other word for the VRAM, which is there where the first is refused."""
         usage = self._smi.record(card, "amdsmi_get_gpu_vram_usage", handle)
         total_mib, used_mib = as_number(usage.get("vram_total")), as_number(usage.get("vram_used"))
-        return None if total_mib is None or used_mib is None else _of_total(total_mib * _MIB, used_mib * _MIB)
+        return None if total_mib is None or used_mib is None else _of_total(total_mib * MIB, used_mib * MIB)
 
     def _temperature_c(self, card: str, handle: Any) -> int | None:
         """At the edge of the die; Instinct cards measure only at its hottest spot."""

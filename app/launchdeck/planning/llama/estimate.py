@@ -11,6 +11,7 @@ from itertools import accumulate, chain
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate, Tier
+from launchdeck.domain.units import MIB
 from launchdeck.planning.llama.attention import attending_layers, factor_layers, window
 from launchdeck.planning.llama.compute import ComputeBuffers
 from launchdeck.planning.llama.fused_attention import FusedAttention
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 
 # What a CUDA or ROCm process holds on a card besides its buffers. Measured: 264 to 500 MiB, by driver and build; what a
 # real start on that card showed is a better number.
-GPU_CONTEXT_BYTES = 300 << 20
-_CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 << 20}  # an H200 with CUDA 13 and driver 580
+GPU_CONTEXT_BYTES = 300 * MIB
+_CONTEXT_BYTES_BY_CAPABILITY = {(9, 0): 590 * MIB}  # an H200 with CUDA 13 and driver 580
 HOST = "CPU"
 _HALF_BYTES = 2
 

@@ -13,6 +13,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.plan import DeviceEstimate, Estimate
+from launchdeck.domain.units import MIB
 from launchdeck.planning.llama.estimate import GPU_CONTEXT_BYTES, HOST
 from launchdeck.planning.vllm.weights import LoadedBytes, WeightSums
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
     from launchdeck.models.safetensors.safetensors import SafetensorsHeader
 
-MIB = 1 << 20
-GIB = 1 << 30
 NON_TORCH_BYTES = 400 * MIB
 GRAPH_BYTES = 256 * MIB
 _BASE_ACTIVATION_BYTES = 512 * MIB

@@ -31,14 +31,14 @@ _ITEMS_LIMIT: Final = 100_000
 
 
 def to_json(value: Any) -> Any:
-    """Dataclasses become objects, enums their values, paths strings, tuples and sets lists."""
+    """Dataclasses become objects, enums their values, paths and names strings, tuples and sets lists."""
     if isinstance(value, Message):
         return {"template": value.template, "values": {name: to_json(item) for name, item in value.values}}
     if is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, Path):
+    if isinstance(value, (Path, str)):
         return str(value)
     if isinstance(value, (tuple, list)):
         return [to_json(item) for item in value]
@@ -95,6 +95,8 @@ def _decode(kind: Any, data: Any) -> Any:
         return _decode_path(data)
     if issubclass(kind, Enum):
         return kind(data)
+    if issubclass(kind, str):  # a name that has a type of its own
+        return kind(_decode_plain(str, data))
     return _decode_plain(kind, data)
 
 

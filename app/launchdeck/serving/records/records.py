@@ -21,6 +21,7 @@ from launchdeck.domain.limits import Between, Pid, StartTime, UnixSeconds
 from launchdeck.domain.plan import LaunchPlan
 from launchdeck.domain.request import ModelLoadRequest
 from launchdeck.domain.text import Message
+from launchdeck.engines.registry import engine_of
 from launchdeck.files.aside import is_aside, set_aside
 from launchdeck.files.reading import read_json
 from launchdeck.serving.failures import broken_record, newer_record, unreadable_record
@@ -212,6 +213,7 @@ def read_record(path: Path) -> Record:
     if version > RECORD_VERSION:
         raise NewerRecordError(f"version {version}")
     status, plan = ShimStatus.of(facts), from_json(LaunchPlan, plan_of(facts.get("plan")))
+    engine_of(plan.engine.kind)  # somebody has to know what it says
     if status.id != folder.name:
         raise ValueError(f"it speaks of {status.id}")
     _check_fixes(status.note.failure, plan)

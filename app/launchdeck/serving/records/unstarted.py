@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from launchdeck.domain.deployment import DEPLOYMENT_ID, Deployment, State
 from launchdeck.domain.limits import UnixSeconds
 from launchdeck.domain.plan import LaunchPlan
+from launchdeck.engines.registry import engine_of
 from launchdeck.files.json_file import JsonFile
 from launchdeck.serving.failures import not_begun
 from launchdeck.serving.records.codec import from_json, to_json
@@ -55,6 +56,7 @@ def read_unstarted(records: Path) -> Iterator[Deployment]:
         document = file.read()
         try:
             launch: _Launch = from_json(_Launch, document)
+            engine_of(launch.plan.engine.kind)
         except ValueError as error:
             if file.problem is None:
                 file.set_aside(error)

@@ -10,7 +10,6 @@ from PySide6.QtCore import QSignalBlocker, Signal, SignalInstance
 from PySide6.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QLayout, QPushButton, QVBoxLayout, QWidget
 
 from launchdeck.domain.model import ServerType
-from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import DEFAULT_SLOT_COUNT, ModelLoadRequest
 from launchdeck.engines.llama.checks import MAX_SLOTS
 from launchdeck.ui.deploy.context_combo import USUAL_CONTEXT, ContextCombo
@@ -19,6 +18,7 @@ from launchdeck.ui.deploy.engine_combo import EngineCombo
 from launchdeck.ui.deploy.layers_field import LayersField
 from launchdeck.ui.deploy.model_combo import ModelCombo
 from launchdeck.ui.deploy.more_settings import MoreSettings
+from launchdeck.ui.kit.deployment_text import layers_hint
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.icons import icon
 from launchdeck.ui.kit.keys import give_key
@@ -164,8 +164,7 @@ class DeployFields(QWidget):
         self._reasons.setText(tr("because {reasons}", reasons=reasons))
         self._reasons.setVisible(bool(reasons))
         self._reasons.setToolTip("\n".join(tr(clause) for clause in plan.for_others) if plan else "")
-        is_vllm = plan is not None and plan.engine.kind is EngineKind.VLLM
-        self._layers.setToolTip(tr("vLLM reads the layers that are not on the GPU from RAM.") if is_vllm else "")
+        self._layers.setToolTip(layers_hint(plan.engine.kind) if plan else "")
         self._layers.show_plan(plan.layers if plan else None)
         if plan:
             self.more.name.setPlaceholderText(plan.model_id)

@@ -22,11 +22,8 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from launchdeck.domain.plan import Backend, EngineKind
-from launchdeck.domain.text import Message
 from launchdeck.engines.getting.fetched import folder_of
-from launchdeck.models.gguf.tiny_llama import write_tiny_llama
-from launchdeck.models.library import demo_model
+from launchdeck.engines.registry import engine_of
 from launchdeck.ui.engines.engine_offers import EngineOffers
 from launchdeck.ui.kit.asking import Asking
 from launchdeck.ui.kit.deployment_text import engine_word
@@ -81,11 +78,12 @@ class EnginesDialog(QDialog):
             card.hide()
             card.deleteLater()
         self._cards = []
-        seen: set[Backend] = set()
+        seen: set[str] = set()
         for place, engine in enumerate(engines):
-            is_first = engine.kind.backend not in seen
+            backend = engine_of(engine.kind).backend
+            is_first = backend not in seen
             card = EngineCard(engine, self._try_engine, self._remove, self._paths, is_first=is_first)
-            seen.add(engine.kind.backend)
+            seen.add(backend)
             self._cards.append(card)
             self._column.insertWidget(place, card)
         self._test_got()
@@ -227,16 +225,11 @@ class EngineCard(QFrame):
             return
         trial = await self._try_engine(self._engine.id, model)
         where = ", ".join(trial.devices) or "CPU"
-        words = Message("✓ Ready after {time} on {where}, and answers: {answer}")
-        if self._engine.kind is EngineKind.VLLM:
-            words = Message("✓ Ready after {time} on {where}, and answers, with a model of random numbers: {answer}")
+        words = engine_of(self._engine.kind).words.answers
         self._show(tr(words.template, time=duration(trial.ready_after_s), where=where, answer=trial.answer), "ok")
 
     def _small_model(self) -> Path | None:
-        """The demo model is a GGUF file, which vLLM does not serve: for that one a model is made."""
-        if self._engine.kind is EngineKind.VLLM:
-            return write_tiny_llama(self._paths.cache / "tiny-llama")
-        return demo_model()
+        return engine_of(self._engine.kind).trial_model(self._paths.cache)
 
     def _ended(self, error: str) -> None:
         self._button.setEnabled(True)
@@ -254,8 +247,7 @@ def engine_facts(engine: EngineInfo, *, is_first: bool) -> list[str]:
     """What there is to know, a line each."""
     lines = []
     if is_first:
-        vllm = engine.kind.backend is Backend.VLLM
-        lines.append(tr("★ First choice for safetensors") if vllm else tr("★ First choice for GGUF"))
+        lines.append(tr(engine_of(engine.kind).words.first_choice))
     lines.append(tr("Comes with Launchdeck") if engine.path is None else str(engine.path))
     gpus = ", ".join(sorted(gpu_type.upper() for gpu_type in engine.gpu_types))
     lines.append(tr("Runs on: {where}", where=f"{gpus}, CPU" if gpus else "CPU"))

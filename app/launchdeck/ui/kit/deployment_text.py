@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.deployment import State
-from launchdeck.domain.plan import EngineKind
 from launchdeck.domain.request import ALL_LAYERS
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.names import short_name
 
 if TYPE_CHECKING:
     from launchdeck.domain.deployment import Deployment
-    from launchdeck.domain.plan import LaunchPlan
+    from launchdeck.domain.plan import EngineKind, LaunchPlan
 
 
 def state_word(state: State) -> str:
@@ -53,12 +52,17 @@ def state_sentence(deployment: Deployment) -> str:
 
 
 def engine_word(kind: EngineKind) -> str:
-    words = {
-        EngineKind.EMBEDDED: tr("built-in"),
-        EngineKind.LLAMA_SERVER: "llama-server",
-        EngineKind.VLLM: "vLLM",
-    }
-    return words[kind]
+    from launchdeck.engines.registry import engine_of  # noqa: PLC0415 (nothing has an engine before the first paint)
+
+    return tr(engine_of(kind).words.names[kind])
+
+
+def layers_hint(kind: EngineKind) -> str:
+    """What there is to know of the number of layers with this engine; often nothing."""
+    from launchdeck.engines.registry import engine_of  # noqa: PLC0415 (as above)
+
+    hint = engine_of(kind).words.layers_hint
+    return "" if hint is None else tr(hint)
 
 
 def devices_text(deployment: Deployment) -> str:

@@ -8,12 +8,12 @@ import pytest
 
 from launchdeck.domain.deployment import Applied
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.llama.adapter import LlamaServerAdapter
+from launchdeck.engines.llama.engine import LlamaEngine
 from launchdeck.engines.llama.log import read_log_line
 
 LOGS = Path(__file__).parents[3] / "data" / "logs"
 MIB = 1024 * 1024
-ADAPTER = LlamaServerAdapter()
+ADAPTER = LlamaEngine()
 
 
 def lines_of(name: str) -> list[str]:

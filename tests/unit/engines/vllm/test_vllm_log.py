@@ -13,12 +13,12 @@ import pytest
 from launchdeck.domain.deployment import Exit
 from launchdeck.domain.errors import Cause
 from launchdeck.engines.adapter import Findings
-from launchdeck.engines.vllm.adapter import VLLMAdapter
+from launchdeck.engines.vllm.engine import VllmEngine
 from launchdeck.engines.vllm.log import worker_name
 
 LOGS = Path(__file__).parents[3] / "data" / "logs" / "vllm"
 GIB = 1 << 30
-ADAPTER = VLLMAdapter()
+ADAPTER = VllmEngine()
 TWO_GPUS = """
 (APIServer pid=10) INFO 11-23 20:07:25 [api_utils.py:286] non-default args: {'model': '/models/big'}
 (Worker_TP0 pid=30) INFO 11-23 20:07:40 [gpu_model_runner.py:5120] Starting to load model /models/big...
