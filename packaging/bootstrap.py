@@ -41,9 +41,9 @@ DEV_INPUTS = (*RUN_INPUTS, DEV_LOCK)
 PIP = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--retries=2"]
 CHECKS = (["ruff", "check", "."], ["ruff", "format", "--check", "."], ["mypy"])
 ENGINES_WORD = "--engines"
-# Most of a journey is waiting: two workers for each core. By files, so that what a file prepares for its tests is
+# Much of a journey is waiting: one worker more than cores. By files, so that what a file prepares for its tests is
 # prepared once; in their order, since the files that take longest have few tests and would otherwise come last.
-WORKERS = min(4, 2 * (os.cpu_count() or 1))
+WORKERS = min(4, 1 + (os.cpu_count() or 1))
 ALL_TESTS = [f"--numprocesses={WORKERS}", "--dist=loadfile", "--no-loadscope-reorder"]
 
 

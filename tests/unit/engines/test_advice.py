@@ -19,6 +19,7 @@ from launchdeck.domain.text import Message
 from launchdeck.engines import advice
 from launchdeck.engines.adapter import Findings
 from launchdeck.engines.fixes import NO_EXTRA_ARGS, RUN_ON_CPU, fewer_slots
+from launchdeck.engines.naming import device_name
 from launchdeck.engines.planner import Planner
 from launchdeck.engines.registry import adapters
 from launchdeck.settings.schema import Settings
@@ -202,7 +203,9 @@ def test_a_launch_that_ran_out_of_memory_gets_numbers_that_are_less(
     failure = adapters()[EngineKind.LLAMA_SERVER].read_line(Findings(), OUT_OF_MEMORY_LINES[what]).failure
     assert failure is not None
     advised = planner.advise(plan, failure)
-    assert replace(advised, fixes=()) == replace(failure, fixes=())
+    name = device_name(plan, 0)
+    assert replace(advised, fixes=(), message=failure.message) == replace(failure, fixes=())
+    assert str(advised.message) == str(failure.message).replace("CUDA0", name)
     changes = [dict(fix.changes) for fix in advised.fixes]
     (layers,) = [change["n_gpu_layers"] for change in changes if "n_gpu_layers" in change]
     assert 0 < layers <= plan.layers.resolved - plan.layers.resolved // 8
