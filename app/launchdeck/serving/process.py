@@ -92,6 +92,10 @@ class _Launch(QObject):
 
     def _end(self, outcome: Path | LaunchdeckError) -> None:
         self._order.resolve(outcome)
+        # Qt disconnects what is deleted under a lock, and PySide then asks for the interpreter. The window's thread has
+        # that, and may want the same lock: both would wait for ever. So nothing is connected any more by then.
+        self._process.errorOccurred.disconnect(self._on_error)
+        self._process.finished.disconnect(self._on_finished)
         self.deleteLater()
 
 

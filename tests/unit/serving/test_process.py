@@ -18,7 +18,7 @@ from PySide6.QtCore import QCoreApplication
 from fakes.serving import Watch, spec_of
 from launchdeck.domain.errors import Cause, LaunchdeckError
 from launchdeck.serving.launcher import read_answer
-from launchdeck.serving.process import QtShimLauncher
+from launchdeck.serving.process import QtShimLauncher, _Launch
 from launchdeck.serving.shim.processes import is_alive
 from launchdeck.serving.shim_client import ShimClient
 
@@ -75,7 +75,7 @@ def test_a_launch_that_fails_says_why(launcher: QtShimLauncher, launchdeck_home:
 HOST = """
 import asyncio, json, sys
 from PySide6.QtCore import QCoreApplication
-from launchdeck.serving.process import QtShimLauncher
+from launchdeck.serving.process import QtShimLauncher, _Launch
 app = QCoreApplication([])
 launcher = QtShimLauncher()
 print(asyncio.run(launcher.launch(json.load(sys.stdin))), flush=True)
@@ -104,3 +104,26 @@ def test_a_model_survives_ctrl_c_on_the_whole_group_of_the_application() -> None
         await watch.stop()
 
     asyncio.run(look())
+
+
+def test_nothing_is_connected_with_a_launch_when_it_is_deleted(
+    launcher: QtShimLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Qt would disconnect it under a lock, in a thread that has to wait for the interpreter there."""
+    connected: list[int] = []
+    delete_later = _Launch.deleteLater
+
+    def deleting(launch: _Launch) -> None:
+        signals = ("2errorOccurred(QProcess::ProcessError)", "2finished(int,QProcess::ExitStatus)")
+        connected.extend(launch._process.receivers(signal) for signal in signals)
+        delete_later(launch)
+
+    monkeypatch.setattr(_Launch, "deleteLater", deleting)
+
+    async def scenario() -> None:
+        path = await launcher.launch(spec_of("--no-listen"))
+        await Watch(await ShimClient.connect(path)).stop()
+        launcher.close()  # its thread has done what was to be done
+
+    asyncio.run(scenario())
+    assert connected == [0, 0]
