@@ -63,6 +63,7 @@ class Controller(QObject):
         self._store = core.setup.store
         self._tasks: set[asyncio.Task[Any]] = set()
         self._states: dict[str, State] = {}
+        self._is_closed = False
         self._port: int | None = None
         self._port_asked_at_s = 0.0
         self._inventory: Inventory | None = None
@@ -81,6 +82,7 @@ class Controller(QObject):
         """No news reach the window from here on; what a click started is given up."""
         for unsubscribe in self._unsubscribe:
             unsubscribe()
+        self._is_closed = True
         for task in self._tasks:
             task.cancel()
 
@@ -152,6 +154,8 @@ class Controller(QObject):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _task: work.close())  # where it was cancelled before it began
+        if self._is_closed:  # a timer of the form's, say, that had not run out yet
+            task.cancel()
         return task
 
     async def _tell_failures(self, work: Coroutine[Any, Any, Any]) -> None:
