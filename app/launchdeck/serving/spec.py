@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final
 
+from launchdeck.domain.units import MIB
 from launchdeck.engines.devices.masking import names_to_unset
 from launchdeck.serving.records.codec import to_json
 from launchdeck.serving.shim.record import SOCKET_SUFFIX
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from launchdeck.settings.schema import Settings
 
 SECRET_NAME_ENDINGS: Final = ("_TOKEN", "_API_KEY", "_SECRET", "_PASSWORD")
-MIB: Final = 1024 * 1024
 
 
 def build_spec(

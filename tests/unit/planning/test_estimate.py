@@ -16,12 +16,12 @@ from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
 from launchdeck.planning.llama.fit import largest_layer_count
-from truth.engine import Memory, Sizes
+from truth.comparing import estimated, without_compute
+from truth.engine import Memory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launchdeck.domain.plan import DeviceEstimate
     from truth.oracle import Truth
 
 GPU = Device("CUDA0", 24 << 30)
@@ -43,19 +43,6 @@ DENSE = {
     "qwen3": llama(n_layer=6, architecture="qwen3", head_norm=True, head_dim=128, n_embd=640, n_ff=1920, quant="q5_0"),
     "llama 8B": llama(n_layer=32, n_embd=4096, n_head=32, n_head_kv=8, n_ff=14336, n_vocab=128256, quant="q4_k"),
 }
-
-
-def sizes(estimate: DeviceEstimate) -> Sizes:
-    return Sizes(estimate.weights_bytes, estimate.kv_bytes, estimate.compute_bytes)
-
-
-def estimated(model: MemoryModel, load: Load, layers: int) -> Memory:
-    estimate = model.estimate(replace(load, n_gpu_layers=layers))
-    return Memory(tuple(sizes(device) for device in estimate.devices), sizes(estimate.host))
-
-
-def without_compute(memory: Memory) -> Memory:
-    return Memory(tuple(replace(gpu, compute=0) for gpu in memory.gpus), replace(memory.host, compute=0))
 
 
 def without_cache(memory: Memory) -> Memory:

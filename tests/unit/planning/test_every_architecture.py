@@ -17,12 +17,11 @@ from launchdeck.models.architectures.table import ARCHITECTURES
 from launchdeck.models.describe import ENCODERS
 from launchdeck.models.gguf.gguf import read_header
 from launchdeck.planning.llama.estimate import Device, Load, MemoryModel
-from truth.engine import Memory, Sizes
+from truth.comparing import estimated, without_compute
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from launchdeck.domain.plan import DeviceEstimate
     from truth.oracle import Truth
 
 GPU = Device("GPU", 24 << 30)
@@ -62,11 +61,11 @@ def test_what_the_engine_says(tmp_path: Path, truth: Truth, name: str, load: Loa
     said = (truth.memory if name in NOT_REPLAYED else truth.expected)(path, load, layers)
     assert said
     for count, memory in said.items():
-        ours = _estimated(model, load, count)
+        ours = estimated(model, load, count)
         if name in NOT_REPLAYED:
-            ours, memory = _without_compute(ours), _without_compute(memory)  # noqa: PLW2901 (both or none)
+            ours, memory = without_compute(ours), without_compute(memory)  # noqa: PLW2901 (both or none)
         assert ours.gpus == memory.gpus, count
-        assert _without_compute(ours).host == _without_compute(memory).host, count
+        assert without_compute(ours).host == without_compute(memory).host, count
 
 
 @pytest.mark.parametrize("load", LOADS, ids=["one GPU", "three GPUs"])
@@ -79,18 +78,5 @@ def test_what_a_newer_engine_says(tmp_path: Path, truth: Truth, name: str, load:
     said = truth.memory(path, load, range(1, model.layer_count + 1))
     assert said
     for count, memory in said.items():
-        assert _without_compute(_estimated(model, load, count)) == _without_compute(memory), count
+        assert without_compute(estimated(model, load, count)) == without_compute(memory), count
     assert model.is_known
-
-
-def _estimated(model: MemoryModel, load: Load, layers: int) -> Memory:
-    estimate = model.estimate(replace(load, n_gpu_layers=layers))
-    return Memory(tuple(map(_sizes, estimate.devices)), _sizes(estimate.host))
-
-
-def _without_compute(memory: Memory) -> Memory:
-    return Memory(tuple(replace(gpu, compute=0) for gpu in memory.gpus), replace(memory.host, compute=0))
-
-
-def _sizes(estimate: DeviceEstimate) -> Sizes:
-    return Sizes(estimate.weights_bytes, estimate.kv_bytes, estimate.compute_bytes)

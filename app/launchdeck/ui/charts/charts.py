@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QEvent, Qt, Signal, Slot
 from PySide6.QtWidgets import QVBoxLayout, QWidget
 
+from launchdeck.domain.units import GIB
 from launchdeck.ui.charts.chart_panel import ChartPanel
 from launchdeck.ui.charts.plot import Marker
 from launchdeck.ui.charts.time_axis import axis_top
 from launchdeck.ui.charts.time_view import TimeView
 from launchdeck.ui.kit import theme
-from launchdeck.ui.kit.format import GIB_BYTES, not_measurable
+from launchdeck.ui.kit.format import not_measurable
 from launchdeck.ui.kit.i18n import tr
 from launchdeck.ui.kit.names import place_and_name
 
@@ -203,7 +204,7 @@ class Charts(QWidget):
         self.memory.set_title((tr("VRAM") if inventory.gpus else tr("RAM")) + mark)
         self.utilization.set_title((tr("Utilization") if inventory.gpus else tr("CPU load")) + mark)
         largest_bytes = max((r.gpu.total_memory_bytes or r.sample.used_memory_bytes or 0) for r in devices)
-        self._top = axis_top(largest_bytes / GIB_BYTES)
+        self._top = axis_top(largest_bytes / GIB)
         for panel in self._panels.values():
             panel.legend.set_devices([(r.gpu.uuid, r.gpu.index, _name(r.gpu)) for r in devices])
             panel.plot.keep_curves({r.gpu.uuid for r in devices})
@@ -245,7 +246,7 @@ class Charts(QWidget):
         if metric == "utilization_percent":
             return reading.sample.utilization_percent
         used_bytes = reading.sample.used_memory_bytes
-        return None if used_bytes is None else used_bytes / GIB_BYTES
+        return None if used_bytes is None else used_bytes / GIB
 
     def _show_markers(self) -> None:
         placed = [(self._view.place_of(marker.time_s), marker) for marker in self._markers]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from launchdeck.domain.request import FlashAttention
+from launchdeck.domain.units import GIB
 from launchdeck.engines.context import longest_request
 from launchdeck.ui.kit import deployment_text as words
-from launchdeck.ui.kit.format import GIB_BYTES, count, gib_with_unit
+from launchdeck.ui.kit.format import count, gib_with_unit
 from launchdeck.ui.kit.i18n import tr
 
 if TYPE_CHECKING:
@@ -197,5 +198,5 @@ def _compared(size_bytes: int | None, predicted_bytes: int | None) -> str:
     if size_bytes is None:
         return ""
     more_bytes = 0 if predicted_bytes is None else size_bytes - predicted_bytes
-    difference = f"{more_bytes / GIB_BYTES:+.2f}".replace("-", "−")
+    difference = f"{more_bytes / GIB:+.2f}".replace("-", "−")
     return gib_with_unit(size_bytes, 2) if difference[1:] == "0.00" else f"{gib_with_unit(size_bytes, 2)} {difference}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from launchdeck.domain.units import GIB
 from launchdeck.ui.kit.i18n import tr
-
-GIB_BYTES = 1024**3
 
 
 def not_measurable() -> str:
@@ -14,7 +13,7 @@ def not_measurable() -> str:
 
 def gib(size_bytes: float | None, decimals: int = 1) -> str:
     """GiB without the unit: "11.4"."""
-    return not_measurable() if size_bytes is None else f"{size_bytes / GIB_BYTES:,.{decimals}f}"
+    return not_measurable() if size_bytes is None else f"{size_bytes / GIB:,.{decimals}f}"
 
 
 def gib_with_unit(size_bytes: float | None, decimals: int = 1) -> str:
